@@ -1,0 +1,57 @@
+"""The project's environments, each made from nothing; scripts/test runs the default ones.
+
+Every session installs the built wheel, never the checkout, so what passes is what users get.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["check", "tests", "sdk", "old_starlette"]
+
+SDK = "2.75.0"
+OTHER_SDKS = ["2.0.0", "3.0.0b2"]
+
+
+def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspector]") -> None:
+    session.install(
+        "--reinstall-package=sentry-asgi", f".{extra}", f"sentry-sdk=={sdk}", "--group=test", *packages
+    )
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Style and types."""
+    session.install(f".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("basedpyright", "--warnings")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, on the newest 2.x, with 100 % branch coverage of the package."""
+    install(session, SDK)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+@nox.parametrize("version", OTHER_SDKS)
+def sdk(session: nox.Session, version: str) -> None:
+    """The same tests on the lowest supported SDK and on the coming one."""
+    install(session, version)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def old_starlette(session: nox.Session) -> None:
+    """The original project's README, on the Starlette of its time."""
+    install(session, SDK, "starlette<0.40", extra="")
+    session.run("pytest", "tests/test_original_readme.py", *session.posargs)

@@ -1,0 +1,3 @@
+"""Sentry for any ASGI application."""
+
+__version__ = "1.0.0.dev0"

@@ -1,0 +1,177 @@
+"""What the tests share: an SDK whose envelopes stay here, a judge of events, and bare ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+App = Callable[..., Any]
+
+DSN = "https://public@sentry.invalid/1"
+SDK_VERSION = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
+
+
+class CapturingTransport(Transport):
+    """Keeps every envelope, and has Sentry's own normaliser look at every event."""
+
+    def __init__(self) -> None:
+        super().__init__({"dsn": DSN})
+        self.envelopes: list[Envelope] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        self.envelopes.append(envelope)
+
+    def items(self, kind: str) -> list[dict[str, Any]]:
+        """The JSON payloads of all items of one type, as the bytes on the wire say."""
+        return [
+            json.loads(item.payload.get_bytes())
+            for envelope in self.envelopes
+            for item in envelope.items
+            if item.headers.get("type") == kind
+        ]
+
+
+class Sentry:
+    """The real SDK, initialised as a user would, with a transport that sends nowhere."""
+
+    def __init__(self) -> None:
+        self.transport = CapturingTransport()
+
+    def init(self, **options: Any) -> Any:
+        options = {
+            "dsn": DSN,
+            "transport": self.transport,
+            "auto_enabling_integrations": False,
+            "auto_session_tracking": False,
+            **options,
+        }
+        sentry_sdk.init(**options)
+        return sentry_sdk.get_client()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Error and message events, oldest first."""
+        return self.transport.items("event")
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The one event there is."""
+        (event,) = self.events
+        return event
+
+
+def problems(event: dict[str, Any]) -> list[str]:
+    """What Sentry would call invalid in an event, or drop from it; empty if all is well."""
+    if sys.version_info >= (3, 14):
+        return []
+    from sentry_relay.processing import StoreNormalizer
+
+    normalizer = StoreNormalizer(project_id=1, remove_other=True, client="sentry.python/2")
+    normalized = normalizer.normalize_event(json.loads(json.dumps(event)))
+    return [*_invalid(normalized.get("_meta", {}), "_meta"), *_lost(event, normalized, "")]
+
+
+def _invalid(meta: Any, path: str) -> Iterable[str]:
+    if not isinstance(meta, dict):
+        return
+    for key, value in meta.items():
+        if key == "err":
+            yield f"invalid: {path}: {value}"
+        else:
+            yield from _invalid(value, f"{path}/{key}")
+
+
+# Moved or rewritten by the normaliser, not lost: the server's name becomes a tag.
+_MOVED = {"/server_name", "/_meta", "/_metrics", "/logger"}
+
+
+def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:
+    if path in _MOVED or sent in (None, "", [], {}, {"values": []}):
+        return
+    if path in {"/request/headers", "/request/cookies"}:
+        kept = {key.lower(): value for key, value in kept or []}
+        sent = {key.lower(): value for key, value in sent.items()}
+    elif path == "/request/query_string":
+        sent = bool(sent)
+        kept = bool(kept)
+    if isinstance(sent, dict):
+        for key, value in sent.items():
+            kept_value = kept.get(key) if isinstance(kept, dict) else None
+            yield from _lost(value, kept_value, f"{path}/{key}")
+    elif isinstance(sent, list):
+        if not isinstance(kept, list) or len(kept) != len(sent):
+            yield f"lost: {path}: {sent!r}"
+            return
+        for index, value in enumerate(sent):
+            yield from _lost(value, kept[index], f"{path}/{index}")
+    elif kept is None:
+        yield f"lost: {path}: {sent!r}"
+
+
+# Bare ASGI: scopes, and a caller that plays the server.
+
+
+def http_scope(path: str = "/", /, **changes: Any) -> Scope:
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"example.org")],
+        "client": ("203.0.113.7", 50000),
+        "server": ("127.0.0.1", 8000),
+    }
+    return {**scope, **changes}
+
+
+def websocket_scope(path: str = "/", /, **changes: Any) -> Scope:
+    scope = http_scope(path, type="websocket", scheme="ws", subprotocols=[])
+    del scope["method"]
+    return {**scope, **changes}
+
+
+async def call(app: App, scope: Scope, messages: Iterable[Message] = ()) -> list[Message]:
+    """Calls an ASGI 3 app with the given incoming messages; returns what it sent."""
+    incoming = list(messages) or [{"type": "http.request", "body": b"", "more_body": False}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if incoming:
+            return incoming.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent
+
+
+def run(app: App, scope: Scope | None = None, messages: Iterable[Message] = ()) -> list[Message]:
+    """As call(), in an event loop of its own."""
+    return asyncio.run(call(app, http_scope() if scope is None else scope, messages))
+
+
+async def respond(send: Callable[[Message], Awaitable[None]], body: bytes = b"ok", status: int = 200) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def exception_values(event: dict[str, Any]) -> list[tuple[str, str]]:
+    """Type and message of each exception of an event, as Sentry orders them: innermost first."""
+    return [(value["type"], value["value"]) for value in event["exception"]["values"]]

@@ -1,0 +1,61 @@
+"""What the middleware promises. Each target names one figure of one case; nothing else decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders import OURS
+from benchmarks.figures import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.figures import Skipped
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on a figure of this project's middleware."""
+
+    case: str
+    figure: str
+    promise: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+TARGETS = (
+    Target("http", "added", "adds at most 3 µs to a request", at_most=3),
+    Target("http", "times_less", "adds at least 20 times less than the SDK's", at_least=20),
+    Target("served", "share", "at least 92 % of the bare app's requests/s", at_least=0.92),
+    Target("websocket", "added", "adds at most 1.6 KB to an open websocket", at_most=1600),
+    Target("import", "added", "its import adds at most 30 ms", at_most=30),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a target fared."""
+
+    target: Target
+    value: float | None
+    met: bool | None
+    """None if it was not measured."""
+    missed_by: float
+    """As a share of the bound."""
+
+
+def judge(results: Mapping[str, Result | Skipped]) -> list[Outcome]:
+    """How each target fared."""
+    return [_judge(target, results.get(target.case)) for target in TARGETS]
+
+
+def _judge(target: Target, result: Result | Skipped | None) -> Outcome:
+    if not isinstance(result, Result):
+        return Outcome(target, None, None, 0.0)
+    value = result.rows[OURS][target.figure]
+    if target.at_most is not None:
+        return Outcome(target, value, value <= target.at_most, value / target.at_most - 1)
+    assert target.at_least is not None
+    return Outcome(target, value, value >= target.at_least, 1 - value / target.at_least)

@@ -68,24 +68,24 @@ class _Undecided:
         if self.serve is not None:
             return await self.serve(scope, receive, send)
         try:
-            result = self.app(scope, receive, send)
+            result: Any = self.app(scope, receive, send)
         except TypeError:
-            instance = self._asgi2_instance(scope)
-            if instance is None:
+            refused: App | None = self._asgi2_instance(scope)
+            if refused is None:
                 raise
-            return await instance(receive, send)
+            return await refused(receive, send)
         if inspect.isawaitable(result):
             self.serve = self.app
             return await result
-        instance = result if callable(result) else self._asgi2_instance(scope)
+        instance: App | None = result if callable(result) else self._asgi2_instance(scope)
         if instance is None:
-            return await result  # the TypeError that the server would have seen
+            return await result  # which raises the TypeError that the server would have seen
         self.serve = _Double(self.app)
         return await instance(receive, send)
 
     def _asgi2_instance(self, scope: Scope) -> App | None:
         try:
-            instance = self.app(scope)
+            instance: Any = self.app(scope)
         except TypeError:
             return None
         if inspect.iscoroutine(instance):
@@ -94,4 +94,5 @@ class _Undecided:
         if not callable(instance):
             return None
         self.serve = _Double(self.app)
-        return instance  # type: ignore[no-any-return]
+        found: App = instance
+        return found

@@ -21,5 +21,5 @@ def capture(exception: Exception) -> None:
             mechanism={"type": "asgi", "handled": False},
         )
         sentry_sdk.capture_event(event, hint=hint)
-    except Exception:  # noqa: BLE001
+    except Exception:
         log_failure("capturing an exception")

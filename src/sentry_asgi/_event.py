@@ -20,7 +20,7 @@ def describe(connection: Connection, event: dict[str, Any], hint: dict[str, Any]
     try:
         _add_request(connection, event)
         _add_name(connection, event)
-    except Exception:  # noqa: BLE001  # an event that says less is better than none
+    except Exception:  # an event that says less is better than none
         log_failure("describing the request")
     return event
 

@@ -86,7 +86,7 @@ class _LazyScope(Scope):
     def _fill(self) -> None:
         try:
             model = self._model()
-        except Exception:  # noqa: BLE001  # whoever reads a scope is not to suffer from it
+        except Exception:  # whoever reads a scope is not to suffer from it
             log_failure("filling a scope")
             model = Scope()
         with _filling:
@@ -101,17 +101,18 @@ class _LazyScope(Scope):
         raise NotImplementedError
 
     def __copy__(self) -> Scope:
-        copied = super().__copy__()
-        copied.asgi_base = self.asgi_base  # type: ignore[attr-defined]
-        copied.asgi_connection = self.asgi_connection  # type: ignore[attr-defined]
-        return copied
+        copied: Any = super().__copy__()
+        copied.asgi_base = self.asgi_base
+        copied.asgi_connection = self.asgi_connection
+        scope: Scope = copied
+        return scope
 
 
 class _IsolationScope(_LazyScope):
     __slots__ = ()
 
     def _model(self) -> Scope:
-        assert self.asgi_base is not None  # noqa: S101  # enter() saw to it
+        assert self.asgi_base is not None  # enter() saw to it
         return _isolation_fork(self.asgi_base, self.asgi_connection)
 
 
@@ -132,14 +133,17 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
     """An ordinary isolation scope for one connection, filled from the process's."""
     fork = base.fork()
     fork.clear_breadcrumbs()
-    fork.add_event_processor(functools.partial(_event.describe, connection))
+    processor: Any = functools.partial(_event.describe, connection)
+    fork.add_event_processor(processor)
     fork.set_new_propagation_context()
     headers = _request.headers(connection)
-    incoming = {name: headers[name] for name in ("sentry-trace", "baggage") if name in headers}
+    incoming: dict[str, str] = {
+        name: headers[name] for name in ("sentry-trace", "baggage") if name in headers
+    }
     if incoming:
         try:
             fork.generate_propagation_context(incoming)
-        except Exception:  # noqa: BLE001  # anybody can send anything in a header
+        except Exception:  # anybody can send anything in a header
             log_failure("continuing a trace")
     return fork
 
@@ -152,7 +156,7 @@ class LazyScopes:
     """Sets the SDK's context variables to scopes that are filled when they are first read."""
 
     def __init__(self) -> None:
-        assert _sdk.LAZY_SCOPES is not None  # noqa: S101  # _chosen() asked
+        assert _sdk.LAZY_SCOPES is not None  # _chosen() asked
         self._isolation, self._current, _ = _sdk.LAZY_SCOPES
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
@@ -206,7 +210,7 @@ def lazy_scopes_work() -> bool:
         fork = _isolation_fork(base, connection)
         fork.set_user({"id": "self-check"})
         return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
-    except Exception:  # noqa: BLE001  # whatever a future SDK does: then it does not work
+    except Exception:  # whatever a future SDK does: then it does not work
         logger.debug("the self-check of the lazy scopes failed", exc_info=True)
         return False
 

@@ -31,7 +31,9 @@ _SECRET: Final = re.compile(
     r"|sessid|sess_id"
 )
 _PERSONAL: Final = re.compile(r"forwarded|(?:^|_)ip(?:_|$)|remote_|(?:^|_)user(?:_|$)|^via$")
-_URL_HEADERS: Final = frozenset({"referer", "origin", "location", "content-location", "x-original-url"})
+_URL_HEADERS: Final = frozenset(
+    {"referer", "origin", "location", "content-location", "x-original-url"}
+)
 
 
 def is_secret(name: str) -> bool:
@@ -62,7 +64,7 @@ class Privacy:
         return {name: self._header(name, value) for name, value in headers.items()}
 
     def _header(self, name: str, value: str) -> str:
-        assert self.keep_header is not None  # noqa: S101  # headers() asked
+        assert self.keep_header is not None  # headers() asked
         if name == "cookie" and self.user_info and self.keep_header(name):
             return clean_cookies(value)
         if is_secret(name) or not self.keep_header(name):

@@ -141,7 +141,9 @@ def full_path(connection: Connection) -> str | None:
     if not isinstance(path, str):
         return None
     raw = _wire_path(connection)
-    encoded = quote(path, safe=_PATH_SAFE.replace("%", ""), errors="replace") if raw is None else raw
+    encoded = (
+        quote(path, safe=_PATH_SAFE.replace("%", ""), errors="replace") if raw is None else raw
+    )
     root = root.rstrip("/") if isinstance(root, str) else ""
     if not root or path == root or path.startswith(root + "/"):
         return encoded

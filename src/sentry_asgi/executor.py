@@ -40,10 +40,13 @@ class ContextPreservingExecutor(ThreadPoolExecutor):
 
         Raises:
             RuntimeError: after `shutdown()`.
+
         """
         context = copy_context()
         return Context().run(_submit, self, context.run, fn, *args, **kwargs)
 
 
-def _submit(executor: ContextPreservingExecutor, run: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+def _submit(
+    executor: ContextPreservingExecutor, run: Any, *args: Any, **kwargs: Any
+) -> Future[Any]:
     return ThreadPoolExecutor.submit(executor, run, *args, **kwargs)

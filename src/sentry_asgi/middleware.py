@@ -45,6 +45,7 @@ class SentryMiddleware:
     Raises:
         TypeError: if `app` cannot be called.
         ValueError: if `transaction_style` is none of these.
+
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class SentryMiddleware:
                 return None
             scope[MARK] = connection = Connection(scope, self._transaction_style)
             return self._isolation.enter(connection)
-        except Exception:  # noqa: BLE001  # the app is served, come what may
+        except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
 

@@ -18,7 +18,11 @@ OTHER_SDKS = ["2.0.0", "3.0.0b2"]
 
 def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspector]") -> None:
     session.install(
-        "--reinstall-package=sentry-asgi", f".{extra}", f"sentry-sdk=={sdk}", "--group=test", *packages
+        "--reinstall-package=sentry-asgi",
+        f".{extra}",
+        f"sentry-sdk=={sdk}",
+        "--group=test",
+        *packages,
     )
 
 

@@ -167,7 +167,9 @@ def run(app: App, scope: Scope | None = None, messages: Iterable[Message] = ()) 
     return asyncio.run(call(app, http_scope() if scope is None else scope, messages))
 
 
-async def respond(send: Callable[[Message], Awaitable[None]], body: bytes = b"ok", status: int = 200) -> None:
+async def respond(
+    send: Callable[[Message], Awaitable[None]], body: bytes = b"ok", status: int = 200
+) -> None:
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": body})
 

@@ -1,0 +1,25 @@
+"""An exception, made an event of and handed to the SDK's client.
+
+Called where the exception is being handled, within the connection's scopes. Nothing here raises,
+and nothing is done to the exception: its cause, context and traceback stay as they are.
+"""
+
+from __future__ import annotations
+
+import sentry_sdk
+from sentry_sdk.utils import event_from_exception
+
+from ._failsafe import log_failure
+
+
+def capture(exception: Exception) -> None:
+    """Reports an exception that the application did not handle."""
+    try:
+        event, hint = event_from_exception(
+            exception,
+            client_options=sentry_sdk.get_client().options,
+            mechanism={"type": "asgi", "handled": False},
+        )
+        sentry_sdk.capture_event(event, hint=hint)
+    except Exception:
+        log_failure("capturing an exception")

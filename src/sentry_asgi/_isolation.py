@@ -1,0 +1,259 @@
+"""Each connection gets scopes of its own: an isolation scope and a current scope, fresh and lazy.
+
+The rules:
+
+- A connection's scopes start from the *process's* scopes, never from another connection's. Servers
+  reuse contexts (a request on a kept-alive connection can start in the context of the one before), and
+  handlers call apps in-process; a scope found there that belongs to a connection is looked through to
+  the process's scope beneath it.
+- Filling a scope costs more than serving a small request does, and most requests never touch theirs. So
+  `LazyScopes` puts scopes in place whose slots are all unset. Reading an unset slot comes to `__getattr__`,
+  which fills the scope once; from then on it is an ordinary scope of the SDK's. What was written
+  before stays. `client` alone is answered without filling, for every call into the SDK asks for it.
+- Whether lazy scopes work with the installed SDK is tried out at first use, by comparing a filled one
+  with a fork of the SDK's. If they don't, `PublicScopes` does the same by public means, at once.
+- What the process itself sets while it starts up (at import, in a lifespan handler) is on the process's
+  scope, and so on every event. Breadcrumbs of the process are left out, as the SDK leaves them out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar, Token
+from typing import Any, Final, Protocol
+
+from sentry_sdk.client import NonRecordingClient
+from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
+
+from . import _event, _request, _sdk
+from ._failsafe import log_failure
+from ._request import Connection
+
+logger: Final = logging.getLogger("sentry_asgi")
+
+
+class Isolation(Protocol):
+    """Gives connections their scopes. `leave` takes what `enter` gave back, and never raises."""
+
+    def enter(self, connection: Connection) -> Any: ...
+    def leave(self, entered: Any) -> None: ...
+    def process(self) -> contextlib.AbstractContextManager[None]:
+        """While it lasts, the process's scope is the isolation scope: for the lifespan."""
+        ...
+
+
+def isolation() -> Isolation:
+    """The isolation to use with the installed SDK; the process's scope is the one in force here."""
+    return _chosen()()
+
+
+@functools.cache
+def _chosen() -> Callable[[], Isolation]:
+    if _sdk.LAZY_SCOPES is not None and lazy_scopes_work():
+        return LazyScopes
+    logger.info("lazy scopes do not work with this sentry_sdk; using its public, slower way")
+    return PublicScopes
+
+
+# The lazy way.
+
+_SLOTS: Final = frozenset(_sdk.LAZY_SCOPES.slots) if _sdk.LAZY_SCOPES else frozenset[str]()
+_filling: Final = threading.RLock()  # reentrant: filling may log, and logging may read the scope
+_NO_CLIENT: Final = NonRecordingClient()
+
+
+class _LazyScope(Scope):
+    """A scope of one connection, of which no slot is set until one is read."""
+
+    __slots__ = ("asgi_base", "asgi_connection")
+
+    asgi_base: Scope | None
+    asgi_connection: Connection
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "client":
+            self.client = self.asgi_base.client if self.asgi_base is not None else _NO_CLIENT
+        elif name in _SLOTS:
+            self._fill()
+        else:
+            raise AttributeError(name, name=name, obj=self)
+        return getattr(self, name)
+
+    def _fill(self) -> None:
+        try:
+            model = self._model()
+        except Exception:  # whoever reads a scope is not to suffer from it
+            log_failure("filling a scope")
+            model = Scope()
+        with _filling:
+            for slot in _SLOTS:
+                descriptor = getattr(Scope, slot)
+                try:
+                    descriptor.__get__(self)
+                except AttributeError:
+                    descriptor.__set__(self, getattr(model, slot, None))
+
+    def _model(self) -> Scope:
+        raise NotImplementedError
+
+    def __copy__(self) -> Scope:
+        copied: Any = super().__copy__()
+        copied.asgi_base = self.asgi_base
+        copied.asgi_connection = self.asgi_connection
+        scope: Scope = copied
+        return scope
+
+
+class _IsolationScope(_LazyScope):
+    __slots__ = ()
+
+    def _model(self) -> Scope:
+        assert self.asgi_base is not None  # enter() saw to it
+        return _isolation_fork(self.asgi_base, self.asgi_connection)
+
+
+class _CurrentScope(_LazyScope):
+    __slots__ = ()
+
+    def _model(self) -> Scope:
+        if self.asgi_base is None:
+            return Scope(ty=ScopeType.CURRENT)
+        fork = self.asgi_base.fork()
+        for slot in _sdk.UNINHERITED:
+            if slot in _SLOTS:
+                setattr(fork, slot, None)
+        return fork
+
+
+def _isolation_fork(base: Scope, connection: Connection) -> Scope:
+    """An ordinary isolation scope for one connection, filled from the process's."""
+    fork = base.fork()
+    fork.clear_breadcrumbs()
+    processor: Any = functools.partial(_event.describe, connection)
+    fork.add_event_processor(processor)
+    fork.set_new_propagation_context()
+    headers = _request.headers(connection)
+    incoming: dict[str, str] = {
+        name: headers[name] for name in ("sentry-trace", "baggage") if name in headers
+    }
+    if incoming:
+        try:
+            fork.generate_propagation_context(incoming)
+        except Exception:  # anybody can send anything in a header
+            log_failure("continuing a trace")
+    return fork
+
+
+def _beneath(scope: Scope | None) -> Scope | None:
+    return scope.asgi_base if isinstance(scope, _LazyScope) else scope
+
+
+class LazyScopes:
+    """Sets the SDK's context variables to scopes that are filled when they are first read."""
+
+    def __init__(self) -> None:
+        assert _sdk.LAZY_SCOPES is not None  # _chosen() asked
+        self._isolation, self._current, _ = _sdk.LAZY_SCOPES
+        # Where a connection starts in a context without any scope, as in another thread, this is
+        # the process's.
+        self._home = _beneath(Scope.get_isolation_scope())
+
+    def enter(self, connection: Connection) -> tuple[Token[Scope | None], Token[Scope | None]]:
+        # The hot path: two objects, two context variables, nothing read.
+        isolation: Any = _new(_IsolationScope)
+        base: Any = self._isolation.get()
+        if base is None:
+            base = self._home
+        elif isinstance(base, _LazyScope):
+            base = base.asgi_base
+        isolation.asgi_base = base
+        isolation.asgi_connection = connection
+        current: Any = _new(_CurrentScope)
+        base = self._current.get()
+        current.asgi_base = base.asgi_base if isinstance(base, _LazyScope) else base
+        current.asgi_connection = connection
+        return self._isolation.set(isolation), self._current.set(current)
+
+    def leave(self, entered: tuple[Token[Scope | None], Token[Scope | None]]) -> None:
+        isolation, current = entered
+        try:
+            self._current.reset(current)
+            self._isolation.reset(isolation)
+        except ValueError:
+            pass  # left in another context than entered, which nobody can read any more
+
+    @contextlib.contextmanager
+    def process(self) -> Iterator[None]:
+        ambient = _beneath(self._isolation.get()) or self._home
+        with use_isolation_scope(ambient):  # type: ignore[arg-type]  # home is never None
+            yield
+
+
+_new: Final[Any] = object.__new__
+
+
+def lazy_scopes_work() -> bool:
+    """Whether a lazy scope, filled, is what the SDK itself makes of the same base."""
+    connection = Connection({"type": "http"})
+    base = Scope(ty=ScopeType.ISOLATION)
+    base.set_tag("sentry_asgi", "self-check")
+    try:
+        lazy: Any = _new(_IsolationScope)
+        lazy.asgi_base, lazy.asgi_connection = base, connection
+        with use_isolation_scope(lazy):
+            seen = Scope.get_isolation_scope() is lazy
+            lazy.set_user({"id": "self-check"})
+        fork = _isolation_fork(base, connection)
+        fork.set_user({"id": "self-check"})
+        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
+    except Exception:  # whatever a future SDK does: then it does not work
+        logger.debug("the self-check of the lazy scopes failed", exc_info=True)
+        return False
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    comparable = isinstance(one, (str, int, dict, type(None)))
+    return one == other if comparable else True
+
+
+# The public way.
+
+# In a connection's context, or one that it left behind: the process's scope beneath it.
+_process_scope: ContextVar[Scope | None] = ContextVar("sentry_asgi_process_scope", default=None)
+
+
+class PublicScopes:
+    """The same by the SDK's public means alone: whole scopes for each connection, forked at once."""
+
+    def __init__(self) -> None:
+        Scope.get_isolation_scope()  # made here, it is in the context of all that starts from here
+        self._lifespan_scope: Scope | None = None
+
+    def enter(self, connection: Connection) -> contextlib.ExitStack:
+        base = _process_scope.get() or self._lifespan_scope or Scope.get_isolation_scope()
+        with contextlib.ExitStack() as stack:
+            stack.callback(_reset, _process_scope.set(base))
+            stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
+            stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
+            entered = stack.pop_all()
+        return entered
+
+    def leave(self, entered: contextlib.ExitStack) -> None:
+        entered.close()
+
+    @contextlib.contextmanager
+    def process(self) -> Iterator[None]:
+        self._lifespan_scope = _process_scope.get() or Scope.get_isolation_scope()
+        with use_isolation_scope(self._lifespan_scope):
+            yield
+
+
+def _reset(token: Token[Scope | None]) -> None:
+    with contextlib.suppress(ValueError):  # as in LazyScopes.leave
+        _process_scope.reset(token)

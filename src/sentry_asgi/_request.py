@@ -1,0 +1,228 @@
+"""Facts of one connection, read from its ASGI scope. Pure: no Sentry, no I/O, nothing kept.
+
+- A `Connection` is made when the connection opens and costs next to nothing: it remembers the scope
+  and the three values that frameworks are known to rewrite in it while they route.
+- Everything else is a function of a Connection, called only when an event or a span needs it.
+- No function raises, whatever the scope holds: a missing or odd value is an absent fact.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+_DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+
+# RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
+_HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
+
+# RFC 3986, 3.3, pchar and "/"; "%" stays, for what is already encoded.
+_PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
+
+
+class Connection:
+    """One HTTP request or websocket, as it was when it reached the middleware."""
+
+    __slots__ = ("path", "raw_path", "root_path", "scope", "transaction_style")
+
+    def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
+        get = scope.get
+        self.scope = scope
+        self.path = get("path")
+        self.raw_path = get("raw_path")
+        self.root_path = get("root_path")
+        self.transaction_style = transaction_style
+
+
+def method(connection: Connection) -> str | None:
+    """The request method in capitals; a websocket's handshake is a GET (RFC 6455, 4.1)."""
+    scope = connection.scope
+    default = "GET" if scope.get("type") == "websocket" else None
+    value = scope.get("method", default)
+    return value.upper() if isinstance(value, str) and value else None
+
+
+def headers(connection: Connection) -> dict[str, str]:
+    """Request headers by lower-case name, decoded as latin-1.
+
+    Repeated ones are joined by `, ` (RFC 9110, 5.3), and by `; ` for cookies (RFC 9113, 8.2.3).
+    """
+    joined: dict[str, str] = {}
+    for name, value in _raw_headers(connection):
+        if name not in joined:
+            joined[name] = value
+        else:
+            joined[name] += ("; " if name == "cookie" else ", ") + value
+    return joined
+
+
+def _raw_headers(connection: Connection) -> Iterable[tuple[str, str]]:
+    pairs = connection.scope.get("headers")
+    if not isinstance(pairs, Iterable):
+        return
+    for pair in pairs:
+        try:
+            name, value = pair
+        except (TypeError, ValueError):
+            continue
+        yield _text(name).lower(), _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
+def query_string(connection: Connection) -> str:
+    """The query string as it was on the wire, still percent-encoded; empty if there is none."""
+    return _text(connection.scope.get("query_string"))
+
+
+def client_address(connection: Connection) -> str | None:
+    """The peer's address as the server knows it; forwarded headers are the server's business."""
+    client = connection.scope.get("client")
+    if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
+        return client[0] or None
+    return None
+
+
+def url(connection: Connection) -> str | None:
+    """The URL without its query: scheme, host as the client named it, full path.
+
+    The host is that of the `Host` header, else the server's address; on a unix socket without a
+    `Host` it is `localhost`. Default ports are left out. None for a scope without a path.
+    """
+    path = full_path(connection)
+    if path is None:
+        return None
+    scope = connection.scope
+    scheme = scope.get("scheme")
+    if not isinstance(scheme, str) or not scheme:
+        scheme = "ws" if scope.get("type") == "websocket" else "http"
+    return f"{scheme}://{_authority(connection, scheme)}{path}"
+
+
+def _authority(connection: Connection, scheme: str) -> str:
+    host, port = _named_host(connection) or _server_host(connection) or ("localhost", "")
+    if not port or port == _DEFAULT_PORTS.get(scheme):
+        return host
+    return f"{host}:{port}"
+
+
+def _named_host(connection: Connection) -> tuple[str, str] | None:
+    value = next((value for name, value in _raw_headers(connection) if name == "host"), "")
+    # Whoever puts credentials before the host, or what no host may contain, is not followed.
+    match = _HOST.fullmatch(value.rpartition("@")[2].strip())
+    return (match[1], match[2] or "") if match else None
+
+
+def _server_host(connection: Connection) -> tuple[str, str] | None:
+    server = connection.scope.get("server")
+    if not isinstance(server, (list, tuple)) or len(server) != 2 or server[1] is None:  # noqa: PLR2004
+        return None  # absent, or the path of a unix socket
+    host, port = server
+    if not isinstance(host, str) or not host:
+        return None
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return host, str(port)
+
+
+def full_path(connection: Connection) -> str | None:
+    """The path with its `root_path`, percent-encoded; from the wire's own bytes where they are known.
+
+    The specification has `path` include `root_path`; not all servers and frameworks do.
+    """
+    path, root = connection.path, connection.root_path
+    if not isinstance(path, str):
+        return None
+    raw = _wire_path(connection)
+    encoded = (
+        quote(path, safe=_PATH_SAFE.replace("%", ""), errors="replace") if raw is None else raw
+    )
+    root = root.rstrip("/") if isinstance(root, str) else ""
+    if not root or path == root or path.startswith(root + "/"):
+        return encoded
+    return quote(root, safe=_PATH_SAFE.replace("%", ""), errors="replace") + encoded
+
+
+def _wire_path(connection: Connection) -> str | None:
+    """The path as it was sent, if the scope has it and it is the same path."""
+    raw = connection.raw_path
+    if not isinstance(raw, bytes):
+        return None
+    sent = quote(raw.partition(b"?")[0], safe=_PATH_SAFE)
+    return sent if unquote(sent) == connection.path else None
+
+
+# Names: what the framework has written into the scope by the time that they are asked for.
+
+
+def name_and_source(connection: Connection) -> tuple[str, str] | None:
+    """What to call the request, and where the name is from: a `transaction_info.source` of Sentry's.
+
+    By the connection's `transaction_style`: `endpoint` (source `component`) or `route`; each falls
+    back on the path (source `url`). None for a scope that has none of them.
+    """
+    if connection.transaction_style == "endpoint":
+        named, source = endpoint(connection), "component"
+    else:
+        named, source = route(connection), "route"
+    if named:
+        return named, source
+    path = full_path(connection)
+    return (path, "url") if path else None
+
+
+def endpoint(connection: Connection) -> str | None:
+    """The handler as `module.qualname`, from the `endpoint` that frameworks put into the scope."""
+    handler = connection.scope.get("endpoint")
+    while isinstance(handler, (functools.partial, functools.partialmethod)):
+        handler = handler.func
+    if handler is None:
+        return None
+    named = handler if hasattr(handler, "__qualname__") else type(handler)
+    module, qualname = getattr(named, "__module__", None), named.__qualname__
+    return f"{module}.{qualname}" if isinstance(module, str) else str(qualname)
+
+
+def route(connection: Connection) -> str | None:
+    """The route's template, with the prefix of what it is mounted under: `/sub/items/{id}`."""
+    scope = connection.scope
+    for key in ("path_template", "route_path_template"):  # Litestar; Lilya and Ravyn: the full one
+        template = scope.get(key)
+        if isinstance(template, str) and template:
+            return template
+    leaf = _leaf_template(scope.get("route"))
+    return None if leaf is None else _mount_prefix(connection, leaf) + leaf
+
+
+def _leaf_template(found: Any) -> str | None:
+    # FastAPI, and Starlette from 1.7, put the route itself into the scope.
+    path = getattr(found, "path", None)
+    return path if isinstance(path, str) else None
+
+
+def _mount_prefix(connection: Connection, leaf: str) -> str:
+    """What mounts added to `root_path` on the way to the route, their parameters named again.
+
+    Starlette's Mount keeps the first `root_path` as `app_root_path`, appends the concrete prefix
+    (`/sub/t1` for `/sub/{tenant}`) to `root_path` and adds its parameters to `path_params`.
+    """
+    scope = connection.scope
+    root, outer = scope.get("root_path"), scope.get("app_root_path")
+    if not isinstance(root, str) or not isinstance(outer, str) or not root.startswith(outer):
+        return ""
+    prefix = root[len(outer) :]
+    parameters = scope.get("path_params")
+    if not prefix or not isinstance(parameters, Mapping):
+        return prefix
+    own = set(re.findall(r"{(\w+)", leaf))
+    names = {str(value): name for name, value in parameters.items() if name not in own}
+    return "/".join(
+        f"{{{names[segment]}}}" if segment in names else segment for segment in prefix.split("/")
+    )

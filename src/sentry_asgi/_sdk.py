@@ -1,0 +1,41 @@
+"""Every private name of `sentry_sdk` that this project uses, and what it takes to do without.
+
+Read once, at import. `LAZY_SCOPES` is None where the installed SDK no longer has what the lazy scopes
+stand on; `_isolation` then takes the SDK's public way, which is slower and as right. A test names
+each of these, so that a new SDK that moves one is seen before users see it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Final, NamedTuple
+
+import sentry_sdk.scope
+from sentry_sdk.scope import Scope
+
+
+class ScopeVariables(NamedTuple):
+    """The context variables in which the SDK keeps its scopes, and the names of a scope's slots."""
+
+    isolation: ContextVar[Scope | None]
+    current: ContextVar[Scope | None]
+    slots: tuple[str, ...]
+
+
+# Of a request's current scope, what must not come from whatever surrounds the request: the
+# span that is active there, and a trace that would go before the request's own.
+UNINHERITED: Final = ("_span", "_profile", "_propagation_context")
+
+
+def _scope_variables() -> ScopeVariables | None:
+    isolation = getattr(sentry_sdk.scope, "_isolation_scope", None)
+    current = getattr(sentry_sdk.scope, "_current_scope", None)
+    slots = getattr(Scope, "__slots__", None)
+    if not isinstance(isolation, ContextVar) or not isinstance(current, ContextVar):
+        return None
+    if not isinstance(slots, tuple) or "__dict__" in dir(Scope):
+        return None
+    return ScopeVariables(isolation, current, slots)
+
+
+LAZY_SCOPES: Final = _scope_variables()

@@ -1,0 +1,111 @@
+"""SentryMiddleware: is this connection mine? did it fail? pass it on.
+
+The rules:
+
+- The app gets the server's own `scope`, `receive` and `send`; nothing is read ahead, kept back, changed
+  or added, but for one namespaced key in the scope, which marks a connection as taken. Of nested
+  middlewares the outermost works and the others pass through.
+- Exceptions leave by a bare `raise`: same object, same cause, context and traceback. Those that are no
+  `Exception` (cancellation, interrupt, exit) pass unseen.
+- Without an active client the app runs as if bare; and whatever fails in here, it runs all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from sentry_sdk import get_client
+
+from ._asgi import App, Receive, Scope, Send, as_asgi3
+from ._capture import capture
+from ._failsafe import log_failure
+from ._isolation import isolation
+from ._request import Connection
+
+MARK: Final = "sentry_asgi"
+"""The scope's key for the `Connection` of a SentryMiddleware further out."""
+
+_STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
+
+
+class SentryMiddleware:
+    """Reports what goes wrong in an ASGI application to Sentry, with the request that caused it.
+
+    Works as `app = SentryMiddleware(app)` and as `app.add_middleware(SentryMiddleware)`, with ASGI 3
+    and ASGI 2 applications. Should be the outermost middleware. `sentry_sdk.init()` may be called
+    before or after; until then, and without a DSN, the application runs as if bare.
+
+    Args:
+        app: the ASGI application.
+        transaction_style: what events are named after. `"endpoint"`: the handler, as
+            `module.qualname`, if the framework puts `endpoint` into the ASGI scope. `"route"`: the
+            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Where
+            the framework tells neither, it is the path.
+
+    Raises:
+        TypeError: if `app` cannot be called.
+        ValueError: if `transaction_style` is none of these.
+
+    """
+
+    def __init__(
+        self, app: App, *, transaction_style: Literal["endpoint", "route", "url"] = "endpoint"
+    ) -> None:
+        if not callable(app):
+            raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
+        if transaction_style not in _STYLES:
+            raise ValueError(
+                f"transaction_style is {transaction_style!r}; it can be 'endpoint', 'route' or 'url'"
+            )
+        self.app = app
+        self._serve = as_asgi3(app)
+        self._transaction_style = _STYLES[transaction_style]
+        self._isolation = isolation()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        kind = scope.get("type")
+        if kind == "lifespan":
+            return await self._lifespan(scope, receive, send)
+        entered = self._enter(scope) if kind == "http" or kind == "websocket" else None  # noqa: PLR1714  # half the time of `in`
+        if entered is None:
+            return await self._serve(scope, receive, send)
+        try:
+            return await self._serve(scope, receive, send)
+        except Exception as exception:
+            capture(exception)
+            raise
+        finally:
+            self._isolation.leave(entered)
+            scope.pop(MARK, None)
+
+    def _enter(self, scope: Scope) -> Any:
+        """Takes the connection, if it is this middleware's to take; None if it is not."""
+        try:
+            if MARK in scope or not get_client().is_active():
+                return None
+            scope[MARK] = connection = Connection(scope, self._transaction_style)
+            return self._isolation.enter(connection)
+        except Exception:  # the app is served, come what may
+            log_failure("isolating a connection")
+            return None
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Serves the lifespan, in the process's own scope: what start-up sets is on every event.
+
+        An app that does not support lifespan raises before it has received anything (ASGI
+        specification, "Lifespan"); that is an answer to the server, and no failure.
+        """
+        received = False
+
+        async def watched_receive() -> Any:
+            nonlocal received
+            received = True
+            return await receive()
+
+        with self._isolation.process():
+            try:
+                return await self._serve(scope, watched_receive, send)
+            except Exception as exception:
+                if received:
+                    capture(exception)
+                raise

@@ -55,6 +55,7 @@ def main() -> int:
     for name in asked.only or CASES:
         results[name] = CASES[name](QUICK if asked.quick else FULL)
         print(report.table(name, results[name]), flush=True)
+    host["load_afterwards"] = machine.load()
     outcomes = judge(results)
     print(report.verdict(outcomes))
     report.write(asked.json, host, results, outcomes, quick=asked.quick)

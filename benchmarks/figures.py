@@ -45,17 +45,13 @@ class Effort:
     rounds: int
     requests: int
     connections: int
-    served_rounds: int
-    served_seconds: int
+    generations: int
+    slices: int
     imports: int
 
 
-FULL = Effort(
-    rounds=101, requests=500, connections=10_000, served_rounds=5, served_seconds=2, imports=15
-)
-QUICK = Effort(
-    rounds=15, requests=200, connections=1_000, served_rounds=1, served_seconds=1, imports=5
-)
+FULL = Effort(rounds=101, requests=500, connections=10_000, generations=3, slices=6, imports=15)
+QUICK = Effort(rounds=15, requests=200, connections=1_000, generations=1, slices=2, imports=5)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -1,23 +1,27 @@
 """Requests per second of a real server: uvicorn with uvloop and httptools, one process, no log.
 
-wrk asks, on one thread, over kept-alive connections of the loopback interface. In each round every
-contender gets a fresh server, in an order shuffled anew, a second to warm up, and a few to be
-measured. A contender's share is that of the bare app's rate in the same round; the median over the
-rounds is what is reported.
+wrk asks, on one thread, over kept-alive connections of the loopback interface. The servers of all
+contenders run at once, idle but for the one that is asked, and take turns: a slice of a second each,
+in an order shuffled anew, some times over. Then all are started afresh, since a process can be lucky
+with its memory layout and its hashes. A contender's share is that of the bare app's rate in the same
+turn; the median over all turns is what is reported.
 
-The server process's own CPU time for a request stands beside it where the system tells (Linux):
-it hardly depends on what else the machine does, so where the two disagree, the machine was busy.
+Second opinions stand beside it. "By best": each one's fastest slice against the bare app's, for
+others' use of the machine only ever slows. "By CPU": the server's CPU time for a request, in its
+median slice, where the system tells (Linux); waiting for a processor is not in it. Where they
+disagree, or the bare app's own rate varies much from slice to slice, the machine was busy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import os
 import random
 import re
 import shutil
 import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -28,18 +32,39 @@ from benchmarks.figures import Column, Effort, Result, Skipped, spread
 from benchmarks.workloads import HEADERS, App, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 COLUMNS = (
     Column("rate", "requests/s", ",.0f"),
-    Column("min", "least", ",.0f"),
-    Column("max", "most", ",.0f"),
     Column("share", "of bare", ".1%"),
+    Column("q1", "quartile 1", ".1%"),
+    Column("q3", "quartile 3", ".1%"),
+    Column("best_share", "by best", ".1%"),
     Column("cpu", "CPU µs each", ".1f"),
-    Column("cpu_share", "of bare, by CPU", ".1%"),
+    Column("cpu_share", "by CPU", ".1%"),
 )
 CONNECTIONS = 32
+SECONDS = 1
+BUSY = 0.1
 NO_WRK = "wrk is not installed: `apt install wrk`, `brew install wrk`, or github.com/wg/wrk."
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    port: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one server did in one slice of time."""
+
+    requests: int
+    rate: float
+    cpu: float
+    """Seconds; 0 where the system does not tell."""
 
 
 def measure(
@@ -49,31 +74,51 @@ def measure(
     wrk = shutil.which("wrk")
     if wrk is None:
         return Skipped(title, NO_WRK)
-    order = list(CONTENDERS)
-    shuffle = random.Random(0).shuffle
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in order}
-    for _ in range(effort.served_rounds):
-        shuffle(order)
-        for name in order:
-            runs[name].append(_one_run(wrk, name, app, setting, effort.served_seconds))
-    rows: dict[str, dict[str, float]] = {}
-    for name, mine in runs.items():
-        both = list(zip(mine, runs[BARE], strict=True))
-        rates = spread([rate for rate, _ in mine])
-        rows[name] = {
-            "rate": rates["median"],
-            "min": rates["min"],
-            "max": rates["max"],
-            "share": median(rate / bare for (rate, _), (bare, _) in both),
-        }
-        if all(cpu for _, cpu in mine):
-            rows[name]["cpu"] = median(cpu for _, cpu in mine)
-            rows[name]["cpu_share"] = median(bare / cpu for (_, cpu), (_, bare) in both)
+    runs: dict[str, list[Slice]] = {name: [] for name in CONTENDERS}
+    for _ in range(effort.generations):
+        with contextlib.ExitStack() as stack:
+            servers = {name: stack.enter_context(_server(name, app, setting)) for name in runs}
+            for server in servers.values():
+                _drive(wrk, server, setting)
+            for name in _turns(list(runs), effort.slices):
+                runs[name].append(_drive(wrk, servers[name], setting))
+    rows = {name: _row(slices, runs[BARE]) for name, slices in runs.items()}
     note = (
-        f"{effort.served_rounds} rounds of {effort.served_seconds} s for each, "
+        f"{effort.generations} times {effort.slices} slices of {SECONDS} s for each, "
         f"{CONNECTIONS} connections."
     )
-    return Result(title, COLUMNS, rows, (note,))
+    return Result(title, COLUMNS, rows, (note, _steadiness(runs[BARE])))
+
+
+def _steadiness(bare: list[Slice]) -> str:
+    rates = spread([one.rate for one in bare])
+    varied = (rates["q3"] - rates["q1"]) / rates["median"]
+    remark = "; too much to judge a few percent by" if varied > BUSY else ""
+    return f"Half of the bare app's slices lay within {varied:.0%} of each other{remark}."
+
+
+def _turns(names: list[str], rounds: int) -> Iterator[str]:
+    for _ in range(rounds):
+        random.shuffle(names)
+        yield from names
+
+
+def _row(mine: list[Slice], bare: list[Slice]) -> dict[str, float]:
+    shares = spread([one.rate / other.rate for one, other in zip(mine, bare, strict=True)])
+    row = {
+        "rate": median(one.rate for one in mine),
+        "share": shares.pop("median"),
+        **shares,
+        "best_share": max(one.rate for one in mine) / max(one.rate for one in bare),
+    }
+    if all(one.cpu for one in mine):
+        row["cpu"] = _cpu_each(mine)
+        row["cpu_share"] = _cpu_each(bare) / row["cpu"]
+    return row
+
+
+def _cpu_each(slices: list[Slice]) -> float:
+    return median(one.cpu / one.requests for one in slices) * 1e6
 
 
 def serve(name: str, app: Callable[[], App], setting: Setting, listener: int) -> None:
@@ -94,27 +139,22 @@ def serve(name: str, app: Callable[[], App], setting: Setting, listener: int) ->
         uvicorn.Server(config).run(sockets=[bound])
 
 
-def _one_run(
-    wrk: str, name: str, app: Callable[[], App], setting: Setting, seconds: int
-) -> tuple[float, float]:
-    """Requests per second, and microseconds of the server's CPU for each; 0 if not known."""
+@contextlib.contextmanager
+def _server(name: str, app: Callable[[], App], setting: Setting) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         fd = listener.fileno()
-        server = fresh.start(serve, (fd,), name, app, setting, fd)
+        process = fresh.start(serve, (fd,), name, app, setting, fd)
     try:
         _expect_answer(name, port)
-        _drive(wrk, port, setting, 1)
-        before = _cpu_seconds(server.pid)
-        requests, rate = _drive(wrk, port, setting, seconds)
-        return rate, (_cpu_seconds(server.pid) - before) * 1e6 / requests
+        yield Server(process.pid, port)
     finally:
-        server.terminate()
+        process.terminate()
         try:
-            server.wait(10)
+            process.wait(10)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
 
 
 def _expect_answer(name: str, port: int) -> None:
@@ -131,36 +171,38 @@ def _expect_answer(name: str, port: int) -> None:
         raise SystemExit(f"No figures: the server of {name!r} answers {status}.")
 
 
-def _drive(wrk: str, port: int, setting: Setting, seconds: int) -> tuple[int, float]:
-    """How many requests were answered, and how many per second."""
+def _drive(wrk: str, server: Server, setting: Setting) -> Slice:
+    """Ask for a slice of time."""
     headers = [
         f"--header={name.decode()}: {value.decode()}"
         for name, value in [*HEADERS, *setting.headers]
     ]
+    before = _cpu_seconds(server.pid)
     said = subprocess.run(
         [
             wrk,
             "--threads=1",
             f"--connections={CONNECTIONS}",
-            f"--duration={seconds}s",
+            f"--duration={SECONDS}s",
             *headers,
-            f"http://127.0.0.1:{port}/",
+            f"http://127.0.0.1:{server.port}/",
         ],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
+    cpu = _cpu_seconds(server.pid) - before
     requests = re.search(r"(\d+) requests in", said)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     if requests is None or rate is None or "Non-2xx" in said or "Socket errors" in said:
         raise SystemExit(f"No figures: wrk says\n{said}")
-    return int(requests[1]), float(rate[1])
+    return Slice(int(requests[1]), float(rate[1]), cpu)
 
 
 def _cpu_seconds(pid: int) -> float:
-    """CPU time that the process has used; 0 where the system has no /proc."""
+    """CPU time that the process's threads have used; 0 where the system does not tell."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

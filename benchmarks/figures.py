@@ -50,7 +50,7 @@ class Effort:
     imports: int
 
 
-FULL = Effort(rounds=101, requests=500, connections=10_000, generations=3, slices=6, imports=15)
+FULL = Effort(rounds=101, requests=500, connections=10_000, generations=3, slices=5, imports=15)
 QUICK = Effort(rounds=15, requests=200, connections=1_000, generations=1, slices=2, imports=5)
 
 

@@ -4,7 +4,12 @@ wrk asks, on one thread, over kept-alive connections of the loopback interface. 
 contenders run at once, idle but for the one that is asked, and take turns: a slice of a second each,
 in an order shuffled anew, some times over. Then all are started afresh, since a process can be lucky
 with its memory layout and its hashes. A contender's share is that of the bare app's rate in the same
-turn; the median over all turns is what is reported.
+turn; the median over the turns is what is reported.
+
+A server under load keeps a processor busy. Where one of a turn's servers got less than `STARVED` of
+one, others used the machine and the whole turn, all contenders' slices of it, says nothing: another
+is taken instead, up to as many again. Only if too few calm ones come are all turns used. The table
+says how many there were.
 
 Second opinions stand beside it. "By best": each one's fastest slice against the bare app's, for
 others' use of the machine only ever slows. "By CPU": the server's CPU time for a request, in its
@@ -45,6 +50,8 @@ COLUMNS = (
 )
 CONNECTIONS = 32
 SECONDS = 1
+STARVED = 0.9
+FEWEST = 3
 BUSY = 0.1
 NO_WRK = "wrk is not installed: `apt install wrk`, `brew install wrk`, or github.com/wg/wrk."
 
@@ -67,6 +74,10 @@ class Slice:
     """Seconds; 0 where the system does not tell."""
 
 
+Turn = dict[str, Slice]
+"""One slice of each contender."""
+
+
 def measure(
     title: str, app: Callable[[], App], setting: Setting, effort: Effort
 ) -> Result | Skipped:
@@ -74,20 +85,37 @@ def measure(
     wrk = shutil.which("wrk")
     if wrk is None:
         return Skipped(title, NO_WRK)
-    runs: dict[str, list[Slice]] = {name: [] for name in CONTENDERS}
+    turns: list[Turn] = []
     for _ in range(effort.generations):
-        with contextlib.ExitStack() as stack:
-            servers = {name: stack.enter_context(_server(name, app, setting)) for name in runs}
-            for server in servers.values():
-                _drive(wrk, server, setting)
-            for name in _turns(list(runs), effort.slices):
-                runs[name].append(_drive(wrk, servers[name], setting))
+        turns += _generation(wrk, app, setting, effort.slices)
+    calm = [turn for turn in turns if _is_calm(turn)]
+    used = calm if len(calm) >= FEWEST else turns
+    runs = {name: [turn[name] for turn in used] for name in CONTENDERS}
     rows = {name: _row(slices, runs[BARE]) for name, slices in runs.items()}
     note = (
-        f"{effort.generations} times {effort.slices} slices of {SECONDS} s for each, "
-        f"{CONNECTIONS} connections."
+        f"{len(used)} slices of {SECONDS} s for each, {CONNECTIONS} connections; "
+        f"{len(calm)} of {len(turns)} turns were calm."
     )
     return Result(title, COLUMNS, rows, (note, _steadiness(runs[BARE])))
+
+
+def _generation(wrk: str, app: Callable[[], App], setting: Setting, wanted: int) -> list[Turn]:
+    """The turns of one set of servers: until enough are calm, or twice as many are done."""
+    turns: list[Turn] = []
+    names = list(CONTENDERS)
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(_server(name, app, setting)) for name in names}
+        for server in servers.values():
+            _drive(wrk, server, setting)
+        while len(turns) < 2 * wanted and sum(map(_is_calm, turns)) < wanted:
+            random.shuffle(names)
+            turns.append({name: _drive(wrk, servers[name], setting) for name in names})
+    return turns
+
+
+def _is_calm(turn: Turn) -> bool:
+    """Whether every server had a processor to itself; taken for granted where nobody can tell."""
+    return all(not one.cpu or one.cpu >= STARVED * SECONDS for one in turn.values())
 
 
 def _steadiness(bare: list[Slice]) -> str:
@@ -95,12 +123,6 @@ def _steadiness(bare: list[Slice]) -> str:
     varied = (rates["q3"] - rates["q1"]) / rates["median"]
     remark = "; too much to judge a few percent by" if varied > BUSY else ""
     return f"Half of the bare app's slices lay within {varied:.0%} of each other{remark}."
-
-
-def _turns(names: list[str], rounds: int) -> Iterator[str]:
-    for _ in range(rounds):
-        random.shuffle(names)
-        yield from names
 
 
 def _row(mine: list[Slice], bare: list[Slice]) -> dict[str, float]:

@@ -20,6 +20,13 @@ DSN = "https://public@sentry.invalid/1"
 SDK_VERSION = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
 
 
+def pii(*, on: bool) -> dict[str, Any]:
+    """The SDK's option that lets personal data through, or not, by the name it has in this version."""
+    if SDK_VERSION < (3, 0):
+        return {"send_default_pii": on}
+    return {"data_collection": {"user_info": on}}
+
+
 class CapturingTransport(Transport):
     """Keeps every envelope, and has Sentry's own normaliser look at every event."""
 

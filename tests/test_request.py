@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from sentry_asgi import SentryMiddleware, _request
 from sentry_asgi._request import Connection
 
-from .support import Scope, Sentry, http_scope, run, websocket_scope
+from .support import Scope, Sentry, http_scope, pii, run, websocket_scope
 
 
 def url(scope: Scope) -> str | None:
@@ -168,7 +168,7 @@ def test_the_query_string_is_as_it_was_on_the_wire(sentry: Sentry) -> None:
 
 
 def test_the_address_is_the_servers_word_not_a_header(sentry: Sentry) -> None:
-    sentry.init(send_default_pii=True)
+    sentry.init(**pii(on=True))
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         raise ValueError

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 import pytest
 import sentry_sdk
 from hypothesis import HealthCheck, settings
+from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 import sentry_asgi._failsafe
-from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from .support import Sentry
 
 # On a busy machine the first examples are slow to make, which says nothing about the code.
 settings.register_profile(
-    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "default",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("default")
 

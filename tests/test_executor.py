@@ -107,7 +107,9 @@ def test_work_of_an_executor_belongs_to_its_request(sdk: Sentry, loop: Any) -> N
     loop(main())
     assert len(sdk.events) == 12
     for event in sdk.events:
-        text = event.get("message") or event["logentry"]["message"] % tuple(event["logentry"]["params"])
+        text = event.get("message") or event["logentry"]["message"] % tuple(
+            event["logentry"]["params"]
+        )
         name = text.rpartition(" ")[2]
         assert event["request"]["url"].endswith(name)
         assert event["tags"] == {"thread": name}  # also on the request's later events

@@ -427,6 +427,14 @@ def test_a_type_error_of_the_app_is_not_taken_for_another_calling_style(sentry: 
         run(SentryMiddleware(app))
 
 
+def test_an_app_that_refuses_every_call_is_asked_no_more_than_it_must(sentry: Sentry) -> None:
+    def app(*args: Any) -> Any:
+        raise TypeError(f"the app's own, for {len(args)}")
+
+    with pytest.raises(TypeError, match="the app's own, for 3"):
+        run(SentryMiddleware(app))
+
+
 # Configuration
 
 

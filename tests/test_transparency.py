@@ -69,7 +69,11 @@ steps = st.lists(
     max_size=8,
 )
 values = st.one_of(
-    st.none(), st.text(max_size=5), st.binary(max_size=5), st.integers(), st.lists(st.none(), max_size=2)
+    st.none(),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.integers(),
+    st.lists(st.none(), max_size=2),
 )
 headers = st.lists(st.tuples(st.binary(max_size=6), st.binary(max_size=6)), max_size=3)
 scopes = st.fixed_dictionaries(
@@ -132,7 +136,10 @@ def observe(
 
     async def send(message: Message) -> Any:
         seen.append(("server: send", message))
-        if fails_at is not None and sum(1 for entry in seen if entry[0] == "server: send") > fails_at:
+        if (
+            fails_at is not None
+            and sum(1 for entry in seen if entry[0] == "server: send") > fails_at
+        ):
             raise Gone
         return "from send"
 

@@ -33,7 +33,7 @@ ALLOWED = {
 
 def imports(module: Path) -> list[tuple[str, list[str]]]:
     """Each import of a module, as (module, names); relative ones begin with a dot."""
-    found = []
+    found: list[tuple[str, list[str]]] = []
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
             found.extend((alias.name, []) for alias in node.names)

@@ -80,11 +80,11 @@ def test_the_example_in_its_form_for_todays_starlette(sentry: Sentry) -> None:
 def test_the_example_as_it_was_written(sentry: Sentry) -> None:
     app: Any = Starlette()
 
-    @app.route("/")  # type: ignore[misc, unused-ignore]
+    @app.route("/")  # type: ignore[untyped-decorator, unused-ignore]
     def homepage(request: Any) -> None:
         raise ValueError("nope")
 
-    @app.on_event("startup")  # type: ignore[misc, unused-ignore]
+    @app.on_event("startup")  # type: ignore[untyped-decorator, unused-ignore]
     async def setup_executor() -> None:
         loop = asyncio.get_event_loop()
         loop.set_default_executor(ContextPreservingExecutor())

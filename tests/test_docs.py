@@ -26,7 +26,7 @@ EXAMPLES = [
 def run_example(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Runs an example as a module of its own; its events stay here."""
     real = sentry_sdk.init
-    options = {"transport": sentry.transport, "auto_enabling_integrations": False}
+    options: dict[str, Any] = {"transport": sentry.transport, "auto_enabling_integrations": False}
     monkeypatch.setattr(sentry_sdk, "init", partial(real, **options))
     namespace: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, "example.py", "exec"), namespace)

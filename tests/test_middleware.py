@@ -421,7 +421,7 @@ def test_a_type_error_of_the_app_is_not_taken_for_another_calling_style(sentry: 
     def app(*args: Any) -> Any:
         if len(args) == 3:
             raise TypeError("the app's own")
-        return hello(*[None] * 3)  # a coroutine: no ASGI 2 instance
+        return hello({}, None, None)  # a coroutine: no ASGI 2 instance
 
     with pytest.raises(TypeError, match="the app's own"):
         run(SentryMiddleware(app))

@@ -9,7 +9,9 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 import sentry_asgi._failsafe
 
-from .support import Sentry
+pytest.register_assert_rewrite("tests.support")
+
+from .support import Sentry  # noqa: E402
 
 # On a busy machine the first examples are slow to make, which says nothing about the code.
 settings.register_profile(

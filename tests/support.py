@@ -89,6 +89,9 @@ def problems(event: dict[str, Any]) -> list[str]:
 
     normalizer = StoreNormalizer(project_id=1, remove_other=True, client="sentry.python/2")
     normalized = normalizer.normalize_event(json.loads(json.dumps(event)))
+    request = normalized.get("request") or {}
+    if request.get("cookies"):  # where the normaliser puts the cookie header
+        request["headers"].append(["Cookie", "moved"])
     return [*_invalid(normalized.get("_meta", {}), "_meta"), *_lost(event, normalized, "")]
 
 

@@ -33,7 +33,10 @@ def sdk(request: pytest.FixtureRequest, sentry: Sentry) -> Sentry:
     """With the SDK's ThreadingIntegration, which patches submit() and Thread.start(), and without."""
     client = sentry.init(
         default_integrations=False,
-        integrations=[LoggingIntegration(), *([ThreadingIntegration()] if request.param else [])],
+        integrations=[
+            LoggingIntegration(event_level=logging.ERROR),
+            *([ThreadingIntegration()] if request.param else []),
+        ],
     )
     assert (client.get_integration(ThreadingIntegration) is not None) is request.param
     return sentry

@@ -216,6 +216,7 @@ def test_what_the_process_sets_at_start_is_on_every_event(sentry: Sentry) -> Non
     app = SentryMiddleware(capturing)
     sentry_sdk.set_tag("late", "too")
     sentry_sdk.add_breadcrumb(message="of the process")
+    sentry_sdk.get_current_scope().add_breadcrumb(message="of the process")  # as SDK 2.12 does
     run(app, http_scope("/a"))
     assert sentry.event["tags"] == {
         "region": "eu", "late": "too", "a": "isolation", "a.current": "current",

@@ -74,7 +74,7 @@ def test_without_pii_nothing_tells_who_the_client_is(sentry: Sentry) -> None:
 
 
 def test_cookies_are_for_those_who_ask_and_lose_their_secrets(sentry: Sentry) -> None:
-    sentry.init(**pii(on=True), event_scrubber=None)
+    sentry.init(**pii(on=True))
     headers = request_of(sentry, headers=HEADERS)["headers"]
     assert headers["cookie"] in (FILTERED, f"theme=dark; session={FILTERED}")
     assert _privacy.clean_cookies("theme=dark; session=SECRET; odd; token=a=b") == (

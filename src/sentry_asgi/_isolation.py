@@ -124,6 +124,7 @@ class _CurrentScope(_LazyScope):
         if self.asgi_base is None:
             return Scope(ty=ScopeType.CURRENT)
         fork = self.asgi_base.fork()
+        fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
             setattr(fork, slot, None)
         return fork

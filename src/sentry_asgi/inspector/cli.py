@@ -1,0 +1,44 @@
+"""The commands of `sentry-asgi`; each is a few lines over a module that does the work."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import click
+
+from sentry_asgi import __version__
+
+from .demo import run, running
+from .server import ServerError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sentry-asgi")
+def cli() -> None:
+    """Sentry for any ASGI application: tools for development."""
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="End by itself; status 0 only if everything arrived.")
+def demo(*, once: bool) -> None:
+    """Run an app that fails, and show its failures in a local Sentry."""
+    try:
+        with running() as started:
+            click.echo(f"A small shop is open at {started.app_url}. Four requests:\n")
+            complete = run(started)
+            if complete:
+                click.secho("Everything arrived.", fg="green", bold=True)
+            if not once:
+                _serve_until_interrupted(started.url)
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(0 if complete else 1)
+
+
+def _serve_until_interrupted(url: str) -> None:
+    click.echo(f"\nSee it at {click.style(url, underline=True)} (Ctrl-C ends)")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        click.echo()

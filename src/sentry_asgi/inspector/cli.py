@@ -27,8 +27,6 @@ def demo(*, once: bool) -> None:
         with running() as started:
             click.echo(f"A small shop is open at {started.app_url}. Four requests:\n")
             complete = run(started)
-            if complete:
-                click.secho("Everything arrived.", fg="green", bold=True)
             if not once:
                 _serve_until_interrupted(started.url)
     except ServerError as error:

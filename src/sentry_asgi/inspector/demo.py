@@ -133,7 +133,10 @@ def run(demo: Demo, *, seconds: float = 10) -> bool:
         _fail(
             f"{expected.method} {expected.target}: no {expected.title!r} with its request arrived."
         )
-    return all(answers) and not missing
+    if missing or not all(answers):
+        return False
+    click.secho("Everything arrived.", fg="green", bold=True)
+    return True
 
 
 def _report_request(demo: Demo, expected: Expected) -> bool:

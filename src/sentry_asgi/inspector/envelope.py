@@ -110,11 +110,9 @@ def _inflate(body: bytes, most: int) -> tuple[bytes, bool]:
 
 def _unbrotli(body: bytes, most: int) -> tuple[bytes, bool]:
     decoder = brotli.Decompressor()
-    data = b""
     try:
+        # It stops soon after `most`, not exactly there.
         data = decoder.process(body, output_buffer_limit=most)
-        while len(data) < most and not decoder.can_accept_more_data():
-            data += decoder.process(b"", output_buffer_limit=most - len(data))
     except brotli.error:
         return b"", False
     return data, decoder.is_finished()

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -40,7 +40,9 @@ class _Uvicorn(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         try:
-            super().run(sockets)
+            # Some releases leave this way if the app's start-up fails; `started` tells.
+            with suppress(SystemExit):
+                super().run(sockets)
         finally:
             self.ready.set()
 

@@ -209,7 +209,9 @@ def lazy_scopes_work() -> bool:
             lazy.set_user({"id": "self-check"})
         fork = _isolation_fork(base, connection)
         fork.set_user({"id": "self-check"})
-        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
+        # Before 2.20, the SDK's forks have no `client`.
+        slots = [slot for slot in _SLOTS if hasattr(fork, slot)]
+        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in slots)
     except Exception:  # whatever a future SDK does: then it does not work
         logger.debug("the self-check of the lazy scopes failed", exc_info=True)
         return False
@@ -245,7 +247,8 @@ class PublicScopes:
         return entered
 
     def leave(self, entered: contextlib.ExitStack) -> None:
-        entered.close()
+        with contextlib.suppress(ValueError):  # as in LazyScopes.leave; all of it is left even so
+            entered.close()
 
     @contextlib.contextmanager
     def process(self) -> Iterator[None]:

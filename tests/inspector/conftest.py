@@ -14,7 +14,7 @@ from sentry_asgi.inspector.store import Store
 from .support import Inspector
 
 # Small, so that tests can exceed them.
-LIMITS = Limits(body=20_000, decompressed=60_000, items=5)
+LIMITS = Limits(body=100_000, decompressed=200_000, items=5)
 
 
 @pytest.fixture

@@ -103,8 +103,8 @@ BAD = {
     "a damaged event": (envelope(("log", b""), ("event", b"{")), {}, 400),
     "no gzip": (envelope(("event", error())), {"content_encoding": "gzip"}, 400),
     "an unknown encoding": (b"{}", {"content_encoding": "zip"}, 415),
-    "a large body": (envelope(("log", bytes(30_000))), {}, 413),
-    "a bomb": (gzip.compress(envelope(("log", bytes(70_000)))), {"content_encoding": "gzip"}, 413),
+    "a large body": (envelope(("log", bytes(150_000))), {}, 413),
+    "a bomb": (gzip.compress(envelope(("log", bytes(300_000)))), {"content_encoding": "gzip"}, 413),
     "many items": (envelope(*[("log", b"")] * 6), {}, 413),
     "a page of another site": (
         envelope(("event", error())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -44,9 +45,15 @@ def test_the_demo_ends_by_itself_with_success_once_everything_arrived() -> None:
     assert "\x1b" not in result.stdout
 
 
-def test_the_demo_serves_its_pages_until_interrupted() -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_serves_its_pages_until_it_is_ended_and_leaves_nothing(
+    end: signal.Signals, tmp_path: Path
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "sentry_asgi", "demo"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "sentry_asgi", "demo"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -54,9 +61,10 @@ def test_the_demo_serves_its_pages_until_interrupted() -> None:
                 break
         assert found is not None
         page = httpx.get(found[1], trust_env=False)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         assert process.wait(20) == 0
     assert "ZeroDivisionError" in page.text
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(httpx.ConnectError):
         httpx.get(found[1], trust_env=False)
 
@@ -127,8 +135,7 @@ def test_the_version_is_told() -> None:
 def test_without_the_extra_one_line_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("sentry_asgi.inspector")]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "sentry_asgi.inspector.cli", raising=False)
     # How Python itself spells "cannot be imported".
     monkeypatch.setitem(sys.modules, "click", None)
     with pytest.raises(SystemExit) as caught:

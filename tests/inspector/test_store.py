@@ -121,6 +121,34 @@ def test_several_processes_may_write_at_once_and_keep_the_bounds(tmp_path: Path)
     store.close()
 
 
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    failures: list[Exception] = []
+
+    def open_and_close(path: Path, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        try:
+            Store(path).close()
+        except Exception as error:
+            failures.append(error)
+
+    for attempt in range(20):
+        arguments = tmp_path / f"{attempt}.sqlite3", threading.Barrier(8)
+        threads = [threading.Thread(target=open_and_close, args=arguments) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def test_a_file_that_somebody_holds_is_told(tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "a.sqlite3", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="locked"):
+        Store(tmp_path / "a.sqlite3", patience=0.05)
+    holder.close()
+
+
 def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     for _ in range(2):
         store = Store(tmp_path / "a.sqlite3")
@@ -134,7 +162,7 @@ def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
 def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear reader, " * 500)
-    with pytest.raises(StoreError, match=r"letter.txt is not a file of the inspector"):
+    with pytest.raises(StoreError, match=r"letter.txt cannot be used by the inspector"):
         Store(path)
     assert path.read_text().startswith("Dear reader")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 
@@ -23,6 +24,8 @@ def cli() -> None:
 @click.option("--once", is_flag=True, help="End by itself; status 0 only if everything arrived.")
 def demo(*, once: bool) -> None:
     """Run an app that fails, and show its failures in a local Sentry."""
+    # As Ctrl-C does, it shall end the app's process and remove what was kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with running() as started:
             click.echo(f"A small shop is open at {started.app_url}. Four requests:\n")

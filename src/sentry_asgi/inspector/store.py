@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,17 +90,23 @@ class Store:
     """The file at `path`, made if missing."""
 
     def __init__(
-        self, path: Path, *, max_envelopes: int = 10_000, max_bytes: int = 256 * 1024 * 1024
+        self,
+        path: Path,
+        *,
+        max_envelopes: int = 10_000,
+        max_bytes: int = 256 * 1024 * 1024,
+        patience: float = 10,
     ) -> None:
-        """Open the file.
+        """Open the file; a call waits up to `patience` seconds for other processes that write.
 
-        Raises StoreError if it is no such file, or one of another release.
+        Raises StoreError if it is no such file, is one of another release, or stays locked.
         """
         self._max_envelopes = max_envelopes
         self._max_bytes = max_bytes
+        self._patience = patience
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
-            path, timeout=10, isolation_level=None, check_same_thread=False
+            path, timeout=patience, isolation_level=None, check_same_thread=False
         )
         try:
             self._prepare(path)
@@ -109,18 +116,32 @@ class Store:
 
     def _prepare(self, path: Path) -> None:
         try:
+            self._use_wal()
             # A crash of the machine may lose the last events of a development session; a sync
             # for each envelope would cost far more than that is worth.
-            for pragma in ("journal_mode = WAL", "synchronous = OFF", "foreign_keys = ON"):
-                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute("PRAGMA foreign_keys = ON")
             with self._transaction():
                 (version,) = self._connection.execute("PRAGMA user_version").fetchone()
                 if version == 0:
                     self._create()
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path} is not a file of the inspector: {error}") from error
+            raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
         if version not in {0, SCHEMA_VERSION}:
             raise StoreError(f"{path} was made by another release of sentry-asgi; remove it.")
+
+    def _use_wal(self) -> None:
+        # Where two switch a new file at once, SQLite fails instead of waiting for the other.
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _create(self) -> None:
         # Not executescript(): that would commit, and another process may be here too.

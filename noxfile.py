@@ -29,7 +29,7 @@ def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspe
 @nox.session
 def check(session: nox.Session) -> None:
     """Style and types."""
-    session.install(f".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
+    session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

@@ -64,6 +64,11 @@ class Sentry:
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 
+    def judge(self) -> None:
+        """Fails if Sentry would call anything of what was captured invalid, or drop it."""
+        for event in self.events + self.transport.items("transaction"):
+            assert problems(event) == []
+
     @property
     def events(self) -> list[dict[str, Any]]:
         """Error and message events, oldest first."""

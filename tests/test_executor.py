@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 import uvloop
+from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from sentry_asgi import SentryMiddleware
@@ -30,19 +31,22 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 @pytest.fixture(params=[True, False], ids=["threading integration", "no threading integration"])
 def sdk(request: pytest.FixtureRequest, sentry: Sentry) -> Sentry:
     """With the SDK's ThreadingIntegration, which patches submit() and Thread.start(), and without."""
-    disabled = [] if request.param else [ThreadingIntegration]
-    sentry.init(disabled_integrations=disabled)
+    client = sentry.init(
+        default_integrations=False,
+        integrations=[LoggingIntegration(), *([ThreadingIntegration()] if request.param else [])],
+    )
+    assert (client.get_integration(ThreadingIntegration) is not None) is request.param
     return sentry
 
 
-@pytest.fixture(params=LOOPS.values(), ids=LOOPS.keys())
+@pytest.fixture(params=list(LOOPS.values()), ids=list(LOOPS))
 def loop(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], Any]]:
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner.run
 
 
 def test_it_is_a_thread_pool_with_the_same_constructor() -> None:
-    started = []
+    started: list[str] = []
     with ContextPreservingExecutor(
         2, "named", initializer=started.append, initargs=("started",)
     ) as executor:
@@ -107,7 +111,9 @@ def test_work_of_an_executor_belongs_to_its_request(sdk: Sentry, loop: Any) -> N
     loop(main())
     assert len(sdk.events) == 12
     for event in sdk.events:
-        text = event.get("message") or event["logentry"]["message"] % tuple(event["logentry"]["params"])
+        text = event.get("message") or event["logentry"]["message"] % tuple(
+            event["logentry"]["params"]
+        )
         name = text.rpartition(" ")[2]
         assert event["request"]["url"].endswith(name)
         assert event["tags"] == {"thread": name}  # also on the request's later events

@@ -10,7 +10,6 @@ import contextvars
 import copy
 import logging
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -26,9 +25,9 @@ from .support import Scope, Sentry, call, http_scope, respond, run
 
 
 @pytest.fixture(params=[LazyScopes, PublicScopes], ids=["lazy", "public"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(_isolation, "_chosen", lambda: request.param)
-    yield request.param
+    return request.param
 
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -243,11 +242,11 @@ def test_what_the_lifespan_sets_is_on_every_event(sentry: Sentry) -> None:
     assert sentry.event["tags"] == {"started": "yes"}
 
 
-def test_what_the_process_sets_reaches_threads_that_know_no_scope(
-    sentry: Sentry, way: Any
-) -> None:
+def test_what_the_process_sets_reaches_threads_that_know_no_scope(sentry: Sentry, way: Any) -> None:
     if way is PublicScopes:
-        pytest.skip("by public means, a context without a scope cannot be told from one with an empty one")
+        pytest.skip(
+            "by public means, a context without a scope cannot be told from one with an empty one"
+        )
     sentry_sdk.set_tag("region", "eu")
     app = SentryMiddleware(capturing)
     thread = threading.Thread(target=contextvars.Context().run, args=(run, app, http_scope("/a")))
@@ -344,9 +343,7 @@ def filled(scope: Any) -> set[str]:
     return names
 
 
-def test_a_request_that_never_touches_its_scopes_never_fills_them(
-    sentry: Sentry, way: Any
-) -> None:
+def test_a_request_that_never_touches_its_scopes_never_fills_them(sentry: Sentry, way: Any) -> None:
     if way is PublicScopes:
         pytest.skip("the public scopes are always full")
     seen: list[set[str]] = []

@@ -421,9 +421,17 @@ def test_a_type_error_of_the_app_is_not_taken_for_another_calling_style(sentry: 
     def app(*args: Any) -> Any:
         if len(args) == 3:
             raise TypeError("the app's own")
-        return hello(*args, None, None)  # a coroutine: no ASGI 2 instance
+        return hello({}, None, None)  # a coroutine: no ASGI 2 instance
 
     with pytest.raises(TypeError, match="the app's own"):
+        run(SentryMiddleware(app))
+
+
+def test_an_app_that_refuses_every_call_is_asked_no_more_than_it_must(sentry: Sentry) -> None:
+    def app(*args: Any) -> Any:
+        raise TypeError(f"the app's own, for {len(args)}")
+
+    with pytest.raises(TypeError, match="the app's own, for 3"):
         run(SentryMiddleware(app))
 
 

@@ -57,9 +57,7 @@ def test_secret_headers_are_removed_whatever_the_options_say(sentry: Sentry, on:
     assert "SECRET" not in str(request)
     assert "c2VjcmV0" not in str(request)
     assert headers["accept"] == "text/html"
-    assert headers["referer"] == (
-        f"https://{FILTERED}@example.org/a?token={FILTERED}&page=2#top"
-    )
+    assert headers["referer"] == (f"https://{FILTERED}@example.org/a?token={FILTERED}&page=2#top")
     assert all(
         headers[name] == FILTERED
         for name in ("authorization", "x-auth-token", "x-session-token", "x-csrftoken", "x-api-key")
@@ -151,7 +149,11 @@ def test_names_that_do_not(name: str) -> None:
 @pytest.mark.parametrize(
     ("collection", "headers", "query"),
     [
-        ({}, {"accept": "text/html", "x-mine": "1", "x-auth-token": FILTERED}, f"a=1&token={FILTERED}"),
+        (
+            {},
+            {"accept": "text/html", "x-mine": "1", "x-auth-token": FILTERED},
+            f"a=1&token={FILTERED}",
+        ),
         ({"http_headers": {"request": {"mode": "off"}}}, None, f"a=1&token={FILTERED}"),
         (
             {"http_headers": {"request": {"mode": "allowlist", "terms": ["Mine", "token"]}}},

@@ -47,6 +47,7 @@ def hostless(path: str = "/", **changes: Any) -> Scope:
         (hostless(server=("::1", 443), scheme="https"), "https://[::1]/"),
         (hostless(server=("localhost", "8000")), "http://localhost:8000/"),  # granian's ports
         (hostless(server=["localhost", 8000]), "http://localhost:8000/"),
+        (hostless(server=("", 8000)), "http://localhost/"),
         (websocket_scope("/ws"), "ws://example.org/ws"),
         (websocket_scope("/ws", scheme="wss"), "wss://example.org/ws"),
     ],
@@ -62,7 +63,8 @@ def test_a_unix_socket_gives_a_url_one_can_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", [b"", b"a b", b"evil.org/path", b"a\r\nb", b"\xff\xfe", b"a?b", b"a#b", b"[::1", b"a:b:c"]
+    "host",
+    [b"", b"a b", b"evil.org/path", b"a\r\nb", b"\xff\xfe", b"a?b", b"a#b", b"[::1", b"a:b:c"],
 )
 def test_a_host_that_is_none_is_not_followed(host: bytes) -> None:
     assert url(with_host(host)) == "http://127.0.0.1:8000/"
@@ -235,7 +237,10 @@ def test_without_endpoint_or_route_the_name_is_the_path_alone(sentry: Sentry, st
         raise ValueError
 
     with pytest.raises(ValueError):
-        run(SentryMiddleware(app, transaction_style=style), http_scope("/users/42", query_string=b"a=b"))
+        run(
+            SentryMiddleware(app, transaction_style=style),
+            http_scope("/users/42", query_string=b"a=b"),
+        )
     assert sentry.event["transaction"] == "/users/42"
     assert sentry.event["transaction_info"] == {"source": "url"}
 
@@ -337,7 +342,9 @@ def starlette_app() -> Any:
     from starlette.routing import Mount, Route as StarletteRoute
 
     leaf = StarletteRoute("/items/{id:int}", fail)
-    return Starlette(routes=[leaf, Mount("/sub", routes=[leaf]), Mount("/t/{tenant}", routes=[leaf])])
+    return Starlette(
+        routes=[leaf, Mount("/sub", routes=[leaf]), Mount("/t/{tenant}", routes=[leaf])]
+    )
 
 
 def test_starlette_endpoints_name_the_event(sentry: Sentry) -> None:

@@ -79,7 +79,9 @@ class _Undecided:
             return await result
         instance: App | None = result if callable(result) else self._asgi2_instance(scope)
         if instance is None:
-            return await cast("Any", result)  # which raises the TypeError that the server would have seen
+            return await cast(
+                "Any", result
+            )  # which raises the TypeError that the server would have seen
         self.serve = _Double(self.app)
         return await instance(receive, send)
 

@@ -8,6 +8,7 @@ failure of every request does not flood the log; how many were left out is said 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import Final
@@ -16,7 +17,7 @@ from sentry_sdk.integrations import logging as sentry_logging
 
 logger: Final = logging.getLogger("sentry_sdk.errors.asgi")
 sentry_logging.ignore_logger(logger.name)
-if hasattr(sentry_logging, "ignore_logger_for_sentry_logs"):  # SDK 2.52 and later
+with contextlib.suppress(AttributeError):  # which SDKs before Sentry's logs raise
     sentry_logging.ignore_logger_for_sentry_logs(logger.name)
 
 QUIET: Final = 60.0

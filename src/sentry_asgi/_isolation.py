@@ -88,7 +88,7 @@ class _LazyScope(Scope):
             model = self._model()
         except Exception:  # whoever reads a scope is not to suffer from it
             log_failure("filling a scope")
-            model = Scope()
+            model = _LazyScope._model(self)
         with _filling:
             for slot in _SLOTS:
                 descriptor = getattr(Scope, slot)
@@ -98,7 +98,8 @@ class _LazyScope(Scope):
                     descriptor.__set__(self, getattr(model, slot, None))
 
     def _model(self) -> Scope:
-        raise NotImplementedError
+        """What the scope is to be when it is filled: an empty one, if no better can be had."""
+        return Scope()
 
     def __copy__(self) -> Scope:
         copied: Any = super().__copy__()
@@ -124,8 +125,7 @@ class _CurrentScope(_LazyScope):
             return Scope(ty=ScopeType.CURRENT)
         fork = self.asgi_base.fork()
         for slot in _sdk.UNINHERITED:
-            if slot in _SLOTS:
-                setattr(fork, slot, None)
+            setattr(fork, slot, None)
         return fork
 
 
@@ -218,10 +218,9 @@ def lazy_scopes_work() -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if type(one) is not type(other):
-        return False
+    # Of what the SDK does not compare by value, the type alone can tell.
     comparable = isinstance(one, (str, int, dict, type(None)))
-    return one == other if comparable else True
+    return type(one) is type(other) and (one == other or not comparable)
 
 
 # The public way.

@@ -25,11 +25,6 @@ class ScopeVariables(NamedTuple):
     slots: tuple[str, ...]
 
 
-# Of a request's current scope, what must not come from whatever surrounds the request: the
-# span that is active there, and a trace that would go before the request's own.
-UNINHERITED: Final = ("_span", "_profile", "_propagation_context")
-
-
 def _scope_variables() -> ScopeVariables | None:
     isolation = getattr(sentry_sdk.scope, "_isolation_scope", None)
     current = getattr(sentry_sdk.scope, "_current_scope", None)
@@ -42,6 +37,12 @@ def _scope_variables() -> ScopeVariables | None:
 
 
 LAZY_SCOPES: Final = _scope_variables()
+
+# Of a request's current scope, what must not come from whatever surrounds the request: the
+# span that is active there, and a trace that would go before the request's own.
+UNINHERITED: Final = tuple(
+    name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
+)
 
 
 _event_from_exception: Final[Any] = sentry_sdk.utils.event_from_exception

@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["check", "tests", "sdk", "old_starlette"]
 
 SDK = "2.75.0"
-OTHER_SDKS = ["2.0.0", "3.0.0b2"]
+OTHER_SDKS = ["2.12.0", "3.0.0b2"]
 
 
 def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspector]") -> None:
@@ -29,7 +29,7 @@ def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspe
 @nox.session
 def check(session: nox.Session) -> None:
     """Style and types."""
-    session.install(f".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
+    session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

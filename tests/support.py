@@ -20,6 +20,13 @@ DSN = "https://public@sentry.invalid/1"
 SDK_VERSION = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
 
 
+def pii(*, on: bool) -> dict[str, Any]:
+    """The SDK's option that lets personal data through, or not, by the name it has in this version."""
+    if SDK_VERSION < (3, 0):
+        return {"send_default_pii": on}
+    return {"data_collection": {"user_info": on}}
+
+
 class CapturingTransport(Transport):
     """Keeps every envelope, and has Sentry's own normaliser look at every event."""
 
@@ -57,6 +64,11 @@ class Sentry:
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 
+    def judge(self) -> None:
+        """Fails if Sentry would call anything of what was captured invalid, or drop it."""
+        for event in self.events + self.transport.items("transaction"):
+            assert problems(event) == []
+
     @property
     def events(self) -> list[dict[str, Any]]:
         """Error and message events, oldest first."""
@@ -77,6 +89,9 @@ def problems(event: dict[str, Any]) -> list[str]:
 
     normalizer = StoreNormalizer(project_id=1, remove_other=True, client="sentry.python/2")
     normalized = normalizer.normalize_event(json.loads(json.dumps(event)))
+    request = normalized.get("request") or {}
+    if request.get("cookies"):  # where the normaliser puts the cookie header
+        request["headers"].append(["Cookie", "moved"])
     return [*_invalid(normalized.get("_meta", {}), "_meta"), *_lost(event, normalized, "")]
 
 
@@ -90,14 +105,16 @@ def _invalid(meta: Any, path: str) -> Iterable[str]:
             yield from _invalid(value, f"{path}/{key}")
 
 
-# Moved or rewritten by the normaliser, not lost: the server's name becomes a tag.
-_MOVED = {"/server_name", "/_meta", "/_metrics", "/logger"}
+# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry.
+_MOVED = {"/server_name", "/message", "/_meta", "/_metrics", "/logger"}
 
 
 def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:
     if path in _MOVED or sent in (None, "", [], {}, {"values": []}):
         return
-    if path in {"/request/headers", "/request/cookies"}:
+    if path == "/tags":
+        kept = dict(kept or [])
+    elif path in {"/request/headers", "/request/cookies"}:
         kept = {key.lower(): value for key, value in kept or []}
         sent = {key.lower(): value for key, value in sent.items()}
     elif path == "/request/query_string":
@@ -128,7 +145,7 @@ def http_scope(path: str = "/", /, **changes: Any) -> Scope:
         "method": "GET",
         "scheme": "http",
         "path": path,
-        "raw_path": path.encode(),
+        "raw_path": path.encode(errors="replace"),
         "query_string": b"",
         "root_path": "",
         "headers": [(b"host", b"example.org")],

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 Scope: TypeAlias = Any
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -79,7 +79,9 @@ class _Undecided:
             return await result
         instance: App | None = result if callable(result) else self._asgi2_instance(scope)
         if instance is None:
-            return await result  # which raises the TypeError that the server would have seen
+            return await cast(
+                "Any", result
+            )  # which raises the TypeError that the server would have seen
         self.serve = _Double(self.app)
         return await instance(receive, send)
 

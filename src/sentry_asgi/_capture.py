@@ -6,20 +6,19 @@ and nothing is done to the exception: its cause, context and traceback stay as t
 
 from __future__ import annotations
 
+from typing import Any
+
 import sentry_sdk
-from sentry_sdk.utils import event_from_exception
 
 from ._failsafe import log_failure
+from ._sdk import event_from_exception
 
 
 def capture(exception: Exception) -> None:
     """Reports an exception that the application did not handle."""
     try:
-        event, hint = event_from_exception(
-            exception,
-            client_options=sentry_sdk.get_client().options,
-            mechanism={"type": "asgi", "handled": False},
-        )
+        event: Any
+        event, hint = event_from_exception(exception, {"type": "asgi", "handled": False})
         sentry_sdk.capture_event(event, hint=hint)
     except Exception:
         log_failure("capturing an exception")

@@ -1,17 +1,24 @@
 """What goes wrong in here, or in the SDK beneath, is logged and never the application's problem.
 
-It goes to the logger `sentry_sdk.errors`, as the SDK's own failures do, which Sentry's logging
-integration leaves alone. Each kind of failure is logged at most once in `QUIET` seconds, so that a
+It goes to the logger `sentry_sdk.errors.asgi`: beneath the one of the SDK's own failures, which is silent
+unless the SDK's `debug` is on; a monitoring tool that fails should say so without being asked. Sentry's
+logging integration is told to leave it alone. Each kind of failure is logged at most once in `QUIET` seconds, so that a
 failure of every request does not flood the log; how many were left out is said the next time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import Final
 
-logger: Final = logging.getLogger("sentry_sdk.errors")
+from sentry_sdk.integrations import logging as sentry_logging
+
+logger: Final = logging.getLogger("sentry_sdk.errors.asgi")
+sentry_logging.ignore_logger(logger.name)
+with contextlib.suppress(AttributeError):  # which SDKs before Sentry's logs raise
+    sentry_logging.ignore_logger_for_sentry_logs(logger.name)
 
 QUIET: Final = 60.0
 """Seconds between two log records of one kind."""

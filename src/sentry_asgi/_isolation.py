@@ -88,7 +88,7 @@ class _LazyScope(Scope):
             model = self._model()
         except Exception:  # whoever reads a scope is not to suffer from it
             log_failure("filling a scope")
-            model = Scope()
+            model = _LazyScope._model(self)
         with _filling:
             for slot in _SLOTS:
                 descriptor = getattr(Scope, slot)
@@ -98,7 +98,8 @@ class _LazyScope(Scope):
                     descriptor.__set__(self, getattr(model, slot, None))
 
     def _model(self) -> Scope:
-        raise NotImplementedError
+        """What the scope is to be when it is filled: an empty one, if no better can be had."""
+        return Scope()
 
     def __copy__(self) -> Scope:
         copied: Any = super().__copy__()
@@ -123,9 +124,9 @@ class _CurrentScope(_LazyScope):
         if self.asgi_base is None:
             return Scope(ty=ScopeType.CURRENT)
         fork = self.asgi_base.fork()
+        fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
-            if slot in _SLOTS:
-                setattr(fork, slot, None)
+            setattr(fork, slot, None)
         return fork
 
 
@@ -209,17 +210,18 @@ def lazy_scopes_work() -> bool:
             lazy.set_user({"id": "self-check"})
         fork = _isolation_fork(base, connection)
         fork.set_user({"id": "self-check"})
-        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
+        # Before 2.20, the SDK's forks have no `client`.
+        slots = [slot for slot in _SLOTS if hasattr(fork, slot)]
+        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in slots)
     except Exception:  # whatever a future SDK does: then it does not work
         logger.debug("the self-check of the lazy scopes failed", exc_info=True)
         return False
 
 
 def _same(one: Any, other: Any) -> bool:
-    if type(one) is not type(other):
-        return False
+    # Of what the SDK does not compare by value, the type alone can tell.
     comparable = isinstance(one, (str, int, dict, type(None)))
-    return one == other if comparable else True
+    return type(one) is type(other) and (one == other or not comparable)
 
 
 # The public way.
@@ -245,7 +247,8 @@ class PublicScopes:
         return entered
 
     def leave(self, entered: contextlib.ExitStack) -> None:
-        entered.close()
+        with contextlib.suppress(ValueError):  # as in LazyScopes.leave; all of it is left even so
+            entered.close()
 
     @contextlib.contextmanager
     def process(self) -> Iterator[None]:

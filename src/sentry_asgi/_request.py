@@ -16,6 +16,8 @@ from urllib.parse import quote, unquote
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
+_METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
+
 # RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
 _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
 
@@ -38,11 +40,14 @@ class Connection:
 
 
 def method(connection: Connection) -> str | None:
-    """The request method in capitals; a websocket's handshake is a GET (RFC 6455, 4.1)."""
+    """The request method in capitals; a websocket's handshake is a GET (RFC 6455, 4.1).
+
+    Sentry takes letters, `-` and `_` for a method; None for what holds anything else.
+    """
     scope = connection.scope
     default = "GET" if scope.get("type") == "websocket" else None
     value = scope.get("method", default)
-    return value.upper() if isinstance(value, str) and value else None
+    return value.upper() if isinstance(value, str) and _METHOD.fullmatch(value) else None
 
 
 def headers(connection: Connection) -> dict[str, str]:

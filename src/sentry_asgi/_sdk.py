@@ -1,4 +1,4 @@
-"""Every private name of `sentry_sdk` that this project uses, and what it takes to do without.
+"""Where SDKs differ, and every private name of `sentry_sdk` in use, with what it takes to do without.
 
 Read once, at import. `LAZY_SCOPES` is None where the installed SDK no longer has what the lazy scopes
 stand on; `_isolation` then takes the SDK's public way, which is slower and as right. A test names
@@ -7,10 +7,13 @@ each of these, so that a new SDK that moves one is seen before users see it.
 
 from __future__ import annotations
 
+import inspect
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import sentry_sdk
 import sentry_sdk.scope
+import sentry_sdk.utils
 from sentry_sdk.scope import Scope
 
 
@@ -20,11 +23,6 @@ class ScopeVariables(NamedTuple):
     isolation: ContextVar[Scope | None]
     current: ContextVar[Scope | None]
     slots: tuple[str, ...]
-
-
-# Of a request's current scope, what must not come from whatever surrounds the request: the
-# span that is active there, and a trace that would go before the request's own.
-UNINHERITED: Final = ("_span", "_profile", "_propagation_context")
 
 
 def _scope_variables() -> ScopeVariables | None:
@@ -39,3 +37,22 @@ def _scope_variables() -> ScopeVariables | None:
 
 
 LAZY_SCOPES: Final = _scope_variables()
+
+# Of a request's current scope, what must not come from whatever surrounds the request: the
+# span that is active there, and a trace that would go before the request's own.
+UNINHERITED: Final = tuple(
+    name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
+)
+
+
+_event_from_exception: Final[Any] = sentry_sdk.utils.event_from_exception
+_TAKES_OPTIONS: Final = "client_options" in inspect.signature(_event_from_exception).parameters
+
+
+def event_from_exception(
+    exception: BaseException, mechanism: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The SDK's event and hint for an exception; 3.x takes the options from the client by itself."""
+    options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
+    event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
+    return event, hint

@@ -1,0 +1,164 @@
+"""`sentry-asgi demo`: an app that fails, and its failures in the inspector, in one command.
+
+The inspector runs in a thread of this process, the app in a process of its own, both under uvicorn
+on free loopback ports; the app's SDK reports over HTTP, as it would to any Sentry.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import click
+
+from .app import create_app
+from .envelope import json_object
+from .server import serve_in_process, serve_in_thread
+from .store import Listed, Store
+from .views import EventView, event_view
+
+PROJECT = "1"
+_APP = "sentry_asgi.inspector.demo_app"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One request to the demo app, and what it must lead to; no `title` means no event."""
+
+    method: str
+    target: str
+    status: int
+    title: str = ""
+    endpoint: str = ""
+    tag: tuple[str, str] | None = None
+
+    def arrived_as(self, event: EventView, app_url: str) -> bool:
+        """Whether an event is what this request should have led to, with the request in it."""
+        path, _, query = self.target.partition("?")
+        return (
+            event.summary.title == self.title
+            and event.summary.transaction == f"{_APP}.{self.endpoint}"
+            and event.request is not None
+            and (event.request.method, event.request.url) == (self.method, app_url + path)
+            and "&".join("=".join(pair) for pair in event.request.query) == query
+            and (self.tag is None or self.tag in event.tags)
+        )
+
+
+EXPECTED = (
+    Expected("GET", "/orders/1", HTTPStatus.OK),
+    Expected("GET", "/orders/7?coupon=TEA", 500, "ZeroDivisionError", "order"),
+    Expected("POST", "/invoices/7", 500, "KeyError", "invoice", ("invoice", "7")),
+    Expected("GET", "/stock", HTTPStatus.OK, "Only 2 teapots left", "stock"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running demo: the inspector's URL, the app's URL, and the inspector's store."""
+
+    url: str
+    app_url: str
+    store: Store
+
+    def drive(self, expected: Expected) -> int:
+        """Send one request to the app; returns the status of the response."""
+        request = urllib.request.Request(self.app_url + expected.target, method=expected.method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def events(self) -> list[tuple[Listed, EventView]]:
+        """What the inspector has, oldest first."""
+        found = []
+        for listed in reversed(self.store.errors(limit=100)):
+            stored = self.store.event(listed.event_id)
+            assert stored is not None
+            found.append((listed, event_view(json_object(stored.payload, "The event"))))
+        return found
+
+    def missing(self) -> list[Expected]:
+        """Which of the expected events are not in the inspector."""
+        views = [view for _, view in self.events()]
+        return [
+            expected
+            for expected in EXPECTED
+            if expected.title and not any(expected.arrived_as(v, self.app_url) for v in views)
+        ]
+
+    def wait(self, seconds: float) -> list[Expected]:
+        """As missing(), once nothing is, or after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while (missing := self.missing()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return missing
+
+
+@contextmanager
+def running(target: str = f"{_APP}:app") -> Iterator[Demo]:
+    """The inspector and the demo app, up and listening while the block runs.
+
+    Raises ServerError if one of them does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="sentry-asgi-") as folder:
+        store = Store(Path(folder) / "events.sqlite3")
+        try:
+            with serve_in_thread(create_app(store)) as url:
+                dsn = f"{url.replace('://', '://demo@')}/{PROJECT}"
+                with serve_in_process(target, {**os.environ, "SENTRY_DSN": dsn}) as app_url:
+                    yield Demo(url, app_url, store)
+        finally:
+            store.close()
+
+
+def run(demo: Demo, *, seconds: float = 10) -> bool:
+    """Drive the demo's requests and print what came of them; whether all went as it should."""
+    answers = [_report_request(demo, expected) for expected in EXPECTED]
+    click.echo("\nWhat arrived in the inspector:\n")
+    missing = demo.wait(seconds)
+    for listed, view in demo.events():
+        _report_event(demo, listed, view)
+    for expected in missing:
+        _fail(
+            f"{expected.method} {expected.target}: no {expected.title!r} with its request arrived."
+        )
+    if missing or not all(answers):
+        return False
+    click.secho("Everything arrived.", fg="green", bold=True)
+    return True
+
+
+def _report_request(demo: Demo, expected: Expected) -> bool:
+    status = demo.drive(expected)
+    colour = "green" if status < HTTPStatus.BAD_REQUEST else "red"
+    click.echo(f"  {expected.method:4} {expected.target:24} {click.style(status, fg=colour)}")
+    if status != expected.status:
+        _fail(f"{expected.method} {expected.target}: {expected.status} was expected.")
+    return status == expected.status
+
+
+def _report_event(demo: Demo, listed: Listed, view: EventView) -> None:
+    about = view.summary
+    colour = "red" if about.level == "error" else "yellow"
+    click.echo(f"  {click.style(about.title, fg=colour, bold=True)} {about.detail}")
+    if view.request:
+        click.echo(f"    {view.request.method} {view.request.url}  →  {about.transaction}")
+    for frame in (frame for error in view.exceptions[:1] for frame in error.frames[:1]):
+        source = next((line.text.strip() for line in frame.lines if line.current), "")
+        click.echo(f"    {frame.function}, line {frame.lineno}: {click.style(source, bold=True)}")
+    click.echo(click.style(f"    {demo.url}/events/{listed.event_id}\n", dim=True))
+
+
+def _fail(text: str) -> None:
+    click.echo(click.style(text, fg="red", bold=True), err=True)

@@ -1,0 +1,97 @@
+"""The application that `sentry-asgi demo` runs: a small shop, written as its users would write one.
+
+It needs SENTRY_DSN in its environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import sentry_sdk
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from sentry_asgi import SentryMiddleware
+from sentry_asgi.executor import ContextPreservingExecutor
+
+sentry_sdk.init(
+    dsn=os.environ["SENTRY_DSN"],
+    environment="demo",
+    release="shop@1.0",
+    # This module is the app here, wherever it is installed, and the rest of the package is not.
+    in_app_include=[__name__],
+    in_app_exclude=["sentry_asgi"],
+    # The middleware does this work; the SDK's own Starlette integration would name events by route.
+    auto_enabling_integrations=False,
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody ordered; prices are in cents."""
+
+    number: int
+    prices: tuple[int, ...]
+
+
+ORDERS = {1: Order(1, (1250, 400)), 7: Order(7, ())}
+
+
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    """Work in threads keeps the request that it belongs to."""
+    asyncio.get_running_loop().set_default_executor(ContextPreservingExecutor())
+    yield
+
+
+async def order(request: Request) -> JSONResponse:
+    """Order 1 is fine, order 7 is not: nobody thought of an order without items."""
+    found = ORDERS[request.path_params["number"]]
+    return JSONResponse({"order": found.number, "average": average_price(found)})
+
+
+def average_price(order: Order) -> float:
+    """What an item of the order costs on average, in cents."""
+    return sum(order.prices) / len(order.prices)
+
+
+async def invoice(request: Request) -> PlainTextResponse:
+    """Printing takes long, so a worker thread does it."""
+    loop = asyncio.get_running_loop()
+    number = request.path_params["number"]
+    return PlainTextResponse(await loop.run_in_executor(None, print_invoice, number))
+
+
+def print_invoice(number: int) -> str:
+    """The invoice of an order; the tag says which one, also where printing fails."""
+    sentry_sdk.set_tag("invoice", str(number))
+    return f"Invoice {number} for {addresses()[number]}"
+
+
+def addresses() -> dict[int, str]:
+    """Where customers live, by the number of their order."""
+    return {1: "1 Long Lane"}
+
+
+async def stock(_request: Request) -> JSONResponse:
+    """Nothing fails here, but somebody should know."""
+    sentry_sdk.capture_message("Only 2 teapots left", level="warning")
+    return JSONResponse({"teapots": 2})
+
+
+app: ASGIApp = Starlette(
+    routes=[
+        Route("/orders/{number:int}", order),
+        Route("/invoices/{number:int}", invoice, methods=["POST"]),
+        Route("/stock", stock),
+    ],
+    lifespan=lifespan,
+)
+app = SentryMiddleware(app)

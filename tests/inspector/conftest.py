@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentry_asgi.inspector.app import create_app
+from sentry_asgi.inspector.envelope import Limits
+from sentry_asgi.inspector.server import serve_in_thread
+from sentry_asgi.inspector.store import Store
+
+from .support import Inspector
+
+# Small, so that tests can exceed them.
+LIMITS = Limits(body=100_000, decompressed=200_000, items=5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "events.sqlite3")
+    yield store
+    store.close()
+
+
+class Current:
+    """Whichever app is current: one server serves many tests, each with an app of its own."""
+
+    app: Any
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, Current]]:
+    current = Current()
+    with serve_in_thread(current) as url:
+        yield url, current
+
+
+@pytest.fixture
+def inspector(server: tuple[str, Current], store: Store) -> Iterator[Inspector]:
+    """An empty inspector under a real uvicorn."""
+    url, current = server
+    current.app = create_app(store, limits=LIMITS)
+    with Inspector(url, store) as inspector:
+        yield inspector

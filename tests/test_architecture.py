@@ -1,0 +1,100 @@
+"""The house rules that no other test would notice: names, imports, weight."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import metadata, requires, version
+from pathlib import Path
+
+import pytest
+
+import sentry_asgi
+import sentry_asgi.executor
+
+PACKAGE = Path(sentry_asgi.__file__).parent
+
+# Who may import whom within the package; a module that is not named here needs a decision.
+ALLOWED = {
+    "__init__": {"middleware"},
+    "middleware": {"_asgi", "_capture", "_failsafe", "_isolation", "_request"},
+    "_isolation": {"_event", "_failsafe", "_request", "_sdk"},
+    "_capture": {"_failsafe", "_sdk"},
+    "_event": {"_failsafe", "_privacy", "_request"},
+    "_asgi": set(),
+    "_request": set(),
+    "_privacy": set(),
+    "_failsafe": set(),
+    "_sdk": set(),
+    "executor": set(),
+}
+
+
+def imports(module: Path) -> list[tuple[str, list[str]]]:
+    """Each import of a module, as (module, names); relative ones begin with a dot."""
+    found: list[tuple[str, list[str]]] = []
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = "." * node.level + (node.module or "")
+            found.append((source, [alias.name for alias in node.names]))
+    return found
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_modules_import_only_what_lies_beneath_them(name: str) -> None:
+    own = set()
+    for source, names in imports(PACKAGE / f"{name}.py"):
+        if source == ".":
+            own.update(names)
+        elif source.startswith("."):
+            own.add(source.lstrip("."))
+    assert own <= ALLOWED[name]
+
+
+def test_every_module_has_its_place() -> None:
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__main__"}
+    assert modules == set(ALLOWED)
+
+
+def test_at_run_time_the_core_needs_the_sdk_alone() -> None:
+    for name in ALLOWED:
+        for source, _ in imports(PACKAGE / f"{name}.py"):
+            top = source.split(".")[0]
+            assert top in {"", "sentry_sdk"} or top in sys.stdlib_module_names, (name, source)
+    core = [one for one in requires("sentry-asgi") or [] if "extra ==" not in one]
+    assert [one.split(">")[0].split("<")[0] for one in core] == ["sentry-sdk"]
+
+
+def test_private_names_of_the_sdk_stand_in_one_module() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "_sdk.py":
+            continue
+        for source, names in imports(path):
+            if source.startswith("sentry_sdk"):
+                private = [name for name in [*source.split("."), *names] if name.startswith("_")]
+                assert private == [], path
+
+
+def test_importing_it_imports_nothing_but_itself_and_what_the_sdk_imports() -> None:
+    code = (
+        "import sys, sentry_sdk, sentry_sdk.integrations.logging; before = set(sys.modules)\n"
+        "import sentry_asgi, sentry_asgi.executor\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "assert new - set(sys.stdlib_module_names) == {'sentry_asgi'}, new"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(sentry_asgi.__all__) == ["SentryMiddleware", "__version__"]
+    assert sentry_asgi.executor.__all__ == ["ContextPreservingExecutor"]
+    assert all(hasattr(sentry_asgi, name) for name in sentry_asgi.__all__)
+
+
+def test_the_version_is_the_packages() -> None:
+    assert version("sentry-asgi") == sentry_asgi.__version__
+    assert metadata("sentry-asgi")["Requires-Python"] == ">=3.11"
+    assert (PACKAGE / "py.typed").exists()

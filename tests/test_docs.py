@@ -1,0 +1,69 @@
+"""Every Python example of the README and the docs is run as it stands."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentry_sdk
+
+from .support import Sentry, call, exception_values, http_scope
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    )
+]
+
+
+def run_example(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Runs an example as a module of its own; its events stay here."""
+    real = sentry_sdk.init
+    options: dict[str, Any] = {"transport": sentry.transport, "auto_enabling_integrations": False}
+    monkeypatch.setattr(sentry_sdk, "init", partial(real, **options))
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code, "example.py", "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_the_example_runs(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_example(code, sentry, monkeypatch)
+
+
+def test_the_first_example_of_the_readme_reports_its_error(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncio
+
+    example = run_example(EXAMPLES[0].values[0], sentry, monkeypatch)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="nope"):
+        asyncio.run(call(example["app"], http_scope("/")))
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+    assert sentry.event["transaction"] == "example.homepage"
+    assert sentry.event["request"]["url"] == "http://example.org/"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+def test_every_module_is_on_the_page_that_explains_them() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    package = ROOT / "src" / "sentry_asgi"
+    for path in package.glob("*.py"):
+        assert path.name in {"__init__.py", "__main__.py"} or f"`{path.name}`" in text

@@ -1,0 +1,75 @@
+"""What goes wrong in here is said, once, and never the application's problem."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from sentry_asgi import _event, _failsafe
+from sentry_asgi._request import Connection
+
+from .support import Sentry, http_scope
+
+
+def fail(what: str) -> None:
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        _failsafe.log_failure(what)
+
+
+def test_a_failure_is_logged_once_with_its_exception(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        fail("testing")
+    (record,) = caplog.records
+    assert record.name == "sentry_sdk.errors.asgi"
+    assert record.exc_info is not None
+    assert "testing failed; the application is not affected" in record.getMessage()
+    assert sentry.events == []  # and Sentry's logging integration leaves it alone
+
+
+def test_what_was_left_out_is_said_the_next_time(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        fail("testing")
+    monkeypatch.setattr(_failsafe, "QUIET", 0.0)
+    fail("testing")
+    assert "(4 more like it were not logged)" in caplog.records[-1].getMessage()
+
+
+def test_failures_of_different_kinds_are_all_logged(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail("one thing")
+    fail("another")
+    assert len(caplog.records) == 2
+
+
+def test_a_log_handler_that_raises_does_no_harm(sentry: Sentry) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("the handler is broken")
+
+    handler = Broken()
+    _failsafe.logger.addHandler(handler)
+    try:
+        fail("testing")
+    finally:
+        _failsafe.logger.removeHandler(handler)
+
+
+def test_an_event_whose_request_cannot_be_described_is_sent_all_the_same(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hostile:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("hostile")
+
+    event = _event.describe(Connection(http_scope(endpoint=Hostile())), {}, {})
+    assert event["request"]["url"] == "http://example.org/"
+    assert "describing the request failed" in caplog.text

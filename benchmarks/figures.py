@@ -28,6 +28,8 @@ class Result:
     columns: tuple[Column, ...]
     rows: dict[str, dict[str, float]]
     notes: tuple[str, ...] = ()
+    doubt: str = ""
+    """Why a figure close to its target's bound decides nothing; empty if it does."""
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,10 @@ def _cell(value: float | None, form: str) -> str:
 def _verdict(outcome: Outcome) -> str:
     target = outcome.target
     if outcome.met is None or outcome.value is None:
-        return f"  not measured  {target.promise} ({target.case})"
-    if outcome.met:
-        return f"  met           {target.promise} ({target.case}): {outcome.value:.4g}"
-    by = f"missed by {outcome.missed_by:.0%}"
-    return f"  {by:<12}  {target.promise} ({target.case}): {outcome.value:.4g}"
+        return f"  not measured     {target.promise} ({target.case})"
+    how = "met" if outcome.met else f"missed by {outcome.missed_by:.0%}"
+    doubt = f"; {outcome.doubt}" if outcome.doubt else ""
+    return f"  {how:<15}  {target.promise} ({target.case}): {outcome.value:.4g}{doubt}"
 
 
 def _finite(value: Any) -> Any:

@@ -96,7 +96,10 @@ def measure(
         f"{len(used)} slices of {SECONDS} s for each, {CONNECTIONS} connections; "
         f"{len(calm)} of {len(turns)} turns were calm."
     )
-    return Result(title, COLUMNS, rows, (note, _steadiness(runs[BARE])))
+    varied = _variation(runs[BARE])
+    steadiness = f"Half of the bare app's slices lay within {varied:.0%} of each other."
+    doubt = "the machine was too unsteady to judge a few percent" if varied > BUSY else ""
+    return Result(title, COLUMNS, rows, (note, steadiness), doubt)
 
 
 def _generation(wrk: str, app: Callable[[], App], setting: Setting, wanted: int) -> list[Turn]:
@@ -118,11 +121,9 @@ def _is_calm(turn: Turn) -> bool:
     return all(not one.cpu or one.cpu >= STARVED * SECONDS for one in turn.values())
 
 
-def _steadiness(bare: list[Slice]) -> str:
+def _variation(bare: list[Slice]) -> float:
     rates = spread([one.rate for one in bare])
-    varied = (rates["q3"] - rates["q1"]) / rates["median"]
-    remark = "; too much to judge a few percent by" if varied > BUSY else ""
-    return f"Half of the bare app's slices lay within {varied:.0%} of each other{remark}."
+    return (rates["q3"] - rates["q1"]) / rates["median"]
 
 
 def _row(mine: list[Slice], bare: list[Slice]) -> dict[str, float]:

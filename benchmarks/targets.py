@@ -45,6 +45,8 @@ class Outcome:
     """None if it was not measured."""
     missed_by: float
     """As a share of the bound."""
+    doubt: str = ""
+    """What the case says against relying on it."""
 
 
 def judge(results: Mapping[str, Result | Skipped]) -> list[Outcome]:
@@ -57,6 +59,10 @@ def _judge(target: Target, result: Result | Skipped | None) -> Outcome:
         return Outcome(target, None, None, 0.0)
     value = result.rows[OURS][target.figure]
     if target.at_most is not None:
-        return Outcome(target, value, value <= target.at_most, value / target.at_most - 1)
+        return Outcome(
+            target, value, value <= target.at_most, value / target.at_most - 1, result.doubt
+        )
     assert target.at_least is not None
-    return Outcome(target, value, value >= target.at_least, 1 - value / target.at_least)
+    return Outcome(
+        target, value, value >= target.at_least, 1 - value / target.at_least, result.doubt
+    )

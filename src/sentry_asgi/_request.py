@@ -170,17 +170,22 @@ def _wire_path(connection: Connection) -> str | None:
 def name_and_source(connection: Connection) -> tuple[str, str] | None:
     """What to call the request, and where the name is from: a `transaction_info.source` of Sentry's.
 
-    By the connection's `transaction_style`: `endpoint` (source `component`) or `route`; each falls
-    back on the path (source `url`). None for a scope that has none of them.
+    The `endpoint` (source `component`) or the `route`, whichever the connection's `transaction_style`
+    asks for, else the other; the path alone (source `url`) where neither is known. None for a scope
+    that has none of them.
     """
-    if connection.transaction_style == "endpoint":
-        named, source = endpoint(connection), "component"
-    else:
-        named, source = route(connection), "route"
-    if named:
-        return named, source
+    known = [(endpoint(connection), "component"), (route(connection), "route")]
+    if connection.transaction_style == "route":
+        known.reverse()
+    known.append((full_path(connection), "url"))
+    return next(((name, source) for name, source in known if name), None)
+
+
+def derived_names(connection: Connection) -> set[str | None]:
+    """Every name that can be made of the scope, in whatever style, by whomever."""
+    leaf = _leaf_template(connection.scope.get("route"))
     path = full_path(connection)
-    return (path, "url") if path else None
+    return {endpoint(connection), route(connection), leaf, path, connection.path, url(connection)}
 
 
 def endpoint(connection: Connection) -> str | None:

@@ -39,8 +39,8 @@ class SentryMiddleware:
         app: the ASGI application.
         transaction_style: what events are named after. `"endpoint"`: the handler, as
             `module.qualname`, if the framework puts `endpoint` into the ASGI scope. `"route"`: the
-            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Where
-            the framework tells neither, it is the path.
+            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls
+            back on the other, and where the framework tells neither, it is the path.
 
     Raises:
         TypeError: if `app` cannot be called.

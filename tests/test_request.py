@@ -245,6 +245,13 @@ def test_without_endpoint_or_route_the_name_is_the_path_alone(sentry: Sentry, st
     assert sentry.event["transaction_info"] == {"source": "url"}
 
 
+def test_each_style_falls_back_on_the_other_before_the_path() -> None:
+    routed = Connection(http_scope("/items/1", path_template="/items/{id}"), "endpoint")
+    assert _request.name_and_source(routed) == ("/items/{id}", "route")
+    handled = Connection(http_scope("/items/1", endpoint=handler), "route")
+    assert _request.name_and_source(handled) == (f"{__name__}.handler", "component")
+
+
 def test_a_name_that_the_app_set_wins(sentry: Sentry) -> None:
     import sentry_sdk
 

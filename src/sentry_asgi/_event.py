@@ -49,8 +49,14 @@ def request_data(connection: Connection) -> dict[str, Any]:
 
 
 def _add_name(connection: Connection, event: dict[str, Any]) -> None:
-    if event.get("transaction"):
-        return  # the application, or an integration that knows the framework, has named it
+    """Names the event by the connection's style, unless the application has named it itself.
+
+    A name that an SDK integration derived from the same ASGI scope, in its own style, is not the
+    application's.
+    """
+    given = event.get("transaction")
+    if given and given not in _request.derived_names(connection):
+        return
     named = _request.name_and_source(connection)
     if named is not None:
         event["transaction"], source = named

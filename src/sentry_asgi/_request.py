@@ -1,7 +1,7 @@
 """Facts of one connection, read from its ASGI scope. Pure: no Sentry, no I/O, nothing kept.
 
 - A `Connection` is made when the connection opens and costs next to nothing: it remembers the scope
-  and the three values that frameworks are known to rewrite in it while they route.
+  and the two values that frameworks are known to rewrite in it while they route.
 - Everything else is a function of a Connection, called only when an event or a span needs it.
 - No function raises, whatever the scope holds: a missing or odd value is an absent fact.
 """
@@ -28,13 +28,12 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
-    __slots__ = ("path", "raw_path", "root_path", "scope", "transaction_style")
+    __slots__ = ("path", "root_path", "scope", "transaction_style")
 
     def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
-        self.raw_path = get("raw_path")
         self.root_path = get("root_path")
         self.transaction_style = transaction_style
 
@@ -157,7 +156,7 @@ def full_path(connection: Connection) -> str | None:
 
 def _wire_path(connection: Connection) -> str | None:
     """The path as it was sent, if the scope has it and it is the same path."""
-    raw = connection.raw_path
+    raw = connection.scope.get("raw_path")
     if not isinstance(raw, bytes):
         return None
     sent = quote(raw.partition(b"?")[0], safe=_PATH_SAFE)
@@ -170,17 +169,22 @@ def _wire_path(connection: Connection) -> str | None:
 def name_and_source(connection: Connection) -> tuple[str, str] | None:
     """What to call the request, and where the name is from: a `transaction_info.source` of Sentry's.
 
-    By the connection's `transaction_style`: `endpoint` (source `component`) or `route`; each falls
-    back on the path (source `url`). None for a scope that has none of them.
+    The `endpoint` (source `component`) or the `route`, whichever the connection's `transaction_style`
+    asks for, else the other; the path alone (source `url`) where neither is known. None for a scope
+    that has none of them.
     """
-    if connection.transaction_style == "endpoint":
-        named, source = endpoint(connection), "component"
-    else:
-        named, source = route(connection), "route"
-    if named:
-        return named, source
+    known = [(endpoint(connection), "component"), (route(connection), "route")]
+    if connection.transaction_style == "route":
+        known.reverse()
+    known.append((full_path(connection), "url"))
+    return next(((name, source) for name, source in known if name), None)
+
+
+def derived_names(connection: Connection) -> set[str | None]:
+    """Every name that can be made of the scope, in whatever style, by whomever."""
+    leaf = _leaf_template(connection.scope.get("route"))
     path = full_path(connection)
-    return (path, "url") if path else None
+    return {endpoint(connection), route(connection), leaf, path, connection.path, url(connection)}
 
 
 def endpoint(connection: Connection) -> str | None:

@@ -2,9 +2,9 @@
 
 The rules:
 
-- The app gets the server's own `scope`, `receive` and `send`; nothing is read ahead, kept back, changed
-  or added, but for one namespaced key in the scope, which marks a connection as taken. Of nested
-  middlewares the outermost works and the others pass through.
+- The app gets the server's own `scope`, and its `receive` and `send` as they are but watched; nothing is read ahead,
+  kept back, changed or added, but for one namespaced key in the scope, which marks a connection as taken. Of
+  nested middlewares the outermost works and the others pass through.
 - Exceptions leave by a bare `raise`: same object, same cause, context and traceback. Those that are no
   `Exception` (cancellation, interrupt, exit) pass unseen.
 - Without an active client the app runs as if bare; and whatever fails in here, it runs all the same.
@@ -18,12 +18,12 @@ from sentry_sdk import get_client
 
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import capture
+from ._exchange import Exchange, WebSocketExchange
 from ._failsafe import log_failure
 from ._isolation import isolation
-from ._request import Connection
 
 MARK: Final = "sentry_asgi"
-"""The scope's key for the `Connection` of a SentryMiddleware further out."""
+"""The scope's key for the `Exchange` of a SentryMiddleware further out."""
 
 _STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
 
@@ -39,8 +39,8 @@ class SentryMiddleware:
         app: the ASGI application.
         transaction_style: what events are named after. `"endpoint"`: the handler, as
             `module.qualname`, if the framework puts `endpoint` into the ASGI scope. `"route"`: the
-            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Where
-            the framework tells neither, it is the path.
+            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls
+            back on the other, and where the framework tells neither, it is the path.
 
     Raises:
         TypeError: if `app` cannot be called.
@@ -64,30 +64,42 @@ class SentryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         kind = scope.get("type")
-        if kind == "lifespan":
+        if kind == "http":
+            exchange = self._open(Exchange, scope, receive, send)
+        elif kind == "websocket":
+            exchange = self._open(WebSocketExchange, scope, receive, send)
+        elif kind == "lifespan":
             return await self._lifespan(scope, receive, send)
-        entered = self._enter(scope) if kind == "http" or kind == "websocket" else None  # noqa: PLR1714  # half the time of `in`
-        if entered is None:
+        else:
+            exchange = None
+        if exchange is None:
             return await self._serve(scope, receive, send)
         try:
-            return await self._serve(scope, receive, send)
+            return await self._serve(scope, exchange.receive, exchange.send)
         except Exception as exception:
             capture(exception)
             raise
         finally:
-            self._isolation.leave(entered)
-            scope.pop(MARK, None)
+            self._close(exchange)
 
-    def _enter(self, scope: Scope) -> Any:
+    def _open(
+        self, kind: type[Exchange], scope: Scope, receive: Receive, send: Send
+    ) -> Exchange | None:
         """Takes the connection, if it is this middleware's to take; None if it is not."""
         try:
             if MARK in scope or not get_client().is_active():
                 return None
-            scope[MARK] = connection = Connection(scope, self._transaction_style)
-            return self._isolation.enter(connection)
+            exchange = kind(scope, self._transaction_style, receive, send)
+            scope[MARK] = exchange
+            exchange.entered = self._isolation.enter(exchange)
+            return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
+
+    def _close(self, exchange: Exchange) -> None:
+        self._isolation.leave(exchange.entered)
+        exchange.scope.pop(MARK, None)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serves the lifespan, in the process's own scope: what start-up sets is on every event.

@@ -1,0 +1,202 @@
+"""What passes between one connection and the application: a passive tee, never a reader.
+
+The rules:
+
+- `receive` and `send` hand every message on as it is, at once, in order; nothing is read ahead, kept back, changed
+  or invented, and whatever the server raises comes out.
+- What is noted is a few numbers, and the message that started the response. Noting never raises, whatever
+  a message holds, and nothing is computed of it before somebody asks.
+- Every request pays for this, so an exchange is one object with slots, made in one go: half the price of
+  a subclass that calls `super().__init__`, or of class attributes as defaults.
+- Times are `time.perf_counter()` seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeAlias
+
+from ._request import Connection
+
+now: Final = time.perf_counter
+
+Phase: TypeAlias = Literal["before response", "during response", "after response"]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[Any]]
+
+
+class Exchange(Connection):
+    """A connection and what has passed on it so far. This class is of HTTP requests."""
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "client_left",
+        "ended_at",
+        "entered",
+        "first_byte_at",
+        "received_all",
+        "received_bytes",
+        "sent_bytes",
+        "start",
+        "started_at",
+    )
+
+    started_at: float
+    # Of the request: bytes of its body that the app has read, and whether that was all of it.
+    received_bytes: int
+    received_all: bool
+    # Of the response: the message that started it, when, its bytes, and when it was complete.
+    start: Any
+    first_byte_at: float | None
+    sent_bytes: int
+    ended_at: float | None
+    # The client was gone before the response was complete.
+    client_left: bool
+    # What the isolation gave for the connection's scopes.
+    entered: Any
+
+    def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
+        get = scope.get
+        self.scope = scope
+        self.path = get("path")
+        self.root_path = get("root_path")
+        self.transaction_style = transaction_style
+        self._receive = receive
+        self._send = send
+        self.started_at = now()
+        self.start = self.first_byte_at = self.ended_at = None
+        self.received_bytes = self.sent_bytes = 0
+        self.received_all = self.client_left = False
+
+    async def receive(self) -> Any:
+        """The server's `receive()`, watched."""
+        message = await self._receive()
+        try:
+            kind = message["type"]
+            if kind == "http.request":
+                if "body" in message:
+                    self.received_bytes += len(message["body"])
+                self.received_all = not message.get("more_body", False)
+            elif kind == "http.disconnect" and self.ended_at is None:
+                self.client_left = True
+        except Exception:  # no ASGI message; the app will say what it thinks of it
+            pass
+        return message
+
+    async def send(self, message: Any) -> Any:
+        """The server's `send()`, watched."""
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                if "more_body" not in message or not message["more_body"]:
+                    self.ended_at = now()
+                self.sent_bytes += len(message["body"])
+            elif kind == "http.response.start":
+                if self.start is None:
+                    self.first_byte_at = now()
+                    self.start = message
+            elif kind == "http.response.pathsend":
+                self.ended_at = now()
+        except Exception:  # no ASGI message, or one without a body; the server will say
+            pass
+        try:
+            return await self._send(message)
+        except OSError:  # ASGI 2.4: the client is gone
+            self.client_left = True
+            raise
+
+    @property
+    def status(self) -> int | None:
+        """The response's status code; None before it has started."""
+        status = self.start.get("status") if isinstance(self.start, dict) else None
+        return status if isinstance(status, int) else None
+
+    @property
+    def phase(self) -> Phase:
+        """How far the response had come."""
+        if self.start is None:
+            return "before response"
+        return "during response" if self.ended_at is None else "after response"
+
+
+class WebSocketExchange(Exchange):
+    """A websocket and what has passed on it so far.
+
+    Its handshake is its response: `start` is the message that accepted, closed or denied it. `ended_at` is when
+    it was closed, by either side.
+    """
+
+    __slots__ = ("close_code", "close_reason", "closed_by", "received_messages", "sent_messages")
+
+    # RFC 6455, 7.4; None while it is open, and where a server does not tell.
+    close_code: int | None
+    close_reason: str | None
+    closed_by: Literal["app", "client"] | None
+    # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
+    received_messages: int
+    sent_messages: int
+
+    def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
+        super().__init__(scope, transaction_style, receive, send)
+        self.close_code = self.close_reason = self.closed_by = None
+        self.received_messages = self.sent_messages = 0
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        try:
+            kind = message["type"]
+            if kind == "websocket.receive":
+                self.received_messages += 1
+                self.received_bytes += _size(message)
+            elif kind == "websocket.disconnect" and self.closed_by is None:
+                self.client_left = True
+                self._closed("client", message)
+        except Exception:  # as in Exchange.receive
+            pass
+        return message
+
+    async def send(self, message: Any) -> Any:
+        try:
+            kind = message["type"]
+            if kind == "websocket.send":
+                self.sent_messages += 1
+                self.sent_bytes += _size(message)
+            else:
+                if self.start is None:
+                    self.first_byte_at = now()
+                    self.start = message
+                if kind == "websocket.close" and self.closed_by is None:
+                    self._closed("app", message)
+        except Exception:  # as in Exchange.send
+            pass
+        try:
+            return await self._send(message)
+        except OSError:
+            self.client_left = True
+            raise
+
+    def _closed(self, by: Literal["app", "client"], message: Any) -> None:
+        self.ended_at = now()
+        self.closed_by = by
+        code, reason = message.get("code", 1000), message.get("reason")
+        self.close_code = code if isinstance(code, int) else None
+        self.close_reason = reason if isinstance(reason, str) else None
+
+    @property
+    def status(self) -> int | None:
+        """The handshake's status: 101 if accepted, 403 if closed before, else the denial's own."""
+        kind = self.start.get("type") if isinstance(self.start, dict) else None
+        if kind == "websocket.accept":
+            return 101
+        if kind == "websocket.close":
+            return 403
+        return super().status
+
+
+def _size(message: Any) -> int:
+    data = message.get("bytes")
+    if data is None:
+        data = message.get("text", "").encode(errors="replace")
+    return len(data)

@@ -203,6 +203,23 @@ def test_a_request_that_ends_in_another_context_does_no_harm(sentry: Sentry) -> 
         contextvars.copy_context().run(coroutine.send, None)
 
 
+def test_a_request_abandoned_in_the_context_of_another_leaves_that_alone(
+    sentry: Sentry, way: Any
+) -> None:
+    if way is PublicScopes:
+        pytest.skip("the SDK's own means refuse this with a ValueError, and do nothing")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        mine = SentryScope.get_isolation_scope()
+        abandoned.close()  # as the garbage collector does, whenever and wherever it likes
+        assert SentryScope.get_isolation_scope() is mine
+        await respond(send)
+
+    abandoned = call(SentryMiddleware(waiting), http_scope("/abandoned"))
+    contextvars.copy_context().run(abandoned.send, None)
+    run(SentryMiddleware(app), http_scope("/a"))
+
+
 async def waiting(scope: Scope, receive: Any, send: Any) -> None:
     await asyncio.sleep(0)
     await respond(send)

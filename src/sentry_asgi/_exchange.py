@@ -34,28 +34,28 @@ class Exchange(Connection):
         "_send",
         "client_left",
         "ended_at",
-        "entered",
         "first_byte_at",
         "received_all",
         "received_bytes",
+        "response_headers",
         "sent_bytes",
-        "start",
         "started_at",
+        "status",
     )
 
     started_at: float
     # Of the request: bytes of its body that the app has read, and whether that was all of it.
     received_bytes: int
     received_all: bool
-    # Of the response: the message that started it, when, its bytes, and when it was complete.
-    start: Any
+    # Of the response: status code, headers as the app gave them, when it started, its bytes, and when
+    # it was complete. None until then.
+    status: int | None
+    response_headers: Any
     first_byte_at: float | None
     sent_bytes: int
     ended_at: float | None
     # The client was gone before the response was complete.
     client_left: bool
-    # What the isolation gave for the connection's scopes.
-    entered: Any
 
     def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
         get = scope.get
@@ -66,13 +66,16 @@ class Exchange(Connection):
         self._receive = receive
         self._send = send
         self.started_at = now()
-        self.start = self.first_byte_at = self.ended_at = None
+        self.status = self.response_headers = self.first_byte_at = self.ended_at = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = False
 
     async def receive(self) -> Any:
         """The server's `receive()`, watched."""
-        message = await self._receive()
+        return self._received(await self._receive())
+
+    def _received(self, message: Any) -> Any:
+        # Not in receive() itself: the fewer variables a coroutine has, the less memory waits with it.
         try:
             kind = message["type"]
             if kind == "http.request":
@@ -94,9 +97,10 @@ class Exchange(Connection):
                     self.ended_at = now()
                 self.sent_bytes += len(message["body"])
             elif kind == "http.response.start":
-                if self.start is None:
+                if self.first_byte_at is None:
                     self.first_byte_at = now()
-                    self.start = message
+                    self.response_headers = message.get("headers")
+                    self.status = _code(message["status"])
             elif kind == "http.response.pathsend":
                 self.ended_at = now()
         except Exception:  # no ASGI message, or one without a body; the server will say
@@ -108,15 +112,9 @@ class Exchange(Connection):
             raise
 
     @property
-    def status(self) -> int | None:
-        """The response's status code; None before it has started."""
-        status = self.start.get("status") if isinstance(self.start, dict) else None
-        return status if isinstance(status, int) else None
-
-    @property
     def phase(self) -> Phase:
         """How far the response had come."""
-        if self.start is None:
+        if self.first_byte_at is None:
             return "before response"
         return "during response" if self.ended_at is None else "after response"
 
@@ -124,8 +122,9 @@ class Exchange(Connection):
 class WebSocketExchange(Exchange):
     """A websocket and what has passed on it so far.
 
-    Its handshake is its response: `start` is the message that accepted, closed or denied it. `ended_at` is when
-    it was closed, by either side.
+    Its handshake is its response: the status is 101 if it was accepted, 403 if it was closed before, else that
+    of the denial response (ASGI specification, "Websocket Denial Response"). `ended_at` is when it was closed, by
+    either side.
     """
 
     __slots__ = ("close_code", "close_reason", "closed_by", "received_messages", "sent_messages")
@@ -143,8 +142,7 @@ class WebSocketExchange(Exchange):
         self.close_code = self.close_reason = self.closed_by = None
         self.received_messages = self.sent_messages = 0
 
-    async def receive(self) -> Any:
-        message = await self._receive()
+    def _received(self, message: Any) -> Any:
         try:
             kind = message["type"]
             if kind == "websocket.receive":
@@ -164,9 +162,8 @@ class WebSocketExchange(Exchange):
                 self.sent_messages += 1
                 self.sent_bytes += _size(message)
             else:
-                if self.start is None:
-                    self.first_byte_at = now()
-                    self.start = message
+                if self.first_byte_at is None:
+                    self._answered(kind, message)
                 if kind == "websocket.close" and self.closed_by is None:
                     self._closed("app", message)
         except Exception:  # as in Exchange.send
@@ -177,6 +174,10 @@ class WebSocketExchange(Exchange):
             self.client_left = True
             raise
 
+    def _answered(self, kind: str, message: Any) -> None:
+        self.first_byte_at = now()
+        self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
+
     def _closed(self, by: Literal["app", "client"], message: Any) -> None:
         self.ended_at = now()
         self.closed_by = by
@@ -184,15 +185,12 @@ class WebSocketExchange(Exchange):
         self.close_code = code if isinstance(code, int) else None
         self.close_reason = reason if isinstance(reason, str) else None
 
-    @property
-    def status(self) -> int | None:
-        """The handshake's status: 101 if accepted, 403 if closed before, else the denial's own."""
-        kind = self.start.get("type") if isinstance(self.start, dict) else None
-        if kind == "websocket.accept":
-            return 101
-        if kind == "websocket.close":
-            return 403
-        return super().status
+
+_HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
+
+
+def _code(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _size(message: Any) -> int:

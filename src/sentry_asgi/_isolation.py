@@ -37,10 +37,10 @@ logger: Final = logging.getLogger("sentry_asgi")
 
 
 class Isolation(Protocol):
-    """Gives connections their scopes. `leave` takes what `enter` gave back, and never raises."""
+    """Gives connections their scopes. What `leave` needs, `enter` keeps in the connection's `outer`."""
 
-    def enter(self, connection: Connection) -> Any: ...
-    def leave(self, entered: Any) -> None: ...
+    def enter(self, connection: Connection) -> None: ...
+    def leave(self, connection: Connection) -> None: ...
     def process(self) -> contextlib.AbstractContextManager[None]:
         """While it lasts, the process's scope is the isolation scope: for the lifespan."""
         ...
@@ -163,29 +163,31 @@ class LazyScopes:
         # the process's.
         self._home = _beneath(Scope.get_isolation_scope())
 
-    def enter(self, connection: Connection) -> tuple[Token[Scope | None], Token[Scope | None]]:
+    def enter(self, connection: Connection) -> None:
         # The hot path: two objects, two context variables, nothing read.
         isolation: Any = _new(_IsolationScope)
-        base: Any = self._isolation.get()
-        if base is None:
-            base = self._home
-        elif isinstance(base, _LazyScope):
-            base = base.asgi_base
+        connection.outer = base = self._isolation.get()
+        if base.__class__ is not Scope:  # a connection's, or none
+            base = _beneath(base) or self._home
         isolation.asgi_base = base
         isolation.asgi_connection = connection
         current: Any = _new(_CurrentScope)
-        base = self._current.get()
-        current.asgi_base = base.asgi_base if isinstance(base, _LazyScope) else base
+        connection.outer_current = base = self._current.get()
+        current.asgi_base = base if base.__class__ is Scope else _beneath(base)
         current.asgi_connection = connection
-        return self._isolation.set(isolation), self._current.set(current)
+        self._isolation.set(isolation)
+        self._current.set(current)
 
-    def leave(self, entered: tuple[Token[Scope | None], Token[Scope | None]]) -> None:
-        isolation, current = entered
-        try:
-            self._current.reset(current)
-            self._isolation.reset(isolation)
-        except ValueError:
-            pass  # left in another context than entered, which nobody can read any more
+    def leave(self, connection: Connection) -> None:
+        # Set back, not reset: a token would take memory for as long as the connection is open. But only
+        # where the connection's own scope is in force: an abandoned coroutine can be closed in any context,
+        # another connection's included.
+        scope: Any = self._isolation.get()
+        if scope.__class__ is _IsolationScope and scope.asgi_connection is connection:
+            self._isolation.set(connection.outer)
+            self._current.set(connection.outer_current)
+        # Or each request of a kept-alive connection would keep the one before it alive.
+        connection.outer = connection.outer_current = None
 
     @contextlib.contextmanager
     def process(self) -> Iterator[None]:
@@ -237,18 +239,19 @@ class PublicScopes:
         Scope.get_isolation_scope()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
 
-    def enter(self, connection: Connection) -> contextlib.ExitStack:
+    def enter(self, connection: Connection) -> None:
         base = _process_scope.get() or self._lifespan_scope or Scope.get_isolation_scope()
         with contextlib.ExitStack() as stack:
             stack.callback(_reset, _process_scope.set(base))
             stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
             stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
-            entered = stack.pop_all()
-        return entered
+            connection.outer = stack.pop_all()
 
-    def leave(self, entered: contextlib.ExitStack) -> None:
-        with contextlib.suppress(ValueError):  # as in LazyScopes.leave; all of it is left even so
-            entered.close()
+    def leave(self, connection: Connection) -> None:
+        with contextlib.suppress(
+            ValueError
+        ):  # in another context than entered, which nobody can read any more
+            connection.outer.close()
 
     @contextlib.contextmanager
     def process(self) -> Iterator[None]:
@@ -258,5 +261,5 @@ class PublicScopes:
 
 
 def _reset(token: Token[Scope | None]) -> None:
-    with contextlib.suppress(ValueError):  # as in LazyScopes.leave
+    with contextlib.suppress(ValueError):  # as in leave()
         _process_scope.reset(token)

@@ -28,7 +28,11 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
-    __slots__ = ("path", "root_path", "scope", "transaction_style")
+    __slots__ = ("outer", "outer_current", "path", "root_path", "scope", "transaction_style")
+
+    # What was in force where the connection began; the isolation's to set and to read.
+    outer: Any
+    outer_current: Any
 
     def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
         get = scope.get

@@ -91,14 +91,14 @@ class SentryMiddleware:
                 return None
             exchange = kind(scope, self._transaction_style, receive, send)
             scope[MARK] = exchange
-            exchange.entered = self._isolation.enter(exchange)
+            self._isolation.enter(exchange)
             return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
 
     def _close(self, exchange: Exchange) -> None:
-        self._isolation.leave(exchange.entered)
+        self._isolation.leave(exchange)
         exchange.scope.pop(MARK, None)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:

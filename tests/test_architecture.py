@@ -18,9 +18,20 @@ PACKAGE = Path(sentry_asgi.__file__).parent
 # Who may import whom within the package; a module that is not named here needs a decision.
 ALLOWED = {
     "__init__": {"middleware"},
-    "middleware": {"_asgi", "_capture", "_exchange", "_failsafe", "_isolation"},
+    "middleware": {
+        "_asgi",
+        "_capture",
+        "_exchange",
+        "_failsafe",
+        "_isolation",
+        "_request",
+        "_sessions",
+        "_tracing",
+    },
+    "_tracing": {"_exchange", "_failsafe", "_request", "_sdk"},
+    "_sessions": {"_exchange", "_failsafe", "_sdk"},
     "_exchange": {"_request"},
-    "_isolation": {"_event", "_failsafe", "_request", "_sdk"},
+    "_isolation": {"_event", "_exchange", "_failsafe", "_request", "_sdk"},
     "_capture": {"_failsafe", "_sdk"},
     "_event": {"_failsafe", "_privacy", "_request"},
     "_asgi": set(),

@@ -12,15 +12,19 @@ The rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from sentry_sdk import get_client
 
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import capture
-from ._exchange import Exchange, WebSocketExchange
+from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._isolation import isolation
+from ._request import matcher
+from ._sessions import Sessions, sessions_of
+from ._tracing import Tracing, way_of
 
 MARK: Final = "sentry_asgi"
 """The scope's key for the `Exchange` of a SentryMiddleware further out."""
@@ -42,6 +46,9 @@ class SentryMiddleware:
             route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls
             back on the other, and where the framework tells neither, it is the path.
 
+        exclude: paths that are neither traced nor counted as sessions, such as `"/health"` or `"/static/*"`,
+            where `*` stands for anything. Their errors are reported.
+
     Raises:
         TypeError: if `app` cannot be called.
         ValueError: if `transaction_style` is none of these.
@@ -49,7 +56,11 @@ class SentryMiddleware:
     """
 
     def __init__(
-        self, app: App, *, transaction_style: Literal["endpoint", "route", "url"] = "endpoint"
+        self,
+        app: App,
+        *,
+        transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
+        exclude: Sequence[str] = (),
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -60,7 +71,11 @@ class SentryMiddleware:
         self.app = app
         self._serve = as_asgi3(app)
         self._transaction_style = _STYLES[transaction_style]
+        self._excluded = matcher(exclude)
         self._isolation = isolation()
+        self._client: Any = None
+        self._tracing: Tracing | None = None
+        self._sessions: Sessions | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         kind = scope.get("type")
@@ -77,7 +92,11 @@ class SentryMiddleware:
         try:
             return await self._serve(scope, exchange.receive, exchange.send)
         except Exception as exception:
+            exchange.ending, exchange.closed_at = "raised", now()
             capture(exception)
+            raise
+        except BaseException:
+            exchange.ending = "cancelled"
             raise
         finally:
             self._close(exchange)
@@ -87,17 +106,37 @@ class SentryMiddleware:
     ) -> Exchange | None:
         """Takes the connection, if it is this middleware's to take; None if it is not."""
         try:
-            if MARK in scope or not get_client().is_active():
+            client = get_client()
+            if MARK in scope or not client.is_active():
                 return None
-            exchange = kind(scope, self._transaction_style, receive, send)
-            scope[MARK] = exchange
+            if client is not self._client:
+                self._adopt(client)
+            scope[MARK] = exchange = kind(scope, self._transaction_style, receive, send)
+            wanted = self._excluded is None or not self._excluded(exchange.path)
+            exchange.session = wanted and self._sessions is not None
             self._isolation.enter(exchange)
-            return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
+        if wanted and self._tracing is not None:
+            self._tracing.begin(exchange, lazy=self._isolation.lazy)
+        return exchange
+
+    def _adopt(self, client: Any) -> None:
+        """Chooses what is to be done for a client: at first, and again when the client changes."""
+        self._tracing = way_of(client)
+        self._sessions = sessions_of(client)
+        self._client = client
 
     def _close(self, exchange: Exchange) -> None:
+        if exchange.ending is None:
+            exchange.ending = "returned"
+        if exchange.closed_at is None:
+            exchange.closed_at = now()
+        if exchange.tracing is not None:
+            exchange.tracing.end(exchange)
+        if exchange.session and self._sessions is not None:
+            self._sessions.count(exchange)
         self._isolation.leave(exchange)
         exchange.scope.pop(MARK, None)
 

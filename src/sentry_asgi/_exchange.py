@@ -21,9 +21,6 @@ from ._request import Connection
 
 now: Final = time.perf_counter
 
-PENDING: Final = "pending"
-"""As an exchange's `span`: it is not sampled, and nobody has asked for it yet."""
-
 Phase: TypeAlias = Literal["before response", "during response", "after response"]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[Any]]
@@ -43,14 +40,11 @@ class Exchange(Connection):
         "received_all",
         "received_bytes",
         "response_headers",
-        "sample_rand",
         "sent_bytes",
         "session",
-        "span",
-        "span_scope",
         "started_at",
         "status",
-        "tracing",
+        "trace",
     )
 
     started_at: float
@@ -68,15 +62,11 @@ class Exchange(Connection):
     client_left: bool
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
-    # When the app's call came back, and how.
-    closed_at: float | None
+    # How the app's call came back; where it raised, when.
     ending: Literal["returned", "raised", "cancelled"] | None
-    # What the tracing, if any, keeps here: itself, the connection's span and the scope that it is on as
-    # long as it lasts, and the dice it has thrown.
-    tracing: Any
-    span: Any
-    span_scope: Any
-    sample_rand: float | None
+    closed_at: float | None
+    # What the tracing keeps of the connection, while it has one.
+    trace: Any
 
     def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
         get = scope.get
@@ -88,8 +78,7 @@ class Exchange(Connection):
         self._send = send
         self.started_at = now()
         self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.closed_at = self.ending = self.tracing = None
-        self.span = self.span_scope = self.sample_rand = None
+        self.closed_at = self.ending = self.trace = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = self.session = False
 
@@ -200,8 +189,8 @@ class WebSocketExchange(Exchange):
     def _answered(self, kind: str, message: Any) -> None:
         self.first_byte_at = now()
         self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
-        if self.tracing is not None:
-            self.tracing.end(self)
+        if self.trace is not None:
+            self.trace.way.end(self)
 
     def _closed(self, by: Literal["app", "client"], message: Any) -> None:
         self.ended_at = now()

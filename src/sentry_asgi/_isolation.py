@@ -30,7 +30,6 @@ from sentry_sdk.client import NonRecordingClient
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from . import _event, _request, _sdk
-from ._exchange import PENDING
 from ._failsafe import log_failure
 from ._request import Connection
 
@@ -146,8 +145,9 @@ class _CurrentScope(_LazyScope):
         span = _sdk.SPAN.__get__(
             self
         )  # an AttributeError here leads to __getattr__, which fills the scope
-        if span is None and getattr(self.asgi_connection, "span", None) is PENDING:
-            span = self._start_pending_span()
+        trace = getattr(self.asgi_connection, "trace", None)
+        if trace is not None and trace.pending:
+            return self._start_pending_span(trace)
         return span
 
     @_span.setter
@@ -173,11 +173,10 @@ class _CurrentScope(_LazyScope):
         _sdk.SPAN.__set__(self, span)
         self._span = span
 
-    def _start_pending_span(self) -> Any:
-        exchange: Any = self.asgi_connection
+    def _start_pending_span(self, trace: Any) -> Any:
         try:
             with _filling:
-                return exchange.tracing.start(exchange, self)
+                return trace.way.start(self.asgi_connection, self)
         except Exception:
             log_failure("starting a span")
             return None
@@ -278,9 +277,7 @@ def lazy_scopes_work() -> bool:
             lazy.set_user({"id": "self-check"})
         fork = _isolation_fork(base, connection)
         fork.set_user({"id": "self-check"})
-        # Before 2.20, the SDK's forks have no `client`.
-        slots = [slot for slot in _SLOTS if hasattr(fork, slot)]
-        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in slots)
+        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
     except Exception:  # whatever a future SDK does: then it does not work
         logger.debug("the self-check of the lazy scopes failed", exc_info=True)
         return False

@@ -14,6 +14,7 @@ The rules:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,11 +37,13 @@ _URL_HEADERS: Final = frozenset(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether a header, cookie, parameter or key of that name holds a secret."""
     return _SECRET.search(_canonical(name)) is not None
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_personal(name: str) -> bool:
     return _PERSONAL.search(_canonical(name)) is not None
 

@@ -28,7 +28,20 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
-    __slots__ = ("outer", "outer_current", "path", "root_path", "scope", "transaction_style")
+    __slots__ = (
+        "_full_path",
+        "_headers",
+        "outer",
+        "outer_current",
+        "path",
+        "root_path",
+        "scope",
+        "transaction_style",
+    )
+
+    # Asked for several times by whatever describes a request; unset until then.
+    _full_path: str | None
+    _headers: dict[str, str]
 
     # What was in force where the connection began; the isolation's to set and to read.
     outer: Any
@@ -58,6 +71,14 @@ def headers(connection: Connection) -> dict[str, str]:
 
     Repeated ones are joined by `, ` (RFC 9110, 5.3), and by `; ` for cookies (RFC 9113, 8.2.3).
     """
+    try:
+        return connection._headers  # noqa: SLF001
+    except AttributeError:
+        connection._headers = _joined_headers(connection)  # noqa: SLF001
+        return connection._headers  # noqa: SLF001
+
+
+def _joined_headers(connection: Connection) -> dict[str, str]:
     joined: dict[str, str] = {}
     for name, value in _raw_headers(connection):
         if name not in joined:
@@ -155,7 +176,7 @@ def _host_and_port(connection: Connection) -> tuple[str, str]:
 
 
 def _named_host(connection: Connection) -> tuple[str, str] | None:
-    value = next((value for name, value in _raw_headers(connection) if name == "host"), "")
+    value = headers(connection).get("host", "")
     # Whoever puts credentials before the host, or what no host may contain, is not followed.
     match = _HOST.fullmatch(value.rpartition("@")[2].strip())
     return (match[1], match[2] or "") if match else None
@@ -178,6 +199,14 @@ def full_path(connection: Connection) -> str | None:
 
     The specification has `path` include `root_path`; not all servers and frameworks do.
     """
+    try:
+        return connection._full_path  # noqa: SLF001
+    except AttributeError:
+        connection._full_path = _joined_path(connection)  # noqa: SLF001
+        return connection._full_path  # noqa: SLF001
+
+
+def _joined_path(connection: Connection) -> str | None:
     path, root = connection.path, connection.root_path
     if not isinstance(path, str):
         return None

@@ -82,9 +82,6 @@ start_streamed_span: Final = _public("sentry_sdk.traces", "start_span")
 _utils: Final[Any] = sentry_sdk.tracing_utils
 Baggage: Final[Any] = _utils.Baggage
 
-HAS_SAMPLE_RAND: Final = hasattr(_utils, "_generate_sample_rand")
-"""Whether the SDK decides by a number that it takes from the trace's baggage; else it throws dice of its own."""
-
 _streams: Final[Any] = getattr(
     _utils, "has_span_streaming_enabled", lambda _options: Transaction is None
 )

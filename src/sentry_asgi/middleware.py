@@ -106,35 +106,36 @@ class SentryMiddleware:
     ) -> Exchange | None:
         """Takes the connection, if it is this middleware's to take; None if it is not."""
         try:
-            client = get_client()
-            if MARK in scope or not client.is_active():
+            if MARK in scope:
                 return None
-            if client is not self._client:
-                self._adopt(client)
+            client = get_client()
+            if client is not self._client and not self._adopt(client):
+                return None
             scope[MARK] = exchange = kind(scope, self._transaction_style, receive, send)
             wanted = self._excluded is None or not self._excluded(exchange.path)
             exchange.session = wanted and self._sessions is not None
             self._isolation.enter(exchange)
+            if wanted and self._tracing is not None:
+                self._tracing.begin(exchange, lazy=self._isolation.lazy)
+            return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
-        if wanted and self._tracing is not None:
-            self._tracing.begin(exchange, lazy=self._isolation.lazy)
-        return exchange
 
-    def _adopt(self, client: Any) -> None:
-        """Chooses what is to be done for a client: at first, and again when the client changes."""
+    def _adopt(self, client: Any) -> bool:
+        """Chooses what is to be done for a client, when it is a new one; False if it is inactive."""
+        if not client.is_active():
+            return False
         self._tracing = way_of(client)
         self._sessions = sessions_of(client)
         self._client = client
+        return True
 
     def _close(self, exchange: Exchange) -> None:
         if exchange.ending is None:
             exchange.ending = "returned"
-        if exchange.closed_at is None:
-            exchange.closed_at = now()
-        if exchange.tracing is not None:
-            exchange.tracing.end(exchange)
+        if exchange.trace is not None:
+            exchange.trace.way.end(exchange)
         if exchange.session and self._sessions is not None:
             self._sessions.count(exchange)
         self._isolation.leave(exchange)

@@ -22,8 +22,10 @@ FOLLOWING = (
     (b"sentry-trace", b"0123456789abcdef0123456789abcdef-fedcba9876543210-0"),
     (
         b"baggage",
-        b"sentry-trace_id=0123456789abcdef0123456789abcdef,sentry-public_key=public,"
-        b"sentry-environment=production,sentry-sample_rand=0.512345,sentry-sampled=false",
+        (
+            b"sentry-trace_id=0123456789abcdef0123456789abcdef,sentry-public_key=public,"
+            b"sentry-environment=production,sentry-sample_rand=0.512345,sentry-sampled=false"
+        ),
     ),
 )
 

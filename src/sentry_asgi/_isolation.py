@@ -136,7 +136,7 @@ class _CurrentScope(_LazyScope):
     __slots__ = ()
 
     @property
-    def _span(self) -> Any:
+    def _span(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         entry = _active.get()
         while entry is not None:
             if entry[0] is self:

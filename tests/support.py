@@ -63,6 +63,7 @@ class Sentry:
             **options,
         }
         self.transport.parsed_dsn = Dsn(options["dsn"])
+        sentry_sdk.get_client().close(timeout=0)  # the last one's threads end with it
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 

@@ -136,7 +136,7 @@ class _CurrentScope(_LazyScope):
     __slots__ = ()
 
     @property
-    def _span(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _span(self) -> Any:
         entry = _active.get()
         while entry is not None:
             if entry[0] is self:
@@ -171,7 +171,7 @@ class _CurrentScope(_LazyScope):
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""
         _sdk.SPAN.__set__(self, span)
-        self._span = span
+        self._span = span  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _start_pending_span(self, trace: Any) -> Any:
         try:

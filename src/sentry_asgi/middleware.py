@@ -12,15 +12,22 @@ The rules:
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Container
 from typing import Any, Final, Literal
 
 from sentry_sdk import get_client
 
+from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
-from ._capture import capture
+from ._capture import drop_echoes
 from ._exchange import Exchange, WebSocketExchange
 from ._failsafe import log_failure
+from ._frames import application
 from ._isolation import isolation
+from ._lifespan import Lifespan
+from ._settings import Settings
+from ._unwinding import watch
 
 MARK: Final = "sentry_asgi"
 """The scope's key for the `Exchange` of a SentryMiddleware further out."""
@@ -38,9 +45,16 @@ class SentryMiddleware:
     Args:
         app: the ASGI application.
         transaction_style: what events are named after. `"endpoint"`: the handler, as
-            `module.qualname`, if the framework puts `endpoint` into the ASGI scope. `"route"`: the
-            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls
-            back on the other, and where the framework tells neither, it is the path.
+            `module.qualname`, if the framework tells it. `"route"`: the route's template, such as
+            `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls back on the other, and where
+            the framework tells neither, it is the path.
+        failed_request_status_codes: responses that tell of a failure. The exception behind them is
+            reported though the framework let none out.
+        report_5xx_without_exception: whether such a response makes an event, too, if no exception
+            is behind it.
+        event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
+        take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
+            itself, stand aside for what is done here.
 
     Raises:
         TypeError: if `app` cannot be called.
@@ -49,7 +63,14 @@ class SentryMiddleware:
     """
 
     def __init__(
-        self, app: App, *, transaction_style: Literal["endpoint", "route", "url"] = "endpoint"
+        self,
+        app: App,
+        *,
+        transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
+        failed_request_status_codes: Container[int] = range(500, 600),
+        report_5xx_without_exception: bool = False,
+        event_id_header: bool = False,
+        take_over: bool = True,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -60,7 +81,16 @@ class SentryMiddleware:
         self.app = app
         self._serve = as_asgi3(app)
         self._transaction_style = _STYLES[transaction_style]
+        self._settings = Settings(
+            failing=failed_request_status_codes,
+            report_without=report_5xx_without_exception,
+            event_id_header=event_id_header,
+            app=app,
+        )
         self._isolation = isolation()
+        self._watching = False
+        drop_echoes()
+        weakref.finalize(self, watch.end, id(self)).atexit = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         kind = scope.get("type")
@@ -75,9 +105,12 @@ class SentryMiddleware:
         if exchange is None:
             return await self._serve(scope, receive, send)
         try:
-            return await self._serve(scope, exchange.receive, exchange.send)
+            result = await self._serve(scope, exchange.receive, exchange.send)
+            if exchange.failure is not None:
+                _capture.returned(exchange)
+            return result
         except Exception as exception:
-            capture(exception)
+            _capture.raised(exchange, exception)
             raise
         finally:
             self._close(exchange)
@@ -87,9 +120,13 @@ class SentryMiddleware:
     ) -> Exchange | None:
         """Takes the connection, if it is this middleware's to take; None if it is not."""
         try:
-            if MARK in scope or not get_client().is_active():
+            if MARK in scope:
                 return None
-            exchange = kind(scope, self._transaction_style, receive, send)
+            if get_client().is_active() is not self._watching:
+                self._watch()
+            if not self._watching:
+                return None
+            exchange = kind(scope, self._transaction_style, receive, send, self._settings)
             scope[MARK] = exchange
             self._isolation.enter(exchange)
             return exchange
@@ -97,27 +134,35 @@ class SentryMiddleware:
             log_failure("isolating a connection")
             return None
 
+    def _watch(self) -> None:
+        """A client has become active, or ceased to be: only an active one needs what costs anything."""
+        client = get_client()
+        self._watching = client.is_active()
+        if self._watching:
+            application.configure(
+                client.options["in_app_include"], client.options["in_app_exclude"]
+            )
+            watch.begin(id(self))
+        else:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        self._watching = False
+        watch.end(id(self))
+
     def _close(self, exchange: Exchange) -> None:
+        _capture.close(exchange)
         self._isolation.leave(exchange)
         exchange.scope.pop(MARK, None)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        """Serves the lifespan, in the process's own scope: what start-up sets is on every event.
-
-        An app that does not support lifespan raises before it has received anything (ASGI
-        specification, "Lifespan"); that is an answer to the server, and no failure.
-        """
-        received = False
-
-        async def watched_receive() -> Any:
-            nonlocal received
-            received = True
-            return await receive()
-
+        """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""
+        lifespan = Lifespan(receive, send)
         with self._isolation.process():
             try:
-                return await self._serve(scope, watched_receive, send)
+                return await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
-                if received:
-                    capture(exception)
+                lifespan.raised(exception)
                 raise
+            finally:
+                self._unwatch()

@@ -11,6 +11,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+from sentry_sdk.utils import Dsn
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -61,6 +62,7 @@ class Sentry:
             "auto_session_tracking": False,
             **options,
         }
+        self.transport.parsed_dsn = Dsn(options["dsn"])
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 
@@ -110,7 +112,11 @@ _MOVED = {"/server_name", "/message", "/logentry/message", "/_meta", "/_metrics"
 
 
 def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:
-    if path in _MOVED or sent in (None, "", [], {}, {"values": []}):
+    if (
+        path in _MOVED
+        or path.endswith("/same_process_as_parent")
+        or sent in (None, "", [], {}, {"values": []})
+    ):
         return
     if path == "/tags":
         kept = dict(kept or [])

@@ -562,19 +562,24 @@ async def app(scope, receive, send):
 
 
 @monitored
-def test_a_framework_that_answers_for_what_the_app_failed_at_twice_tells_the_last(
+def test_what_the_framework_swallowed_before_it_failed_itself_is_not_taken_for_its_failure(
     sentry: Sentry,
 ) -> None:
-    async def endpoint(scope: Scope) -> None:
-        engine.render(missing)
-        raise ValueError("nope")
-
-    async def app(scope: Scope, receive: Any, send: Any) -> None:
-        # The framework's own exception is being handled while it answers for another.
-        await framework.while_handling(endpoint)(scope, receive, send)
-
-    run(SentryMiddleware(app))
-    assert exception_values(sentry.event) == [("ValueError", "nope")]
+    source = """
+def make(callback):
+    async def app(scope, receive, send):
+        try:
+            callback()
+        except Exception:
+            pass
+        try:
+            {}["of the framework's own"]
+        except KeyError:
+            await respond(send, status=500)
+    return app
+"""
+    run(SentryMiddleware(library(source).make(missing)))
+    assert exception_values(sentry.event) == [("KeyError", '"of the framework\'s own"')]
 
 
 def test_an_exception_without_a_traceback_is_behind_it_if_it_is_being_handled(

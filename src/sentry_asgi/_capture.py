@@ -18,6 +18,7 @@ from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
 from ._sdk import event_from_exception, forget_last_exception
+from ._swallowed import Failure
 
 
 def raised(exchange: Exchange, exception: Exception) -> None:
@@ -38,11 +39,9 @@ def raised(exchange: Exchange, exception: Exception) -> None:
 def returned(exchange: Exchange) -> None:
     """The app returned, but its response, or the websocket's close, told of a failure."""
     try:
-        failure = exchange.failure
-        if failure is None:
-            return
+        failure: Any = exchange.failure
         if failure.exception is None:
-            _report_without_exception(exchange)
+            _report_without_exception(exchange, failure)
         elif not _noise.client_left(exchange, failure.exception):
             _capture(exchange, failure.exception, failure.phase, handled=True)
     except Exception:
@@ -57,18 +56,18 @@ def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: b
     sentry_sdk.capture_event(event, hint=hint)
 
 
-def _report_without_exception(exchange: Exchange) -> None:
+def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
     """An event that names the status and the route, unless the app has reported something itself."""
-    if not exchange.settings.report_without or exchange.reported or exchange.failure is None:
+    if not exchange.settings.report_without or exchange.reported:
         return
     name, _ = name_and_source(exchange) or ("a request", "")
     closed = getattr(exchange, "close_code", None)
     what = f"closed with {closed}" if closed else f"answered with {exchange.status}"
     event: Any = {
-        "event_id": exchange.failure.event_id,
+        "event_id": failure.event_id,
         "level": "error",
         "message": f"{name} {what}",
-        "contexts": {"asgi": {"phase": exchange.failure.phase}},
+        "contexts": {"asgi": {"phase": failure.phase}},
     }
     sentry_sdk.capture_event(event)
 
@@ -80,7 +79,7 @@ def close(exchange: Exchange) -> None:
             forget_last_exception()
         except Exception:
             log_failure("letting go of an exception")
-    exchange.close()
+    exchange.let_go()
 
 
 def process_failed(exception: BaseException | None, message: str) -> None:
@@ -102,7 +101,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     """An event processor of the whole process's."""
     try:
         here: Any = connection_here()
-        if (here is None or here.closed_at is not None) and _once.is_echo(hint):
+        if (here is None or here.reported is _once.OVER) and _once.is_echo(hint):
             return None
     except Exception:
         log_failure("telling an echo")

@@ -17,12 +17,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
-from ._once import with_event_id
+from ._once import OVER, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
 from ._swallowed import Failure, failure
 
 now: Final = time.perf_counter
+
+PENDING: Final = "pending"
+"""As an exchange's `span`: it is not sampled, and nobody has asked for it yet."""
 
 Phase: TypeAlias = Literal["before response", "during response", "after response"]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -39,17 +42,23 @@ class Exchange(Connection):
         "closed_at",
         "crossings",
         "ended_at",
+        "ending",
         "failure",
         "first_byte_at",
         "received_all",
         "received_bytes",
         "reported",
         "response_headers",
+        "sample_rand",
         "send_error",
         "sent_bytes",
+        "session",
         "settings",
+        "span",
+        "span_scope",
         "started_at",
         "status",
+        "tracing",
     )
 
     started_at: float
@@ -72,8 +81,17 @@ class Exchange(Connection):
     failure: Failure | None
     crossings: Any
     reported: Any
-    # When the app had returned or raised.
+    # For release health: whether it counts, and the SDK's session once its scope is filled.
+    session: Any
+    # When the app's call came back, and how.
     closed_at: float | None
+    ending: Literal["returned", "raised", "cancelled"] | None
+    # What the tracing, if any, keeps here: itself, the connection's span and the scope that it is on as
+    # long as it lasts, and the dice it has thrown.
+    tracing: Any
+    span: Any
+    span_scope: Any
+    sample_rand: float | None
 
     def __init__(
         self,
@@ -93,9 +111,11 @@ class Exchange(Connection):
         self.started_at = now()
         self.settings = settings
         self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.send_error = self.failure = self.crossings = self.reported = self.closed_at = None
+        self.send_error = self.failure = self.crossings = self.reported = None
+        self.closed_at = self.ending = self.tracing = None
+        self.span = self.span_scope = self.sample_rand = None
         self.received_bytes = self.sent_bytes = 0
-        self.received_all = self.client_left = False
+        self.received_all = self.client_left = self.session = False
 
     async def receive(self) -> Any:
         """The server's `receive()`, watched."""
@@ -151,10 +171,10 @@ class Exchange(Connection):
         self.client_left = True
         self.send_error = error
 
-    def close(self) -> None:
-        """The app has returned or raised: lets go of everything that was held for it."""
-        self.closed_at = now()
-        self.send_error = self.failure = self.crossings = self.reported = None
+    def let_go(self) -> None:
+        """Of everything that was held for reporting failures: the app has returned or raised, and is reported."""
+        self.send_error = self.failure = self.crossings = None
+        self.reported = OVER
 
     @property
     def phase(self) -> Phase:
@@ -229,6 +249,8 @@ class WebSocketExchange(Exchange):
     def _answered(self, kind: str, message: Any) -> Any:
         self.first_byte_at = now()
         self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
+        if self.tracing is not None:
+            self.tracing.end(self)
         failing = self.status is not None and self.status in self.settings.failing
         return self._failing(message) if failing else message
 

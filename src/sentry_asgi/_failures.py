@@ -23,8 +23,8 @@ def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, 
         return True
     if not _once.first_report(connection, event, hint):
         return False
-    if connection.closed_at is not None:
-        seconds = round(now() - connection.closed_at, 3)
+    if connection.reported is _once.OVER:
+        seconds = round(now() - (connection.closed_at or now()), 3)
         _context(event).update({"phase": "after response", "seconds_after_request": seconds})
     elif event.get("exception"):
         _context(event).setdefault("phase", connection.phase)

@@ -23,6 +23,9 @@ from typing import Any, Final
 
 from ._swallowed import Failure
 
+OVER: Final = ("the connection is over",)
+"""What a connection has reported when nothing more is noted of it."""
+
 KEPT: Final = 64
 HEADER: Final = b"x-sentry-event-id"
 ECHO: Final = 10.0
@@ -35,7 +38,7 @@ _BOUND: Final = 50
 def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
     """Whether this event is to be sent; from now on, what it reports is known."""
     exception = _exception_of(hint)
-    if exception is None or exchange.closed_at is not None:
+    if exception is None or exchange.reported is OVER:
         return True
     left_at = exception.__dict__.get(_MARK)
     if left_at is not None and left_at >= exchange.started_at:

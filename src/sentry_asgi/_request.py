@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -90,6 +90,29 @@ def query_string(connection: Connection) -> str:
     return _text(connection.scope.get("query_string"))
 
 
+# W3C Trace Context, 3.2.2. Version ff is none; an id of zeros is none.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+def incoming_trace(connection: Connection) -> dict[str, str]:
+    """The headers by which Sentry's SDKs continue a trace: `sentry-trace` and `baggage`, if there.
+
+    W3C's `traceparent` stands in for a missing `sentry-trace`: its sampled flag is Sentry's. Without the flag the
+    decision is left open, for it then says only that the caller may not have recorded (3.2.2.5.1).
+    """
+    sent = headers(connection)
+    found: dict[str, str] = {
+        name: sent[name] for name in ("sentry-trace", "baggage") if name in sent
+    }
+    parent = _TRACEPARENT.fullmatch(sent.get("traceparent", "").strip().lower())
+    if parent and "sentry-trace" not in found:
+        sampled = "-1" if int(parent[3], 16) & 1 else ""
+        found["sentry-trace"] = f"{parent[1]}-{parent[2]}{sampled}"
+    return found
+
+
 def client_address(connection: Connection) -> str | None:
     """The peer's address as the server knows it; forwarded headers are the server's business."""
     client = connection.scope.get("client")
@@ -115,10 +138,20 @@ def url(connection: Connection) -> str | None:
 
 
 def _authority(connection: Connection, scheme: str) -> str:
-    host, port = _named_host(connection) or _server_host(connection) or ("localhost", "")
+    host, port = _host_and_port(connection)
     if not port or port == _DEFAULT_PORTS.get(scheme):
         return host
     return f"{host}:{port}"
+
+
+def address(connection: Connection) -> tuple[str, int | None]:
+    """Host and port that the client asked for, as in the URL; no port where it named none."""
+    host, port = _host_and_port(connection)
+    return host, int(port) if port.isdecimal() and port.isascii() else None
+
+
+def _host_and_port(connection: Connection) -> tuple[str, str]:
+    return _named_host(connection) or _server_host(connection) or ("localhost", "")
 
 
 def _named_host(connection: Connection) -> tuple[str, str] | None:
@@ -239,3 +272,27 @@ def _mount_prefix(connection: Connection, leaf: str) -> str:
     return "/".join(
         f"{{{names[segment]}}}" if segment in names else segment for segment in prefix.split("/")
     )
+
+
+def matcher(patterns: Sequence[str]) -> Callable[[Any], bool] | None:
+    """Tells whether a path is one of `patterns`, in which `*` stands for anything; None if there are none.
+
+    Raises:
+        TypeError: if a pattern is no string.
+        ValueError: if a pattern does not begin with `/` or `*`: no path would ever match.
+
+    """
+    if isinstance(patterns, str):
+        raise TypeError(f"a list of path patterns is needed, such as [{patterns!r}], not a string")
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"a path pattern is a string such as '/health', not {pattern!r}")
+        if not pattern.startswith(("/", "*")):
+            raise ValueError(f"the path pattern {pattern!r} has to begin with '/' or '*'")
+    if not patterns:
+        return None
+    one = "|".join(
+        ".*".join(re.escape(part) for part in pattern.split("*")) for pattern in patterns
+    )
+    fullmatch = re.compile(one, re.DOTALL).fullmatch
+    return lambda path: isinstance(path, str) and fullmatch(path) is not None

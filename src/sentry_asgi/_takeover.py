@@ -16,6 +16,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Final
 
+_REPLACED_BY: Final = "sentry_sdk.integrations.starlette"
 TAKEN_OVER: Final = ("starlette", "fastapi")
 
 
@@ -31,15 +32,29 @@ def double(client: Any) -> Any | None:
     if not names:
         return None
 
-    class Double(type(client)):  # type: ignore[misc]
-        def get_integration(self, name_or_class: Any) -> Any:
-            name = getattr(name_or_class, "identifier", name_or_class)
-            return None if name in names else super().get_integration(name_or_class)
+    kind: Any = type(client)
 
-    Double.__name__ = Double.__qualname__ = type(client).__name__
-    made = object.__new__(Double)
+    def get_integration(self: Any, name_or_class: Any) -> Any:
+        name = getattr(name_or_class, "identifier", name_or_class)
+        return None if name in names else kind.get_integration(self, name_or_class)
+
+    changes = {"get_integration": get_integration, "asgi_original": client}
+    made: Any = object.__new__(type(kind.__name__, (kind,), changes))
     made.__dict__ = client.__dict__  # one state, whoever changes it
     return made
+
+
+def original(client: Any) -> Any:
+    """The client that one in force in some connection is the double of."""
+    return getattr(client, "asgi_original", client)
+
+
+def put_back(middleware: Any, method: Any) -> bool:
+    """Puts a middleware class's own `__call__` back; whether the SDK had replaced it."""
+    replaced = bool(middleware.__call__.__module__ == _REPLACED_BY)
+    if replaced and middleware.__call__ is vars(middleware).get("__call__"):
+        middleware.__call__ = method
+    return replaced
 
 
 def switch_off(client: Any, middleware: Any) -> None:

@@ -35,7 +35,7 @@ TOOL_IDS: Final = (4, 3)
 _NO_FAILURES: Final = (StopIteration, StopAsyncIteration)
 
 _getframe: Final = sys._getframe  # noqa: SLF001 - documented, and `inspect` would cost a hundred times as much
-_monitoring: Any = vars(sys).get("monitoring")
+_monitoring: Final[Any] = getattr(sys, "monitoring", None)
 
 
 class Watch:
@@ -70,7 +70,9 @@ watch: Final = Watch()
 
 
 def _acquire() -> int | None:
-    for tool_id in TOOL_IDS if _monitoring is not None else ():
+    if _monitoring is None:
+        return None
+    for tool_id in TOOL_IDS:
         try:
             _monitoring.use_tool_id(tool_id, "sentry-asgi")
         except ValueError:  # in use

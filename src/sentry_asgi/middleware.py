@@ -13,7 +13,7 @@ The rules:
 from __future__ import annotations
 
 import weakref
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any, Final, Literal
 
 from sentry_sdk import get_client
@@ -21,12 +21,16 @@ from sentry_sdk import get_client
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
-from ._exchange import Exchange, WebSocketExchange
+from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._frames import application
 from ._isolation import isolation
 from ._lifespan import Lifespan
+from ._request import matcher
+from ._sessions import Sessions, sessions_of
 from ._settings import Settings
+from ._takeover import double, original, put_back, switch_off
+from ._tracing import Tracing, way_of
 from ._unwinding import watch
 
 MARK: Final = "sentry_asgi"
@@ -48,6 +52,8 @@ class SentryMiddleware:
             `module.qualname`, if the framework tells it. `"route"`: the route's template, such as
             `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls back on the other, and where
             the framework tells neither, it is the path.
+        exclude: paths that are neither traced nor counted as sessions, such as `"/health"` or `"/static/*"`,
+            where `*` stands for anything. Their errors are reported.
         failed_request_status_codes: responses that tell of a failure. The exception behind them is
             reported though the framework let none out.
         report_5xx_without_exception: whether such a response makes an event, too, if no exception
@@ -67,6 +73,7 @@ class SentryMiddleware:
         app: App,
         *,
         transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
+        exclude: Sequence[str] = (),
         failed_request_status_codes: Container[int] = range(500, 600),
         report_5xx_without_exception: bool = False,
         event_id_header: bool = False,
@@ -87,8 +94,14 @@ class SentryMiddleware:
             event_id_header=event_id_header,
             app=app,
         )
+        self._excluded = matcher(exclude)
         self._isolation = isolation()
-        self._watching = False
+        self._take_over = take_over
+        self._added = take_over and put_back(type(self), SERVE)
+        self._client: Any = None
+        self._double: Any = None
+        self._tracing: Tracing | None = None
+        self._sessions: Sessions | None = None
         drop_echoes()
         weakref.finalize(self, watch.end, id(self)).atexit = False
 
@@ -110,7 +123,11 @@ class SentryMiddleware:
                 _capture.returned(exchange)
             return result
         except Exception as exception:
+            exchange.ending, exchange.closed_at = "raised", now()
             _capture.raised(exchange, exception)
+            raise
+        except BaseException:
+            exchange.ending = "cancelled"
             raise
         finally:
             self._close(exchange)
@@ -122,36 +139,56 @@ class SentryMiddleware:
         try:
             if MARK in scope:
                 return None
-            if get_client().is_active() is not self._watching:
-                self._watch()
-            if not self._watching:
+            client = get_client()
+            if client is not self._client and not self._adopt(client):
                 return None
             exchange = kind(scope, self._transaction_style, receive, send, self._settings)
             scope[MARK] = exchange
+            wanted = self._excluded is None or not self._excluded(exchange.path)
+            exchange.session = wanted and self._sessions is not None
             self._isolation.enter(exchange)
-            return exchange
+            if self._double is not None:
+                self._isolation.use_client(self._double)
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
+        if wanted and self._tracing is not None:
+            self._tracing.begin(exchange, lazy=self._isolation.lazy)
+        return exchange
 
-    def _watch(self) -> None:
-        """A client has become active, or ceased to be: only an active one needs what costs anything."""
-        client = get_client()
-        self._watching = client.is_active()
-        if self._watching:
-            application.configure(
-                client.options["in_app_include"], client.options["in_app_exclude"]
-            )
-            watch.begin(id(self))
-        else:
-            self._unwatch()
+    def _adopt(self, client: Any) -> bool:
+        """Chooses what is to be done for a client, when it is a new one; whether it is active."""
+        client = original(client)
+        if client is self._client:
+            return True
+        if not client.is_active():
+            self._rest()
+            return False
+        self._client = client
+        self._tracing = way_of(client)
+        self._sessions = sessions_of(client)
+        application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
+        watch.begin(id(self))
+        if self._added:
+            switch_off(client, self)
+        self._double = double(client) if self._take_over else None
+        return True
 
-    def _unwatch(self) -> None:
-        self._watching = False
+    def _rest(self) -> None:
+        """Nothing is needed until the next request."""
+        self._client = self._double = None
         watch.end(id(self))
 
     def _close(self, exchange: Exchange) -> None:
+        if exchange.ending is None:
+            exchange.ending = "returned"
+        if exchange.closed_at is None:
+            exchange.closed_at = now()
+        if exchange.tracing is not None:
+            exchange.tracing.end(exchange)
         _capture.close(exchange)
+        if exchange.session and self._sessions is not None:
+            self._sessions.count(exchange)
         self._isolation.leave(exchange)
         exchange.scope.pop(MARK, None)
 
@@ -160,9 +197,13 @@ class SentryMiddleware:
         lifespan = Lifespan(receive, send)
         with self._isolation.process():
             try:
+                self._adopt(get_client())
                 return await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
                 lifespan.raised(exception)
                 raise
             finally:
-                self._unwatch()
+                self._rest()
+
+
+SERVE: Final = SentryMiddleware.__call__

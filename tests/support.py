@@ -108,8 +108,8 @@ def _invalid(meta: Any, path: str) -> Iterable[str]:
             yield from _invalid(value, f"{path}/{key}")
 
 
-# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry.
-_MOVED = {"/server_name", "/message", "/_meta", "/_metrics", "/logger"}
+# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry, formatted.
+_MOVED = {"/server_name", "/message", "/logentry/message", "/_meta", "/_metrics", "/logger"}
 
 
 def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:

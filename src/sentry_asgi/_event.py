@@ -10,14 +10,21 @@ from typing import Any
 
 import sentry_sdk
 
-from . import _privacy, _request
+from . import _failures, _privacy, _request
 from ._failsafe import log_failure
 from ._request import Connection
 
 
-def describe(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Adds the request and the transaction's name to an event of any type; never raises."""
+def describe(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Adds the request and the transaction's name to an event of any type; never raises.
+
+    None for an event of a failure that has been reported.
+    """
     try:
+        if not _failures.first_report(connection, event, hint):
+            return None
         _add_request(connection, event)
         _add_name(connection, event)
     except Exception:  # an event that says less is better than none

@@ -17,7 +17,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
+from ._once import with_event_id
 from ._request import Connection
+from ._settings import DEFAULTS, Settings
+from ._swallowed import Failure, failure
 
 now: Final = time.perf_counter
 
@@ -34,14 +37,19 @@ class Exchange(Connection):
         "_send",
         "client_left",
         "closed_at",
+        "crossings",
         "ended_at",
         "ending",
+        "failure",
         "first_byte_at",
         "received_all",
         "received_bytes",
+        "reported",
         "response_headers",
+        "send_error",
         "sent_bytes",
         "session",
+        "settings",
         "started_at",
         "status",
         "trace",
@@ -58,8 +66,15 @@ class Exchange(Connection):
     first_byte_at: float | None
     sent_bytes: int
     ended_at: float | None
-    # The client was gone before the response was complete.
+    # The client was gone before the response was complete; what `send` then raised.
     client_left: bool
+    send_error: OSError | None
+    # Of failures: what counts as one, what was behind one that the response told of, and the exceptions that
+    # `_unwinding` saw and `_once` reported. Nothing of it outlives the connection.
+    settings: Settings
+    failure: Failure | None
+    crossings: Any
+    reported: Any
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
     # How the app's call came back; where it raised, when.
@@ -68,7 +83,14 @@ class Exchange(Connection):
     # What the tracing keeps of the connection, while it has one.
     trace: Any
 
-    def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Any,
+        transaction_style: str,
+        receive: Receive,
+        send: Send,
+        settings: Settings = DEFAULTS,
+    ) -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
@@ -77,7 +99,9 @@ class Exchange(Connection):
         self._receive = receive
         self._send = send
         self.started_at = now()
+        self.settings = settings
         self.status = self.response_headers = self.first_byte_at = self.ended_at = None
+        self.send_error = self.failure = self.crossings = self.reported = None
         self.closed_at = self.ending = self.trace = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = self.session = False
@@ -112,16 +136,43 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = _code(message["status"])
+                    self.status = status = _code(message["status"])
+                    if status is not None and status in self.settings.failing:
+                        message = self._failing(message)
             elif kind == "http.response.pathsend":
                 self.ended_at = now()
         except Exception:  # no ASGI message, or one without a body; the server will say
             pass
         try:
             return await self._send(message)
-        except OSError:  # ASGI 2.4: the client is gone
-            self.client_left = True
+        except OSError as gone:  # ASGI 2.4: the client is gone
+            self._send_failed(gone)
             raise
+
+    def _failing(self, message: Any) -> Any:
+        """Notes what is behind a response that tells of a failure, and names its event if it is to."""
+        self.failure = failure(self)
+        if self.failure is None or not self.settings.event_id_header:
+            return message
+        return with_event_id(message, self, self.failure)
+
+    def _send_failed(self, error: OSError) -> None:
+        self.client_left = True
+        self.send_error = error
+
+    def let_go(self) -> None:
+        """Of everything that was held for reporting failures: the app has returned or raised, and is reported."""
+        self.send_error = self.failure = self.crossings = None
+
+    @property
+    def holds_failures(self) -> bool:
+        """Whether there is anything of theirs to let go of."""
+        return (
+            self.crossings is not None
+            or self.reported is not None
+            or self.failure is not None
+            or self.send_error is not None
+        )
 
     @property
     def phase(self) -> Phase:
@@ -149,8 +200,15 @@ class WebSocketExchange(Exchange):
     received_messages: int
     sent_messages: int
 
-    def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
-        super().__init__(scope, transaction_style, receive, send)
+    def __init__(
+        self,
+        scope: Any,
+        transaction_style: str,
+        receive: Receive,
+        send: Send,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        super().__init__(scope, transaction_style, receive, send, settings)
         self.close_code = self.close_reason = self.closed_by = None
         self.received_messages = self.sent_messages = 0
 
@@ -175,22 +233,24 @@ class WebSocketExchange(Exchange):
                 self.sent_bytes += _size(message)
             else:
                 if self.first_byte_at is None:
-                    self._answered(kind, message)
+                    message = self._answered(kind, message)
                 if kind == "websocket.close" and self.closed_by is None:
                     self._closed("app", message)
         except Exception:  # as in Exchange.send
             pass
         try:
             return await self._send(message)
-        except OSError:
-            self.client_left = True
+        except OSError as gone:
+            self._send_failed(gone)
             raise
 
-    def _answered(self, kind: str, message: Any) -> None:
+    def _answered(self, kind: str, message: Any) -> Any:
         self.first_byte_at = now()
         self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
         if self.trace is not None:
             self.trace.way.end(self)
+        failing = self.status is not None and self.status in self.settings.failing
+        return self._failing(message) if failing else message
 
     def _closed(self, by: Literal["app", "client"], message: Any) -> None:
         self.ended_at = now()
@@ -198,7 +258,19 @@ class WebSocketExchange(Exchange):
         code, reason = message.get("code", 1000), message.get("reason")
         self.close_code = code if isinstance(code, int) else None
         self.close_reason = reason if isinstance(reason, str) else None
+        if by == "app" and self._tells_of_failure(self.close_code):
+            self.failure = self.failure or failure(self)
 
+    def _tells_of_failure(self, code: int | None) -> bool:
+        # Frameworks also put the status of the response that they would have sent: 500, or 4500.
+        failing = self.settings.failing
+        return code is not None and (
+            code in FAILING_CLOSES or code in failing or code - 4000 in failing
+        )
+
+
+# RFC 6455, 7.4, and the registry that it founded: internal error, try again later, bad gateway.
+FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
 
 _HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
 

@@ -44,6 +44,10 @@ class Isolation(Protocol):
 
     def enter(self, connection: Connection) -> None: ...
     def leave(self, connection: Connection) -> None: ...
+    def use_client(self, client: Any) -> None:
+        """Puts a client in force for the connection that was just entered."""
+        ...
+
     def process(self) -> contextlib.AbstractContextManager[None]:
         """While it lasts, the process's scope is the isolation scope: for the lifespan."""
         ...
@@ -243,6 +247,10 @@ class LazyScopes:
         self._isolation.set(isolation)
         self._current.set(current)
 
+    def use_client(self, client: Any) -> None:
+        scope: Any = self._current.get()  # asked first, and alone, as long as it has an active one
+        scope.client = client
+
     def leave(self, connection: Connection) -> None:
         # Set back, not reset: a token would take memory for as long as the connection is open. But only
         # where the connection's own scope is in force: an abandoned coroutine can be closed in any context,
@@ -262,6 +270,14 @@ class LazyScopes:
 
 
 _new: Final[Any] = object.__new__
+
+
+def connection_here() -> Connection | None:
+    """The connection in whose context this runs, its child tasks and worker threads included; it may have ended."""
+    scope = _sdk.LAZY_SCOPES.isolation.get() if _sdk.LAZY_SCOPES else None
+    if isinstance(scope, _LazyScope):
+        return scope.asgi_connection
+    return _public_connection.get()
 
 
 def lazy_scopes_work() -> bool:
@@ -294,6 +310,10 @@ def _same(one: Any, other: Any) -> bool:
 # In a connection's context, or one that it left behind: the process's scope beneath it.
 _process_scope: ContextVar[Scope | None] = ContextVar("sentry_asgi_process_scope", default=None)
 
+_public_connection: ContextVar[Connection | None] = ContextVar(
+    "sentry_asgi_connection", default=None
+)
+
 
 class PublicScopes:
     """The same by the SDK's public means alone: whole scopes for each connection, forked at once."""
@@ -307,10 +327,14 @@ class PublicScopes:
     def enter(self, connection: Connection) -> None:
         base = _process_scope.get() or self._lifespan_scope or Scope.get_isolation_scope()
         with contextlib.ExitStack() as stack:
-            stack.callback(_reset, _process_scope.set(base))
+            stack.callback(_reset, _process_scope, _process_scope.set(base))
+            stack.callback(_reset, _public_connection, _public_connection.set(connection))
             stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
             stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
             connection.outer = stack.pop_all()
+
+    def use_client(self, client: Any) -> None:
+        Scope.get_current_scope().set_client(client)
 
     def leave(self, connection: Connection) -> None:
         with contextlib.suppress(
@@ -325,6 +349,29 @@ class PublicScopes:
             yield
 
 
-def _reset(token: Token[Scope | None]) -> None:
+def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
     with contextlib.suppress(ValueError):  # as in leave()
-        _process_scope.reset(token)
+        variable.reset(token)
+
+
+# Out of a connection's scopes again.
+
+
+@contextlib.contextmanager
+def detached() -> Iterator[None]:
+    """What runs or is started within belongs to no request: tasks, threads that carry the context, reports.
+
+    For work that outlives the request in which it happens to be started: a pool, a cache's refresher, a
+    consumer. Its events carry what the process has set, and nothing of the request.
+    """
+    scope = Scope.get_isolation_scope()
+    base = _process_scope.get() or _beneath(scope) or Scope()
+    fork = base.fork()
+    fork.clear_breadcrumbs()
+    fork.set_new_propagation_context()
+    token = _public_connection.set(None)
+    try:
+        with use_isolation_scope(fork), use_scope(Scope(ty=ScopeType.CURRENT)):
+            yield
+    finally:
+        _reset(_public_connection, token)

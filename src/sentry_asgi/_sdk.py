@@ -19,6 +19,7 @@ import sentry_sdk
 import sentry_sdk.scope
 import sentry_sdk.tracing_utils
 import sentry_sdk.utils
+from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.scope import Scope
 
 
@@ -65,6 +66,14 @@ def event_from_exception(
     options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
     event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
     return event, hint
+
+
+def forget_last_exception() -> None:
+    """The SDK's Dedupe integration keeps the last exception, and its frames, in the context; from now on not."""
+    dedupe = sentry_sdk.get_client().get_integration(DedupeIntegration)
+    last_seen = getattr(dedupe, "_last_seen", None)
+    if last_seen is not None:
+        last_seen.set(None)
 
 
 # Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
-from ._once import with_event_id
+from ._once import OVER, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
 from ._swallowed import Failure, failure
@@ -29,6 +29,35 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
+class Held:
+    """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
+
+    __slots__ = ("crossings", "failure", "reported", "send_error")
+
+    def __init__(self, reported: Any = None) -> None:
+        self.failure: Failure | None = None  # what was behind a failing response
+        self.send_error: OSError | None = None  # what `send` raised when the client had left
+        self.crossings: Any = None  # the exceptions that `_unwinding` saw
+        self.reported = reported  # those that `_once` has let through
+
+
+NOTHING_MORE: Final = Held(OVER)
+"""What is held of a connection that is over: the app has returned or raised, and it is reported."""
+
+
+def _of_held(name: str) -> Any:
+    def get(exchange: Exchange) -> Any:
+        return None if exchange.held is None else getattr(exchange.held, name)
+
+    def put(exchange: Exchange, value: Any) -> None:
+        if exchange.held is None:
+            exchange.held = Held()
+        if exchange.held is not NOTHING_MORE:
+            setattr(exchange.held, name, value)
+
+    return property(get, put)
+
+
 class Exchange(Connection):
     """A connection and what has passed on it so far. This class is of HTTP requests."""
 
@@ -37,16 +66,13 @@ class Exchange(Connection):
         "_send",
         "client_left",
         "closed_at",
-        "crossings",
         "ended_at",
         "ending",
-        "failure",
         "first_byte_at",
+        "held",
         "received_all",
         "received_bytes",
-        "reported",
         "response_headers",
-        "send_error",
         "sent_bytes",
         "session",
         "settings",
@@ -66,15 +92,11 @@ class Exchange(Connection):
     first_byte_at: float | None
     sent_bytes: int
     ended_at: float | None
-    # The client was gone before the response was complete; what `send` then raised.
+    # The client was gone before the response was complete.
     client_left: bool
-    send_error: OSError | None
-    # Of failures: what counts as one, what was behind one that the response told of, and the exceptions that
-    # `_unwinding` saw and `_once` reported. Nothing of it outlives the connection.
+    # Of failures: what counts as one, and what is held of those that happened; see `Held`.
     settings: Settings
-    failure: Failure | None
-    crossings: Any
-    reported: Any
+    held: Held | None
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
     # How the app's call came back; where it raised, when.
@@ -101,8 +123,7 @@ class Exchange(Connection):
         self.started_at = now()
         self.settings = settings
         self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.send_error = self.failure = self.crossings = self.reported = None
-        self.closed_at = self.ending = self.trace = None
+        self.held = self.closed_at = self.ending = self.trace = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = self.session = False
 
@@ -136,8 +157,10 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = status = _code(message["status"])
-                    if status is not None and status in self.settings.failing:
+                    self.status = status = message["status"]
+                    if status.__class__ is not int:
+                        self.status = status = _code(status)
+                    if status in self.settings.failing:
                         message = self._failing(message)
             elif kind == "http.response.pathsend":
                 self.ended_at = now()
@@ -160,19 +183,10 @@ class Exchange(Connection):
         self.client_left = True
         self.send_error = error
 
-    def let_go(self) -> None:
-        """Of everything that was held for reporting failures: the app has returned or raised, and is reported."""
-        self.send_error = self.failure = self.crossings = None
-
-    @property
-    def holds_failures(self) -> bool:
-        """Whether there is anything of theirs to let go of."""
-        return (
-            self.crossings is not None
-            or self.reported is not None
-            or self.failure is not None
-            or self.send_error is not None
-        )
+    failure = _of_held("failure")
+    crossings = _of_held("crossings")
+    reported = _of_held("reported")
+    send_error = _of_held("send_error")
 
     @property
     def phase(self) -> Phase:

@@ -16,17 +16,16 @@ import weakref
 from collections.abc import Container, Sequence
 from typing import Any, Final, Literal
 
-from sentry_sdk import get_client
+from sentry_sdk.scope import Scope as SentryScope
 
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
-from ._exchange import Exchange, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._frames import application
 from ._isolation import isolation
 from ._lifespan import Lifespan
-from ._once import OVER
 from ._request import matcher
 from ._sessions import Sessions, sessions_of
 from ._settings import Settings
@@ -36,6 +35,8 @@ from ._unwinding import watch
 
 MARK: Final = "sentry_asgi"
 """The scope's key for the `Exchange` of a SentryMiddleware further out."""
+
+_get_client: Final = SentryScope.get_client
 
 _STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
 
@@ -97,6 +98,7 @@ class SentryMiddleware:
         )
         self._excluded = matcher(exclude)
         self._isolation = isolation()
+        self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
         self._added = take_over and put_back(type(self), SERVE)
         self._client: Any = None
@@ -137,14 +139,14 @@ class SentryMiddleware:
         try:
             if MARK in scope:
                 return None
-            client = get_client()
+            client = _get_client()
             if client is not self._client and not self._adopt(client):
                 return None
             exchange = kind(scope, self._transaction_style, receive, send, self._settings)
             scope[MARK] = exchange
             wanted = self._excluded is None or not self._excluded(exchange.path)
             exchange.session = wanted and self._sessions is not None
-            self._isolation.enter(exchange)
+            self._enter(exchange)
             if self._double is not None:
                 self._isolation.use_client(self._double)
             if wanted and self._tracing is not None:
@@ -180,17 +182,17 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         if exchange.ending is None:
             exchange.ending = "returned"
-            if exchange.failure is not None:
+            if exchange.held is not None and exchange.failure is not None:
                 _capture.returned(exchange)
         if exchange.trace is not None:
             exchange.trace.way.end(exchange)
         exchange.closed_at = now()
-        if exchange.holds_failures:
+        if exchange.held is not None:
             _capture.close(exchange)
-        exchange.reported = OVER
+        exchange.held = NOTHING_MORE
         if exchange.session and self._sessions is not None:
             self._sessions.count(exchange)
-        self._isolation.leave(exchange)
+        self._leave(exchange)
         exchange.scope.pop(MARK, None)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -198,7 +200,7 @@ class SentryMiddleware:
         lifespan = Lifespan(receive, send)
         with self._isolation.process():
             try:
-                self._adopt(get_client())
+                self._adopt(_get_client())
                 return await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
                 lifespan.raised(exception)

@@ -110,11 +110,15 @@ _MOVED = {"/server_name", "/message", "/_meta", "/_metrics", "/logger"}
 
 
 def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:
-    if path in _MOVED or sent in (None, "", [], {}, {"values": []}):
+    if (
+        path in _MOVED
+        or path.endswith("/same_process_as_parent")
+        or sent in (None, "", [], {}, {"values": []})
+    ):
         return
     if path == "/tags":
         kept = dict(kept or [])
-    elif path in {"/request/headers", "/request/cookies"}:
+    elif path in {"/request/headers", "/request/cookies", "/contexts/response/headers"}:
         kept = {key.lower(): value for key, value in kept or []}
         sent = {key.lower(): value for key, value in sent.items()}
     elif path == "/request/query_string":

@@ -17,6 +17,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
+from sentry_sdk import get_client
+
+from ._body import Kept, limit
 from ._request import Connection
 
 now: Final = time.perf_counter
@@ -32,6 +35,7 @@ class Exchange(Connection):
     __slots__ = (
         "_receive",
         "_send",
+        "body",
         "client_left",
         "ended_at",
         "first_byte_at",
@@ -44,9 +48,11 @@ class Exchange(Connection):
     )
 
     started_at: float
-    # Of the request: bytes of its body that the app has read, and whether that was all of it.
+    # Of the request: bytes of its body that the app has read, whether that was all of it, and the
+    # beginning of them.
     received_bytes: int
     received_all: bool
+    body: Kept | None
     # Of the response: status code, headers as the app gave them, when it started, its bytes, and when
     # it was complete. None until then.
     status: int | None
@@ -66,7 +72,7 @@ class Exchange(Connection):
         self._receive = receive
         self._send = send
         self.started_at = now()
-        self.status = self.response_headers = self.first_byte_at = self.ended_at = None
+        self.body = self.status = self.response_headers = self.first_byte_at = self.ended_at = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = False
 
@@ -79,14 +85,20 @@ class Exchange(Connection):
         try:
             kind = message["type"]
             if kind == "http.request":
-                if "body" in message:
-                    self.received_bytes += len(message["body"])
+                if "body" in message and (body := message["body"]):
+                    self._keep(body)
                 self.received_all = not message.get("more_body", False)
             elif kind == "http.disconnect" and self.ended_at is None:
                 self.client_left = True
         except Exception:  # no ASGI message; the app will say what it thinks of it
             pass
         return message
+
+    def _keep(self, chunk: Any) -> None:
+        self.received_bytes += len(chunk)
+        if self.body is None:
+            self.body = Kept(limit(get_client().options.get("max_request_body_size")))
+        self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:
         """The server's `send()`, watched."""

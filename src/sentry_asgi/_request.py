@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -58,8 +58,13 @@ def headers(connection: Connection) -> dict[str, str]:
 
     Repeated ones are joined by `, ` (RFC 9110, 5.3), and by `; ` for cookies (RFC 9113, 8.2.3).
     """
+    return joined(header_pairs(connection))
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name, repeated ones joined as `headers` says."""
     joined: dict[str, str] = {}
-    for name, value in _raw_headers(connection):
+    for name, value in pairs:
         if name not in joined:
             joined[name] = value
         else:
@@ -67,11 +72,16 @@ def headers(connection: Connection) -> dict[str, str]:
     return joined
 
 
-def _raw_headers(connection: Connection) -> Iterable[tuple[str, str]]:
-    pairs = connection.scope.get("headers")
-    if not isinstance(pairs, Iterable):
+def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Request headers as they came, one by one, decoded and with lower-case names."""
+    return pairs(connection.scope.get("headers"))
+
+
+def pairs(headers: Any) -> Iterator[tuple[str, str]]:
+    """The headers of a scope or message, decoded as latin-1, with lower-case names."""
+    if not isinstance(headers, Iterable):
         return
-    for pair in pairs:
+    for pair in headers:
         try:
             name, value = pair
         except (TypeError, ValueError):
@@ -122,7 +132,7 @@ def _authority(connection: Connection, scheme: str) -> str:
 
 
 def _named_host(connection: Connection) -> tuple[str, str] | None:
-    value = next((value for name, value in _raw_headers(connection) if name == "host"), "")
+    value = next((value for name, value in header_pairs(connection) if name == "host"), "")
     # Whoever puts credentials before the host, or what no host may contain, is not followed.
     match = _HOST.fullmatch(value.rpartition("@")[2].strip())
     return (match[1], match[2] or "") if match else None

@@ -8,6 +8,7 @@ each of these, so that a new SDK that moves one is seen before users see it.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
@@ -43,6 +44,43 @@ LAZY_SCOPES: Final = _scope_variables()
 UNINHERITED: Final = tuple(
     name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
 )
+
+
+safe_repr: Final = sentry_sdk.utils.safe_repr
+
+_ANNOTATED: Final[Any] = getattr(sentry_sdk.utils, "AnnotatedValue", None)
+
+
+def annotated(value: Any, metadata: dict[str, Any]) -> Any:
+    """A value with what Sentry is to be told of it (`_meta`); without the SDK's means, the value alone."""
+    return value if _ANNOTATED is None else _ANNOTATED(value, metadata)
+
+
+def metadata_of(value: Any) -> dict[str, Any] | None:
+    """What Sentry is to be told of a value; None if it is a value like any other."""
+    if _ANNOTATED is None or not isinstance(value, _ANNOTATED):
+        return None
+    metadata: dict[str, Any] = value.metadata
+    return metadata
+
+
+def plain(value: Any) -> Any:
+    """A value without what Sentry is to be told of it."""
+    return value if metadata_of(value) is None else value.value
+
+
+_current_stacktrace: Final[Any] = sentry_sdk.utils.current_stacktrace
+_STACKTRACE_OPTIONS: Final = frozenset(inspect.signature(_current_stacktrace).parameters)
+
+
+def current_stacktrace(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The SDK's stack trace of whoever calls, by a client's options, as far as this SDK takes them."""
+    wanted = ("include_local_variables", "include_source_context", "max_value_length")
+    given = {
+        name: options[name] for name in wanted if name in options and name in _STACKTRACE_OPTIONS
+    }
+    stacktrace: dict[str, Any] = _current_stacktrace(**given)
+    return stacktrace
 
 
 _event_from_exception: Final[Any] = sentry_sdk.utils.event_from_exception

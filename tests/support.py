@@ -91,7 +91,7 @@ def problems(event: dict[str, Any]) -> list[str]:
     normalized = normalizer.normalize_event(json.loads(json.dumps(event)))
     request = normalized.get("request") or {}
     if request.get("cookies"):  # where the normaliser puts the cookie header
-        request["headers"].append(["Cookie", "moved"])
+        request["headers"] = [*(request.get("headers") or ()), ["Cookie", "moved"]]
     return [*_invalid(normalized.get("_meta", {}), "_meta"), *_lost(event, normalized, "")]
 
 

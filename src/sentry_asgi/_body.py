@@ -91,7 +91,7 @@ def _charset(parameters: str) -> str:
     match = re.search(r"charset\s*=\s*\"?([\w.:-]{1,40})", parameters, re.IGNORECASE)
     try:
         name = match[1] if match else "utf-8"
-        b"".decode(name)
+        b"x".decode(name)
         return name
     except (LookupError, ValueError):
         return "utf-8"

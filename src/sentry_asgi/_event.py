@@ -67,7 +67,10 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
         "env": {"REMOTE_ADDR": address} if address else None,
         "data": _body_data(connection) if allowed.bodies else None,
     }
-    return {key: value for key, value in data.items() if value}
+    # A body that is told by its size alone counts as empty.
+    return {
+        key: value for key, value in data.items() if value or _sdk.metadata_of(value) is not None
+    }
 
 
 def _body_data(connection: Connection) -> Any:

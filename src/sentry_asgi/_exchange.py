@@ -73,7 +73,7 @@ class Exchange(Connection):
         self._send = send
         self.started_at = now()
         self.body = self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.received_bytes = self.sent_bytes = 0
+        self.received_bytes = self.sent_bytes = self.trusted_hops = 0
         self.received_all = self.client_left = False
 
     async def receive(self) -> Any:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -21,6 +22,10 @@ _METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
 # RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
 _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
 
+# RFC 7239, 4: the node of a `for` parameter, which may be quoted.
+_FOR: Final = re.compile(r"(?:^|;)\s*for\s*=\s*(\"[^\"]*\"|[^;\s]+)", re.IGNORECASE)
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
+
 # RFC 3986, 3.3, pchar and "/"; "%" stays, for what is already encoded.
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 
@@ -28,11 +33,21 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
-    __slots__ = ("outer", "outer_current", "path", "root_path", "scope", "transaction_style")
+    __slots__ = (
+        "outer",
+        "outer_current",
+        "path",
+        "root_path",
+        "scope",
+        "transaction_style",
+        "trusted_hops",
+    )
 
     # What was in force where the connection began; the isolation's to set and to read.
     outer: Any
     outer_current: Any
+    # How many proxies between the client and the server may be believed.
+    trusted_hops: int
 
     def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
         get = scope.get
@@ -40,6 +55,7 @@ class Connection:
         self.path = get("path")
         self.root_path = get("root_path")
         self.transaction_style = transaction_style
+        self.trusted_hops = 0
 
 
 def method(connection: Connection) -> str | None:
@@ -101,11 +117,42 @@ def query_string(connection: Connection) -> str:
 
 
 def client_address(connection: Connection) -> str | None:
-    """The peer's address as the server knows it; forwarded headers are the server's business."""
+    """The client's address: the peer's as the server knows it, or what trusted proxies say of it.
+
+    Each proxy adds the address of its own peer at the right of `X-Forwarded-For` or `Forwarded` (RFC 7239). What
+    stands further left than as many entries as there are trusted proxies was written by anybody.
+    """
+    if connection.trusted_hops:
+        entries = _forwarded(connection)
+        if len(entries) >= connection.trusted_hops:
+            return entries[-connection.trusted_hops]
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
     return None
+
+
+def _forwarded(connection: Connection) -> list[str | None]:
+    """The addresses that proxies have seen, oldest first; None for one that is not told or is none."""
+    values = headers(connection)
+    if "x-forwarded-for" in values:
+        return [_address(entry) for entry in values["x-forwarded-for"].split(",")]
+    found: list[str | None] = []
+    for entry in values.get("forwarded", "").split(",") if "forwarded" in values else ():
+        match = _FOR.search(entry)
+        found.append(_address(match[1]) if match else None)
+    return found
+
+
+def _address(text: str) -> str | None:
+    """The IP address in an entry, without port and brackets; None if it holds none."""
+    text = text.strip().strip('"')
+    match = _BRACKETED.match(text)
+    bare = match[1] if match else text.partition(":")[0] if text.count(":") == 1 else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return None
 
 
 def url(connection: Connection) -> str | None:

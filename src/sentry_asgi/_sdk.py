@@ -16,6 +16,7 @@ import sentry_sdk
 import sentry_sdk.scope
 import sentry_sdk.utils
 from sentry_sdk.scope import Scope
+from sentry_sdk.serializer import serialize
 
 
 class ScopeVariables(NamedTuple):
@@ -67,6 +68,22 @@ def metadata_of(value: Any) -> dict[str, Any] | None:
 def plain(value: Any) -> Any:
     """A value without what Sentry is to be told of it."""
     return value if metadata_of(value) is None else value.value
+
+
+def _renders_variables_late() -> bool:
+    """Whether a frame's variables are still the application's own objects when event processors run."""
+    probe = {"vars": {"text": "text"}}
+    frame = serialize({"stacktrace": {"frames": [probe]}})["stacktrace"]["frames"][0]
+    return bool(frame["vars"] == {"text": "'text'"})
+
+
+VARIABLES_ARE_LATE: Final = _renders_variables_late()
+
+
+def rendered_variables(variables: Any) -> Any:
+    """The variables of a frame as an SDK that renders them late would write them, to stay so."""
+    frame = serialize({"stacktrace": {"frames": [{"vars": variables}]}})["stacktrace"]["frames"][0]
+    return annotated(frame["vars"], {})
 
 
 _current_stacktrace: Final[Any] = sentry_sdk.utils.current_stacktrace

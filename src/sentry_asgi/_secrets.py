@@ -212,6 +212,8 @@ def _inside_repr(value: Any) -> tuple[str, str]:
 def redact(event: dict[str, Any], secrets: Iterable[str]) -> None:
     """Removes the given secrets from an event of any type, and whatever else is secret by its name."""
     hide_own_variables(event)
+    if _sdk.VARIABLES_ARE_LATE:
+        _render_variables(event)
     parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
     known = sorted(
         {form for one in _bounded(secrets) for form in forms(one)}, key=len, reverse=True
@@ -239,6 +241,13 @@ def hide_own_variables(event: dict[str, Any]) -> None:
     for frame in _frames(event):
         if is_own(frame):
             frame.pop("vars", None)
+
+
+def _render_variables(event: dict[str, Any]) -> None:
+    # Unless an earlier call has done it.
+    for frame in _frames(event):
+        if frame.get("vars") and _sdk.metadata_of(frame["vars"]) is None:
+            frame["vars"] = _sdk.rendered_variables(frame["vars"])
 
 
 def hide_all_variables(event: dict[str, Any]) -> None:

@@ -72,10 +72,18 @@ def _held(user: Any, name: str) -> Any:
         return attributes[name]
     static = inspect.getattr_static(type(user), name, _MISSING)
     if isinstance(static, types.MemberDescriptorType):  # __slots__
-        return static.__get__(user)
+        return static.__get__(user) if _is_set(static, user) else _MISSING
     if isinstance(user, tuple) and name in getattr(type(user), "_fields", ()):
         return user[type(user)._fields.index(name)]  # type: ignore[attr-defined]  # a namedtuple
     return _MISSING
+
+
+def _is_set(slot: types.MemberDescriptorType, user: Any) -> bool:
+    try:
+        slot.__get__(user)
+        return True
+    except AttributeError:
+        return False
 
 
 def _flag(user: Any, name: str) -> Any:

@@ -41,15 +41,21 @@ class SentryMiddleware:
             `module.qualname`, if the framework puts `endpoint` into the ASGI scope. `"route"`: the
             route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls
             back on the other, and where the framework tells neither, it is the path.
+        trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
+            client's address is then that many entries from the right; with 0, it is the server's to know.
 
     Raises:
         TypeError: if `app` cannot be called.
-        ValueError: if `transaction_style` is none of these.
+        ValueError: if an option is none of these.
 
     """
 
     def __init__(
-        self, app: App, *, transaction_style: Literal["endpoint", "route", "url"] = "endpoint"
+        self,
+        app: App,
+        *,
+        transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
+        trusted_hops: int = 0,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -57,9 +63,15 @@ class SentryMiddleware:
             raise ValueError(
                 f"transaction_style is {transaction_style!r}; it can be 'endpoint', 'route' or 'url'"
             )
+        hops: Any = trusted_hops
+        if not isinstance(hops, int) or hops < 0:
+            raise ValueError(
+                f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+            )
         self.app = app
         self._serve = as_asgi3(app)
         self._transaction_style = _STYLES[transaction_style]
+        self._trusted_hops = trusted_hops
         self._isolation = isolation()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -90,6 +102,8 @@ class SentryMiddleware:
             if MARK in scope or not get_client().is_active():
                 return None
             exchange = kind(scope, self._transaction_style, receive, send)
+            if self._trusted_hops:
+                exchange.trusted_hops = self._trusted_hops
             scope[MARK] = exchange
             self._isolation.enter(exchange)
             return exchange

@@ -17,6 +17,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
+from sentry_sdk import get_client
+
+from ._body import Kept, limit
 from ._once import OVER, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
@@ -64,6 +67,7 @@ class Exchange(Connection):
     __slots__ = (
         "_receive",
         "_send",
+        "body",
         "client_left",
         "closed_at",
         "ended_at",
@@ -75,16 +79,17 @@ class Exchange(Connection):
         "response_headers",
         "sent_bytes",
         "session",
-        "settings",
         "started_at",
         "status",
         "trace",
     )
 
     started_at: float
-    # Of the request: bytes of its body that the app has read, and whether that was all of it.
+    # Of the request: bytes of its body that the app has read, whether that was all of it, and the
+    # beginning of them.
     received_bytes: int
     received_all: bool
+    body: Kept | None
     # Of the response: status code, headers as the app gave them, when it started, its bytes, and when
     # it was complete. None until then.
     status: int | None
@@ -94,8 +99,7 @@ class Exchange(Connection):
     ended_at: float | None
     # The client was gone before the response was complete.
     client_left: bool
-    # Of failures: what counts as one, and what is held of those that happened; see `Held`.
-    settings: Settings
+    # What is held of its failures.
     held: Held | None
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
@@ -108,7 +112,6 @@ class Exchange(Connection):
     def __init__(
         self,
         scope: Any,
-        transaction_style: str,
         receive: Receive,
         send: Send,
         settings: Settings = DEFAULTS,
@@ -117,13 +120,12 @@ class Exchange(Connection):
         self.scope = scope
         self.path = get("path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
         self._receive = receive
         self._send = send
         self.started_at = now()
         self.settings = settings
         self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.held = self.closed_at = self.ending = self.trace = None
+        self.body = self.held = self.closed_at = self.ending = self.trace = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = self.session = False
 
@@ -136,14 +138,20 @@ class Exchange(Connection):
         try:
             kind = message["type"]
             if kind == "http.request":
-                if "body" in message:
-                    self.received_bytes += len(message["body"])
+                if "body" in message and (body := message["body"]):
+                    self._keep(body)
                 self.received_all = not message.get("more_body", False)
             elif kind == "http.disconnect" and self.ended_at is None:
                 self.client_left = True
         except Exception:  # no ASGI message; the app will say what it thinks of it
             pass
         return message
+
+    def _keep(self, chunk: Any) -> None:
+        self.received_bytes += len(chunk)
+        if self.body is None:
+            self.body = Kept(limit(get_client().options.get("max_request_body_size")))
+        self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:
         """The server's `send()`, watched."""
@@ -217,12 +225,11 @@ class WebSocketExchange(Exchange):
     def __init__(
         self,
         scope: Any,
-        transaction_style: str,
         receive: Receive,
         send: Send,
         settings: Settings = DEFAULTS,
     ) -> None:
-        super().__init__(scope, transaction_style, receive, send, settings)
+        super().__init__(scope, receive, send, settings)
         self.close_code = self.close_reason = self.closed_by = None
         self.received_messages = self.sent_messages = 0
 

@@ -186,12 +186,13 @@ class _CurrentScope(_LazyScope):
             return None
 
     def _model(self) -> Scope:
-        if self.asgi_base is None:
-            return Scope(ty=ScopeType.CURRENT)
-        fork = self.asgi_base.fork()
+        base = self.asgi_base
+        fork = Scope(ty=ScopeType.CURRENT) if base is None else base.fork()
         fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
             setattr(fork, slot, None)
+        protect: Any = functools.partial(_event.protect, self.asgi_connection)
+        fork.add_event_processor(protect)
         return fork
 
 

@@ -9,10 +9,13 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
+
+from ._settings import DEFAULTS, Settings
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
@@ -20,6 +23,10 @@ _METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
 
 # RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
 _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
+
+# RFC 7239, 4: the node of a `for` parameter, which may be quoted.
+_FOR: Final = re.compile(r"(?:^|;)\s*for\s*=\s*(\"[^\"]*\"|[^;\s]+)", re.IGNORECASE)
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
 
 # RFC 3986, 3.3, pchar and "/"; "%" stays, for what is already encoded.
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
@@ -36,7 +43,7 @@ class Connection:
         "path",
         "root_path",
         "scope",
-        "transaction_style",
+        "settings",
     )
 
     # Asked for several times by whatever describes a request; unset until then.
@@ -47,12 +54,12 @@ class Connection:
     outer: Any
     outer_current: Any
 
-    def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
+    def __init__(self, scope: Any, settings: Settings = DEFAULTS) -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
+        self.settings = settings
 
 
 def method(connection: Connection) -> str | None:
@@ -74,13 +81,14 @@ def headers(connection: Connection) -> dict[str, str]:
     try:
         return connection._headers  # noqa: SLF001
     except AttributeError:
-        connection._headers = _joined_headers(connection)  # noqa: SLF001
+        connection._headers = joined(header_pairs(connection))  # noqa: SLF001
         return connection._headers  # noqa: SLF001
 
 
-def _joined_headers(connection: Connection) -> dict[str, str]:
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name, repeated ones joined as `headers` says."""
     joined: dict[str, str] = {}
-    for name, value in _raw_headers(connection):
+    for name, value in pairs:
         if name not in joined:
             joined[name] = value
         else:
@@ -88,11 +96,16 @@ def _joined_headers(connection: Connection) -> dict[str, str]:
     return joined
 
 
-def _raw_headers(connection: Connection) -> Iterable[tuple[str, str]]:
-    pairs = connection.scope.get("headers")
-    if not isinstance(pairs, Iterable):
+def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Request headers as they came, one by one, decoded and with lower-case names."""
+    return pairs(connection.scope.get("headers"))
+
+
+def pairs(headers: Any) -> Iterator[tuple[str, str]]:
+    """The headers of a scope or message, decoded as latin-1, with lower-case names."""
+    if not isinstance(headers, Iterable):
         return
-    for pair in pairs:
+    for pair in headers:
         try:
             name, value = pair
         except (TypeError, ValueError):
@@ -135,11 +148,43 @@ def incoming_trace(connection: Connection) -> dict[str, str]:
 
 
 def client_address(connection: Connection) -> str | None:
-    """The peer's address as the server knows it; forwarded headers are the server's business."""
+    """The client's address: the peer's as the server knows it, or what trusted proxies say of it.
+
+    Each proxy adds the address of its own peer at the right of `X-Forwarded-For` or `Forwarded` (RFC 7239). What
+    stands further left than as many entries as there are trusted proxies was written by anybody.
+    """
+    hops = connection.settings.trusted_hops
+    if hops:
+        entries = _forwarded(connection)
+        if len(entries) >= hops:
+            return entries[-hops]
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
     return None
+
+
+def _forwarded(connection: Connection) -> list[str | None]:
+    """The addresses that proxies have seen, oldest first; None for one that is not told or is none."""
+    values = headers(connection)
+    if "x-forwarded-for" in values:
+        return [_address(entry) for entry in values["x-forwarded-for"].split(",")]
+    found: list[str | None] = []
+    for entry in values.get("forwarded", "").split(",") if "forwarded" in values else ():
+        match = _FOR.search(entry)
+        found.append(_address(match[1]) if match else None)
+    return found
+
+
+def _address(text: str) -> str | None:
+    """The IP address in an entry, without port and brackets; None if it holds none."""
+    text = text.strip().strip('"')
+    match = _BRACKETED.match(text)
+    bare = match[1] if match else text.partition(":")[0] if text.count(":") == 1 else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return None
 
 
 def url(connection: Connection) -> str | None:
@@ -240,7 +285,7 @@ def name_and_source(connection: Connection) -> tuple[str, str] | None:
     that has none of them.
     """
     known = [(endpoint(connection), "component"), (route(connection), "route")]
-    if connection.transaction_style == "route":
+    if connection.settings.transaction_style == "route":
         known.reverse()
     known.append((full_path(connection), "url"))
     return next(((name, source) for name, source in known if name), None)

@@ -63,10 +63,12 @@ class SentryMiddleware:
         event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
             itself, stand aside for what is done here.
+        trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
+            client's address is then that many entries from the right; with 0, it is the server's to know.
 
     Raises:
         TypeError: if `app` cannot be called.
-        ValueError: if `transaction_style` is none of these.
+        ValueError: if an option is none of these.
 
     """
 
@@ -80,6 +82,7 @@ class SentryMiddleware:
         report_5xx_without_exception: bool = False,
         event_id_header: bool = False,
         take_over: bool = True,
+        trusted_hops: int = 0,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -87,13 +90,19 @@ class SentryMiddleware:
             raise ValueError(
                 f"transaction_style is {transaction_style!r}; it can be 'endpoint', 'route' or 'url'"
             )
+        hops: Any = trusted_hops
+        if not isinstance(hops, int) or hops < 0:
+            raise ValueError(
+                f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+            )
         self.app = app
         self._serve = as_asgi3(app)
-        self._transaction_style = _STYLES[transaction_style]
         self._settings = Settings(
+            transaction_style=_STYLES[transaction_style],
             failing=failed_request_status_codes,
             report_without=report_5xx_without_exception,
             event_id_header=event_id_header,
+            trusted_hops=trusted_hops,
             app=app,
         )
         self._excluded = matcher(exclude)
@@ -142,7 +151,7 @@ class SentryMiddleware:
             client = _get_client()
             if client is not self._client and not self._adopt(client):
                 return None
-            exchange = kind(scope, self._transaction_style, receive, send, self._settings)
+            exchange = kind(scope, receive, send, self._settings)
             scope[MARK] = exchange
             wanted = self._excluded is None or not self._excluded(exchange.path)
             exchange.session = wanted and self._sessions is not None

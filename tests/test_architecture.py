@@ -54,7 +54,7 @@ ALLOWED = {
     "_noise": set(),
     "_frames": set(),
     "_settings": set(),
-    "_takeover": set(),
+    "_takeover": {"_sdk"},
     "_tracing": {"_exchange", "_failsafe", "_request", "_sdk"},
     "_sessions": {"_exchange", "_failsafe", "_sdk"},
     "_asgi": set(),

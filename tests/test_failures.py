@@ -49,6 +49,13 @@ def failing_with(body: Any, *, expect: type[BaseException] = Exception) -> None:
         run(SentryMiddleware(app))
 
 
+@pytest.fixture
+def logs(sentry: Sentry) -> Sentry:
+    """Errors that are logged make events: SDK 2 has that by default."""
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
+    return sentry
+
+
 # One failure, one event
 
 
@@ -134,7 +141,7 @@ def test_a_cause_of_what_was_reported_is_no_event_of_its_own(sentry: Sentry) -> 
     assert exception_values(sentry.event) == [("ValueError", "nope"), ("RuntimeError", "wrapped")]
 
 
-def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry) -> None:
+def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry, logs: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         try:
             fail()
@@ -213,7 +220,9 @@ def test_the_same_exception_in_another_request_is_another_failure(sentry: Sentry
 
 
 @pytest.mark.parametrize("context", ["same", "other"])
-def test_what_the_server_logs_of_it_makes_no_event(sentry: Sentry, context: str) -> None:
+def test_what_the_server_logs_of_it_makes_no_event(
+    sentry: Sentry, logs: Sentry, context: str
+) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         fail()
 
@@ -313,10 +322,10 @@ def test_no_strong_reference_outlives_the_request(sentry: Sentry) -> None:
 def test_a_failure_to_let_go_is_no_ones_problem(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> None:
+    def broken(exceptions: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(sentry_asgi._capture, "forget_last_exception", broken)
+    monkeypatch.setattr(sentry_asgi._capture, "forget", broken)
     failing_with(fail)
     assert "letting go of an exception failed" in caplog.text
 
@@ -520,7 +529,7 @@ def lifespan(app: Any) -> list[Message]:
 @pytest.mark.parametrize("which", ["startup", "shutdown"])
 @pytest.mark.parametrize("again", [False, True])
 def test_a_failure_that_is_sent_is_one_event_raised_again_or_not(
-    sentry: Sentry, which: str, again: bool
+    sentry: Sentry, logs: Sentry, which: str, again: bool
 ) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await receive()

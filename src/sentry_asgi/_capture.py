@@ -17,7 +17,7 @@ from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
-from ._sdk import event_from_exception, forget_last_exception
+from ._sdk import event_from_exception, forget
 from ._swallowed import Failure
 
 
@@ -76,7 +76,7 @@ def close(exchange: Exchange) -> None:
     """Nothing that was reported is held any longer, by the SDK neither."""
     if exchange.reported is not None:
         try:
-            forget_last_exception()
+            forget(exception for exception, _ in exchange.reported)
         except Exception:
             log_failure("letting go of an exception")
     exchange.let_go()

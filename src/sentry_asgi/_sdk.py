@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -19,7 +20,6 @@ import sentry_sdk
 import sentry_sdk.scope
 import sentry_sdk.tracing_utils
 import sentry_sdk.utils
-from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.scope import Scope
 
 
@@ -68,12 +68,20 @@ def event_from_exception(
     return event, hint
 
 
-def forget_last_exception() -> None:
-    """The SDK's Dedupe integration keeps the last exception, and its frames, in the context; from now on not."""
-    dedupe = sentry_sdk.get_client().get_integration(DedupeIntegration)
+def forget(exceptions: Iterable[BaseException]) -> None:
+    """Lets the Dedupe integration forget: SDK 2 keeps the last exception, frames and all, SDK 3 marks each for ever."""
+    dedupe = sentry_sdk.get_client().get_integration("dedupe")
     last_seen = getattr(dedupe, "_last_seen", None)
     if last_seen is not None:
         last_seen.set(None)
+    for exception in exceptions:
+        exception.__dict__.pop("_handled_by_sentry", None)
+
+
+VERSION: Final = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
+
+CAN_TAKE_OVER: Final = VERSION >= (2, 15)
+"""Whether the SDK's Starlette integration, once set up, copes with being off; before, handlers of exceptions fail."""
 
 
 # Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.

@@ -49,7 +49,7 @@ ALLOWED = {
     "_event": {"_failsafe", "_failures", "_privacy", "_request"},
     "_failures": {"_exchange", "_once", "_request"},
     "_exchange": {"_once", "_request", "_settings", "_swallowed"},
-    "_once": {"_swallowed"},
+    "_once": {"_noise", "_sdk", "_swallowed"},
     "_swallowed": {"_failsafe", "_frames"},
     "_noise": set(),
     "_frames": set(),

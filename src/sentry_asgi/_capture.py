@@ -101,7 +101,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     """An event processor of the whole process's."""
     try:
         here: Any = connection_here()
-        if (here is None or here.reported is _once.OVER) and _once.is_echo(hint):
+        if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
             return None
     except Exception:
         log_failure("telling an echo")

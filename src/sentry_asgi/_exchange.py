@@ -260,8 +260,16 @@ class WebSocketExchange(Exchange):
         code, reason = message.get("code", 1000), message.get("reason")
         self.close_code = code if isinstance(code, int) else None
         self.close_reason = reason if isinstance(reason, str) else None
-        if by == "app" and self._tells_of_failure(self.close_code):
-            self.failure = self.failure or failure(self)
+        if by == "app" and self.failure is None and not self.client_left:
+            self._look_behind(self.close_code)
+
+    def _look_behind(self, code: int | None) -> None:
+        if self._tells_of_failure(code):
+            self.failure = failure(self)
+        elif code == NORMAL and self.crossings:
+            # Some frameworks close like this whatever has happened; then only an exception tells.
+            found = failure(self)
+            self.failure = found if found is not None and found.exception is not None else None
 
     def _tells_of_failure(self, code: int | None) -> bool:
         # Frameworks also put the status of the response that they would have sent: 500, or 4500.
@@ -273,6 +281,7 @@ class WebSocketExchange(Exchange):
 
 # RFC 6455, 7.4, and the registry that it founded: internal error, try again later, bad gateway.
 FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
+NORMAL: Final = 1000
 
 _HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
 

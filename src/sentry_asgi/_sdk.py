@@ -65,7 +65,34 @@ def event_from_exception(
     """The SDK's event and hint for an exception; 3.x takes the options from the client by itself."""
     options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
     event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
+    if _causes_hold_a_group(exception):
+        _show_groups(event, exception, mechanism, options)
     return event, hint
+
+
+def _causes_hold_a_group(exception: BaseException) -> bool:
+    if isinstance(exception, BaseExceptionGroup):
+        return False  # the SDK unfolds it
+    cause = exception.__cause__
+    return cause is not None and (
+        isinstance(cause, BaseExceptionGroup) or _causes_hold_a_group(cause)
+    )
+
+
+def _show_groups(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:
+    """Has the SDK unfold groups among the causes, too; what it can, but only does where a group comes first."""
+    unfold = getattr(sentry_sdk.utils, "exceptions_from_error", None)
+    if unfold is None:
+        return
+    with contextlib.suppress(Exception):
+        _, values = unfold(
+            exc_type=type(exception),
+            exc_value=exception,
+            tb=exception.__traceback__,
+            mechanism=mechanism,
+            **options,
+        )
+        event["exception"] = {"values": values[::-1]}
 
 
 def forget(exceptions: Iterable[BaseException]) -> None:

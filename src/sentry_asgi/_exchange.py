@@ -53,10 +53,7 @@ def _of_held(name: str) -> Any:
         return None if exchange.held is None else getattr(exchange.held, name)
 
     def put(exchange: Exchange, value: Any) -> None:
-        if exchange.held is None:
-            exchange.held = Held()
-        if exchange.held is not NOTHING_MORE:
-            setattr(exchange.held, name, value)
+        setattr(exchange.holding(), name, value)
 
     return property(get, put)
 
@@ -165,9 +162,10 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = status = message["status"]
+                    status: Any = message["status"]
                     if status.__class__ is not int:
-                        self.status = status = _code(status)
+                        status = _code(status)
+                    self.status = status
                     if status in self.settings.failing:
                         message = self._failing(message)
             elif kind == "http.response.pathsend":
@@ -182,14 +180,20 @@ class Exchange(Connection):
 
     def _failing(self, message: Any) -> Any:
         """Notes what is behind a response that tells of a failure, and names its event if it is to."""
-        self.failure = failure(self)
+        self.holding().failure = failure(self)
         if self.failure is None or not self.settings.event_id_header:
             return message
         return with_event_id(message, self, self.failure)
 
     def _send_failed(self, error: OSError) -> None:
         self.client_left = True
-        self.send_error = error
+        self.holding().send_error = error
+
+    def holding(self) -> Held:
+        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
+        if self.held is None:
+            self.held = Held()
+        return Held() if self.held is NOTHING_MORE else self.held
 
     failure = _of_held("failure")
     crossings = _of_held("crossings")
@@ -279,8 +283,18 @@ class WebSocketExchange(Exchange):
         code, reason = message.get("code", 1000), message.get("reason")
         self.close_code = code if isinstance(code, int) else None
         self.close_reason = reason if isinstance(reason, str) else None
-        if by == "app" and self._tells_of_failure(self.close_code):
-            self.failure = self.failure or failure(self)
+        if by == "app" and self.failure is None and not self.client_left:
+            self._look_behind(self.close_code)
+
+    def _look_behind(self, code: int | None) -> None:
+        if self._tells_of_failure(code):
+            self.holding().failure = failure(self)
+        elif code == NORMAL and self.crossings:
+            # Some frameworks close like this whatever has happened; then only an exception tells.
+            found = failure(self)
+            self.holding().failure = (
+                found if found is not None and found.exception is not None else None
+            )
 
     def _tells_of_failure(self, code: int | None) -> bool:
         # Frameworks also put the status of the response that they would have sent: 500, or 4500.
@@ -292,6 +306,7 @@ class WebSocketExchange(Exchange):
 
 # RFC 6455, 7.4, and the registry that it founded: internal error, try again later, bad gateway.
 FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
+NORMAL: Final = 1000
 
 _HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-_STDLIB: Final = str(Path(os.path.normcase(os.__file__)).parent) + os.sep
+_STDLIB: Final = str(Path(os.__file__).parent) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")
 _OWN: Final = str(Path(__file__).parent) + os.sep
 _BOUND: Final = 10_000  # file names; code that is made at run time has ever new ones
@@ -66,7 +66,7 @@ def library(filename: str) -> str | None:
         _, found, inner = path.rpartition(f"/{directory}/")
         if found:
             return _top(inner)
-    return "" if os.path.normcase(filename).startswith(_STDLIB) else None
+    return "" if filename.startswith(_STDLIB) else None
 
 
 def _top(path: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from . import _names
 from ._settings import DEFAULTS, Settings
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
@@ -295,12 +296,23 @@ def derived_names(connection: Connection) -> set[str | None]:
     """Every name that can be made of the scope, in whatever style, by whomever."""
     leaf = _leaf_template(connection.scope.get("route"))
     path = full_path(connection)
-    return {endpoint(connection), route(connection), leaf, path, connection.path, url(connection)}
+    also = _names.named(connection).also
+    return {
+        endpoint(connection),
+        route(connection),
+        leaf,
+        path,
+        connection.path,
+        url(connection),
+        *also,
+    }
 
 
 def endpoint(connection: Connection) -> str | None:
     """The handler as `module.qualname`, from the `endpoint` that frameworks put into the scope."""
     handler = connection.scope.get("endpoint")
+    if handler is None or not _names.is_handler(handler):
+        handler = _names.named(connection).handler
     while isinstance(handler, (functools.partial, functools.partialmethod)):
         handler = handler.func
     if handler is None:
@@ -312,6 +324,9 @@ def endpoint(connection: Connection) -> str | None:
 
 def route(connection: Connection) -> str | None:
     """The route's template, with the prefix of what it is mounted under: `/sub/items/{id}`."""
+    known = _names.named(connection).template
+    if known:
+        return known
     scope = connection.scope
     for key in ("path_template", "route_path_template"):  # Litestar; Lilya and Ravyn: the full one
         template = scope.get(key)

@@ -63,6 +63,7 @@ class Sentry:
             **options,
         }
         self.transport.parsed_dsn = Dsn(options["dsn"])
+        sentry_sdk.get_client().close(timeout=0)  # the last one's threads end with it
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 
@@ -93,7 +94,7 @@ def problems(event: dict[str, Any]) -> list[str]:
     normalized = normalizer.normalize_event(json.loads(json.dumps(event)))
     request = normalized.get("request") or {}
     if request.get("cookies"):  # where the normaliser puts the cookie header
-        request["headers"].append(["Cookie", "moved"])
+        request["headers"] = [*(request.get("headers") or ()), ["Cookie", "moved"]]
     return [*_invalid(normalized.get("_meta", {}), "_meta"), *_lost(event, normalized, "")]
 
 
@@ -120,7 +121,7 @@ def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:
         return
     if path == "/tags":
         kept = dict(kept or [])
-    elif path in {"/request/headers", "/request/cookies"}:
+    elif path in {"/request/headers", "/request/cookies", "/contexts/response/headers"}:
         kept = {key.lower(): value for key, value in kept or []}
         sent = {key.lower(): value for key, value in sent.items()}
     elif path == "/request/query_string":

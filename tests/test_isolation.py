@@ -55,7 +55,7 @@ def assert_of_one_request_alone(event: dict[str, Any]) -> None:
     assert event["extra"].keys() - {"sys.argv"} == {name}
     assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == [name]
     assert event["request"]["url"].endswith("/" + name)
-    assert set(event["contexts"]) <= {name, "runtime", "trace"}
+    assert set(event["contexts"]) <= {name, "asgi", "runtime", "trace"}
 
 
 def test_two_requests_in_one_context_share_nothing(sentry: Sentry) -> None:

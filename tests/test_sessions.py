@@ -152,7 +152,11 @@ def test_a_counter_that_fails_is_no_problem_of_the_apps(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = sentry.init(release="app@1", auto_session_tracking=True)
-    monkeypatch.setattr(client, "session_flusher", None)
-    serve(SentryMiddleware(app), "/")
+    wrapped = SentryMiddleware(app)
+
+    def broken(session: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(client, "capture_session", broken)
+    serve(wrapped, "/")
     assert "counting a session failed" in caplog.text
-    monkeypatch.undo()

@@ -14,7 +14,6 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import SentryMiddleware, _isolation, _sdk, _tracing
-from sentry_asgi._exchange import PENDING
 from sentry_asgi._isolation import PublicScopes
 
 from .support import (
@@ -305,7 +304,7 @@ def test_work_after_the_response_is_a_span_of_its_own(traced: Traced) -> None:
     spans = {span["name"]: span for span in traced.spans}
     own = traced.request
     assert own["seconds"] < 0.04
-    assert spans["after the response"]["seconds"] >= 0.1
+    assert spans["after the response"]["seconds"] >= 0.09
     assert spans["background"]["parent"] == spans["after the response"]["parent"] == own["id"]
 
 
@@ -442,11 +441,11 @@ def test_a_request_that_is_not_sampled_has_no_span_until_somebody_asks(traced: T
     seen: list[Any] = []
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        seen.append(scope["sentry_asgi"].span)
+        seen.append(scope["sentry_asgi"].trace.span)
         await respond(send)
 
     run(SentryMiddleware(app))
-    assert seen == [PENDING if _sdk.HAS_SAMPLE_RAND else seen[0]]
+    assert seen == [None]
     assert traced.spans == []
 
 
@@ -463,9 +462,8 @@ def test_a_span_that_is_asked_for_is_the_sdks_own_unsampled_one(traced: Traced) 
 
     run(SentryMiddleware(app))
     assert seen["header"].endswith("-0")
-    if _sdk.HAS_SAMPLE_RAND:
-        assert "sentry-sampled=false" in seen["baggage"]
-        assert "sentry-sample_rate=0.0" in seen["baggage"]
+    assert "sentry-sampled=false" in seen["baggage"]
+    assert "sentry-sample_rate=0.0" in seen["baggage"]
     assert not seen["child"]
     assert traced.spans == []
 
@@ -505,7 +503,6 @@ def test_client_reports_count_what_was_not_sampled(
         assert ("sample_rate", "transaction") in counted
 
 
-@pytest.mark.skipif(not _sdk.HAS_SAMPLE_RAND, reason="the SDK throws dice of its own")
 def test_about_as_many_are_sampled_as_the_rate_says_and_the_sdk_agrees(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,7 +527,6 @@ def test_about_as_many_are_sampled_as_the_rate_says_and_the_sdk_agrees(
     assert len(traced.requests) == 3
 
 
-@pytest.mark.skipif(not _sdk.HAS_SAMPLE_RAND, reason="the SDK throws dice of its own")
 def test_backpressure_lowers_the_rate(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
     client = traced.init(traces_sample_rate=1.0)
     client.monitor._downsample_factor = 2
@@ -681,7 +677,7 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         during.append(len(traced.requests))
-        assert scope["sentry_asgi"].span is None
+        assert scope["sentry_asgi"].trace is None
         await asyncio.sleep(0.05)
         sentry_sdk.capture_message("on the connection")
         await send({"type": "websocket.close", "code": 1000})
@@ -733,7 +729,7 @@ def test_excluded_paths_are_not_traced_and_their_errors_are_reported(traced: Tra
         run(wrapped, http_scope(path))
     with pytest.raises(ValueError, match="nope"):
         run(wrapped, http_scope("/static/fail"))
-    assert [request["name"] for request in traced.requests] == ["/healthy", "/"]
+    assert {request["name"] for request in traced.requests} == {"/healthy", "/"}
     assert len(traced.sentry.events) == 1
 
 

@@ -73,13 +73,12 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
 
 
 def close(exchange: Exchange) -> None:
-    """Nothing that was reported is held any longer, by the SDK neither."""
+    """What was reported is held no longer by the SDK either."""
     if exchange.reported is not None:
         try:
             forget(exception for exception, _ in exchange.reported)
         except Exception:
             log_failure("letting go of an exception")
-    exchange.let_go()
 
 
 def process_failed(exception: BaseException | None, message: str) -> None:

@@ -17,6 +17,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias
 
+from sentry_sdk import get_client
+
+from ._body import Kept, limit
 from ._once import OVER, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
@@ -24,12 +27,38 @@ from ._swallowed import Failure, failure
 
 now: Final = time.perf_counter
 
-PENDING: Final = "pending"
-"""As an exchange's `span`: it is not sampled, and nobody has asked for it yet."""
-
 Phase: TypeAlias = Literal["before response", "during response", "after response"]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[Any]]
+
+
+class Held:
+    """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
+
+    __slots__ = ("crossings", "failure", "reported", "send_error")
+
+    def __init__(self, reported: Any = None) -> None:
+        self.failure: Failure | None = None  # what was behind a failing response
+        self.send_error: OSError | None = None  # what `send` raised when the client had left
+        self.crossings: Any = None  # the exceptions that `_unwinding` saw
+        self.reported = reported  # those that `_once` has let through
+
+
+NOTHING_MORE: Final = Held(OVER)
+"""What is held of a connection that is over: the app has returned or raised, and it is reported."""
+
+
+def _of_held(name: str) -> Any:
+    def get(exchange: Exchange) -> Any:
+        return None if exchange.held is None else getattr(exchange.held, name)
+
+    def put(exchange: Exchange, value: Any) -> None:
+        if exchange.held is None:
+            exchange.held = Held()
+        if exchange.held is not NOTHING_MORE:
+            setattr(exchange.held, name, value)
+
+    return property(get, put)
 
 
 class Exchange(Connection):
@@ -38,33 +67,29 @@ class Exchange(Connection):
     __slots__ = (
         "_receive",
         "_send",
+        "body",
         "client_left",
         "closed_at",
-        "crossings",
         "ended_at",
         "ending",
-        "failure",
         "first_byte_at",
+        "held",
         "received_all",
         "received_bytes",
-        "reported",
         "response_headers",
-        "sample_rand",
-        "send_error",
         "sent_bytes",
         "session",
-        "settings",
-        "span",
-        "span_scope",
         "started_at",
         "status",
-        "tracing",
+        "trace",
     )
 
     started_at: float
-    # Of the request: bytes of its body that the app has read, and whether that was all of it.
+    # Of the request: bytes of its body that the app has read, whether that was all of it, and the
+    # beginning of them.
     received_bytes: int
     received_all: bool
+    body: Kept | None
     # Of the response: status code, headers as the app gave them, when it started, its bytes, and when
     # it was complete. None until then.
     status: int | None
@@ -72,31 +97,21 @@ class Exchange(Connection):
     first_byte_at: float | None
     sent_bytes: int
     ended_at: float | None
-    # The client was gone before the response was complete; what `send` then raised.
+    # The client was gone before the response was complete.
     client_left: bool
-    send_error: OSError | None
-    # Of failures: what counts as one, what was behind one that the response told of, and the exceptions that
-    # `_unwinding` saw and `_once` reported. Nothing of it outlives the connection.
-    settings: Settings
-    failure: Failure | None
-    crossings: Any
-    reported: Any
+    # What is held of its failures.
+    held: Held | None
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
-    # When the app's call came back, and how.
-    closed_at: float | None
+    # How the app's call came back; where it raised, when.
     ending: Literal["returned", "raised", "cancelled"] | None
-    # What the tracing, if any, keeps here: itself, the connection's span and the scope that it is on as
-    # long as it lasts, and the dice it has thrown.
-    tracing: Any
-    span: Any
-    span_scope: Any
-    sample_rand: float | None
+    closed_at: float | None
+    # What the tracing keeps of the connection, while it has one.
+    trace: Any
 
     def __init__(
         self,
         scope: Any,
-        transaction_style: str,
         receive: Receive,
         send: Send,
         settings: Settings = DEFAULTS,
@@ -105,15 +120,12 @@ class Exchange(Connection):
         self.scope = scope
         self.path = get("path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
         self._receive = receive
         self._send = send
         self.started_at = now()
         self.settings = settings
         self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.send_error = self.failure = self.crossings = self.reported = None
-        self.closed_at = self.ending = self.tracing = None
-        self.span = self.span_scope = self.sample_rand = None
+        self.body = self.held = self.closed_at = self.ending = self.trace = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = self.session = False
 
@@ -126,14 +138,20 @@ class Exchange(Connection):
         try:
             kind = message["type"]
             if kind == "http.request":
-                if "body" in message:
-                    self.received_bytes += len(message["body"])
+                if "body" in message and (body := message["body"]):
+                    self._keep(body)
                 self.received_all = not message.get("more_body", False)
             elif kind == "http.disconnect" and self.ended_at is None:
                 self.client_left = True
         except Exception:  # no ASGI message; the app will say what it thinks of it
             pass
         return message
+
+    def _keep(self, chunk: Any) -> None:
+        self.received_bytes += len(chunk)
+        if self.body is None:
+            self.body = Kept(limit(get_client().options.get("max_request_body_size")))
+        self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:
         """The server's `send()`, watched."""
@@ -147,8 +165,10 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = status = _code(message["status"])
-                    if status is not None and status in self.settings.failing:
+                    self.status = status = message["status"]
+                    if status.__class__ is not int:
+                        self.status = status = _code(status)
+                    if status in self.settings.failing:
                         message = self._failing(message)
             elif kind == "http.response.pathsend":
                 self.ended_at = now()
@@ -171,10 +191,10 @@ class Exchange(Connection):
         self.client_left = True
         self.send_error = error
 
-    def let_go(self) -> None:
-        """Of everything that was held for reporting failures: the app has returned or raised, and is reported."""
-        self.send_error = self.failure = self.crossings = None
-        self.reported = OVER
+    failure = _of_held("failure")
+    crossings = _of_held("crossings")
+    reported = _of_held("reported")
+    send_error = _of_held("send_error")
 
     @property
     def phase(self) -> Phase:
@@ -205,12 +225,11 @@ class WebSocketExchange(Exchange):
     def __init__(
         self,
         scope: Any,
-        transaction_style: str,
         receive: Receive,
         send: Send,
         settings: Settings = DEFAULTS,
     ) -> None:
-        super().__init__(scope, transaction_style, receive, send, settings)
+        super().__init__(scope, receive, send, settings)
         self.close_code = self.close_reason = self.closed_by = None
         self.received_messages = self.sent_messages = 0
 
@@ -249,8 +268,8 @@ class WebSocketExchange(Exchange):
     def _answered(self, kind: str, message: Any) -> Any:
         self.first_byte_at = now()
         self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
-        if self.tracing is not None:
-            self.tracing.end(self)
+        if self.trace is not None:
+            self.trace.way.end(self)
         failing = self.status is not None and self.status in self.settings.failing
         return self._failing(message) if failing else message
 

@@ -30,7 +30,6 @@ from sentry_sdk.client import NonRecordingClient
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from . import _event, _request, _sdk
-from ._exchange import PENDING
 from ._failsafe import log_failure
 from ._request import Connection
 
@@ -150,8 +149,9 @@ class _CurrentScope(_LazyScope):
         span = _sdk.SPAN.__get__(
             self
         )  # an AttributeError here leads to __getattr__, which fills the scope
-        if span is None and getattr(self.asgi_connection, "span", None) is PENDING:
-            span = self._start_pending_span()
+        trace = getattr(self.asgi_connection, "trace", None)
+        if trace is not None and trace.pending:
+            return self._start_pending_span(trace)
         return span
 
     @_span.setter
@@ -175,24 +175,24 @@ class _CurrentScope(_LazyScope):
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""
         _sdk.SPAN.__set__(self, span)
-        self._span = span
+        self._span = span  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def _start_pending_span(self) -> Any:
-        exchange: Any = self.asgi_connection
+    def _start_pending_span(self, trace: Any) -> Any:
         try:
             with _filling:
-                return exchange.tracing.start(exchange, self)
+                return trace.way.start(self.asgi_connection, self)
         except Exception:
             log_failure("starting a span")
             return None
 
     def _model(self) -> Scope:
-        if self.asgi_base is None:
-            return Scope(ty=ScopeType.CURRENT)
-        fork = self.asgi_base.fork()
+        base = self.asgi_base
+        fork = Scope(ty=ScopeType.CURRENT) if base is None else base.fork()
         fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
             setattr(fork, slot, None)
+        protect: Any = functools.partial(_event.protect, self.asgi_connection)
+        fork.add_event_processor(protect)
         return fork
 
 
@@ -294,9 +294,7 @@ def lazy_scopes_work() -> bool:
             lazy.set_user({"id": "self-check"})
         fork = _isolation_fork(base, connection)
         fork.set_user({"id": "self-check"})
-        # Before 2.20, the SDK's forks have no `client`.
-        slots = [slot for slot in _SLOTS if hasattr(fork, slot)]
-        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in slots)
+        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
     except Exception:  # whatever a future SDK does: then it does not work
         logger.debug("the self-check of the lazy scopes failed", exc_info=True)
         return False

@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from . import _names
+from ._settings import DEFAULTS, Settings
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
@@ -23,6 +25,10 @@ _METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
 # RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
 _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
 
+# RFC 7239, 4: the node of a `for` parameter, which may be quoted.
+_FOR: Final = re.compile(r"(?:^|;)\s*for\s*=\s*(\"[^\"]*\"|[^;\s]+)", re.IGNORECASE)
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
+
 # RFC 3986, 3.3, pchar and "/"; "%" stays, for what is already encoded.
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 
@@ -30,18 +36,31 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
-    __slots__ = ("outer", "outer_current", "path", "root_path", "scope", "transaction_style")
+    __slots__ = (
+        "_full_path",
+        "_headers",
+        "outer",
+        "outer_current",
+        "path",
+        "root_path",
+        "scope",
+        "settings",
+    )
+
+    # Asked for several times by whatever describes a request; unset until then.
+    _full_path: str | None
+    _headers: dict[str, str]
 
     # What was in force where the connection began; the isolation's to set and to read.
     outer: Any
     outer_current: Any
 
-    def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
+    def __init__(self, scope: Any, settings: Settings = DEFAULTS) -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
+        self.settings = settings
 
 
 def method(connection: Connection) -> str | None:
@@ -60,8 +79,17 @@ def headers(connection: Connection) -> dict[str, str]:
 
     Repeated ones are joined by `, ` (RFC 9110, 5.3), and by `; ` for cookies (RFC 9113, 8.2.3).
     """
+    try:
+        return connection._headers  # noqa: SLF001
+    except AttributeError:
+        connection._headers = joined(header_pairs(connection))  # noqa: SLF001
+        return connection._headers  # noqa: SLF001
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name, repeated ones joined as `headers` says."""
     joined: dict[str, str] = {}
-    for name, value in _raw_headers(connection):
+    for name, value in pairs:
         if name not in joined:
             joined[name] = value
         else:
@@ -69,11 +97,16 @@ def headers(connection: Connection) -> dict[str, str]:
     return joined
 
 
-def _raw_headers(connection: Connection) -> Iterable[tuple[str, str]]:
-    pairs = connection.scope.get("headers")
-    if not isinstance(pairs, Iterable):
+def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Request headers as they came, one by one, decoded and with lower-case names."""
+    return pairs(connection.scope.get("headers"))
+
+
+def pairs(headers: Any) -> Iterator[tuple[str, str]]:
+    """The headers of a scope or message, decoded as latin-1, with lower-case names."""
+    if not isinstance(headers, Iterable):
         return
-    for pair in pairs:
+    for pair in headers:
         try:
             name, value = pair
         except (TypeError, ValueError):
@@ -116,11 +149,43 @@ def incoming_trace(connection: Connection) -> dict[str, str]:
 
 
 def client_address(connection: Connection) -> str | None:
-    """The peer's address as the server knows it; forwarded headers are the server's business."""
+    """The client's address: the peer's as the server knows it, or what trusted proxies say of it.
+
+    Each proxy adds the address of its own peer at the right of `X-Forwarded-For` or `Forwarded` (RFC 7239). What
+    stands further left than as many entries as there are trusted proxies was written by anybody.
+    """
+    hops = connection.settings.trusted_hops
+    if hops:
+        entries = _forwarded(connection)
+        if len(entries) >= hops:
+            return entries[-hops]
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
     return None
+
+
+def _forwarded(connection: Connection) -> list[str | None]:
+    """The addresses that proxies have seen, oldest first; None for one that is not told or is none."""
+    values = headers(connection)
+    if "x-forwarded-for" in values:
+        return [_address(entry) for entry in values["x-forwarded-for"].split(",")]
+    found: list[str | None] = []
+    for entry in values.get("forwarded", "").split(",") if "forwarded" in values else ():
+        match = _FOR.search(entry)
+        found.append(_address(match[1]) if match else None)
+    return found
+
+
+def _address(text: str) -> str | None:
+    """The IP address in an entry, without port and brackets; None if it holds none."""
+    text = text.strip().strip('"')
+    match = _BRACKETED.match(text)
+    bare = match[1] if match else text.partition(":")[0] if text.count(":") == 1 else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return None
 
 
 def url(connection: Connection) -> str | None:
@@ -157,7 +222,7 @@ def _host_and_port(connection: Connection) -> tuple[str, str]:
 
 
 def _named_host(connection: Connection) -> tuple[str, str] | None:
-    value = next((value for name, value in _raw_headers(connection) if name == "host"), "")
+    value = headers(connection).get("host", "")
     # Whoever puts credentials before the host, or what no host may contain, is not followed.
     match = _HOST.fullmatch(value.rpartition("@")[2].strip())
     return (match[1], match[2] or "") if match else None
@@ -180,6 +245,14 @@ def full_path(connection: Connection) -> str | None:
 
     The specification has `path` include `root_path`; not all servers and frameworks do.
     """
+    try:
+        return connection._full_path  # noqa: SLF001
+    except AttributeError:
+        connection._full_path = _joined_path(connection)  # noqa: SLF001
+        return connection._full_path  # noqa: SLF001
+
+
+def _joined_path(connection: Connection) -> str | None:
     path, root = connection.path, connection.root_path
     if not isinstance(path, str):
         return None
@@ -213,7 +286,7 @@ def name_and_source(connection: Connection) -> tuple[str, str] | None:
     that has none of them.
     """
     known = [(endpoint(connection), "component"), (route(connection), "route")]
-    if connection.transaction_style == "route":
+    if connection.settings.transaction_style == "route":
         known.reverse()
     known.append((full_path(connection), "url"))
     return next(((name, source) for name, source in known if name), None)

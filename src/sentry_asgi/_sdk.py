@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -21,6 +21,7 @@ import sentry_sdk.scope
 import sentry_sdk.tracing_utils
 import sentry_sdk.utils
 from sentry_sdk.scope import Scope
+from sentry_sdk.serializer import serialize
 
 
 class ScopeVariables(NamedTuple):
@@ -53,6 +54,59 @@ UNINHERITED: Final = tuple(
 # The slots of a span and a session: descriptors, by which they are read and written without any property.
 SPAN: Final[Any] = getattr(Scope, "_span", None)
 SESSION: Final[Any] = getattr(Scope, "_session", None)
+
+
+safe_repr: Final = sentry_sdk.utils.safe_repr
+
+_ANNOTATED: Final[Any] = getattr(sentry_sdk.utils, "AnnotatedValue", None)
+
+
+def annotated(value: Any, metadata: dict[str, Any]) -> Any:
+    """A value with what Sentry is to be told of it (`_meta`); without the SDK's means, the value alone."""
+    return value if _ANNOTATED is None else _ANNOTATED(value, metadata)
+
+
+def metadata_of(value: Any) -> dict[str, Any] | None:
+    """What Sentry is to be told of a value; None if it is a value like any other."""
+    if _ANNOTATED is None or not isinstance(value, _ANNOTATED):
+        return None
+    metadata: dict[str, Any] = value.metadata
+    return metadata
+
+
+def plain(value: Any) -> Any:
+    """A value without what Sentry is to be told of it."""
+    return value if metadata_of(value) is None else value.value
+
+
+def _renders_variables_late() -> bool:
+    """Whether a frame's variables are still the application's own objects when event processors run."""
+    probe = {"vars": {"text": "text"}}
+    frame = serialize({"stacktrace": {"frames": [probe]}})["stacktrace"]["frames"][0]
+    return bool(frame["vars"] == {"text": "'text'"})
+
+
+VARIABLES_ARE_LATE: Final = _renders_variables_late()
+
+
+def rendered_variables(variables: Any) -> Any:
+    """The variables of a frame as an SDK that renders them late would write them, to stay so."""
+    frame = serialize({"stacktrace": {"frames": [{"vars": variables}]}})["stacktrace"]["frames"][0]
+    return annotated(frame["vars"], {})
+
+
+_current_stacktrace: Final[Any] = sentry_sdk.utils.current_stacktrace
+_STACKTRACE_OPTIONS: Final = frozenset(inspect.signature(_current_stacktrace).parameters)
+
+
+def current_stacktrace(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The SDK's stack trace of whoever calls, by a client's options, as far as this SDK takes them."""
+    wanted = ("include_local_variables", "include_source_context", "max_value_length")
+    given = {
+        name: options[name] for name in wanted if name in options and name in _STACKTRACE_OPTIONS
+    }
+    stacktrace: dict[str, Any] = _current_stacktrace(**given)
+    return stacktrace
 
 
 _event_from_exception: Final[Any] = sentry_sdk.utils.event_from_exception
@@ -125,9 +179,6 @@ start_streamed_span: Final = _public("sentry_sdk.traces", "start_span")
 
 _utils: Final[Any] = sentry_sdk.tracing_utils
 Baggage: Final[Any] = _utils.Baggage
-
-HAS_SAMPLE_RAND: Final = hasattr(_utils, "_generate_sample_rand")
-"""Whether the SDK decides by a number that it takes from the trace's baggage; else it throws dice of its own."""
 
 _streams: Final[Any] = getattr(
     _utils, "has_span_streaming_enabled", lambda _options: Transaction is None

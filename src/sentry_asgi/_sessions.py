@@ -27,6 +27,7 @@ class Sessions:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._flusher = client.session_flusher
         # The current bucket, and what it is good for: requests that started before a time, by the clock of
         # the exchanges, as long as the flusher still has the dict that it is in.
         self._bucket: dict[str, Any] = {}
@@ -39,7 +40,7 @@ class Sessions:
             outcome = "exited" if exchange.session is True else _outcome(exchange.session)
             if (
                 exchange.started_at < self._until
-                and self._client.session_flusher.pending_aggregates is self._aggregates
+                and self._flusher.pending_aggregates is self._aggregates
             ):
                 self._bucket[outcome] = self._bucket.get(outcome, 0) + 1
             else:

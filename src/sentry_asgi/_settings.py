@@ -9,6 +9,10 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    # What events are named after: "endpoint" or "route".
+    transaction_style: str = "endpoint"
+    # How many proxies between the client and the server may be believed.
+    trusted_hops: int = 0
     # Statuses whose responses tell of a failure.
     failing: Container[int] = range(500, 600)
     # Whether a failing response without an exception makes an event, too.

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 from sentry_sdk.scope import Scope, use_scope
 
 from . import _request, _sdk
-from ._exchange import PENDING, Exchange, WebSocketExchange, now
+from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 
 ORIGIN: Final = "auto.http.asgi"
@@ -33,6 +33,19 @@ AFTER_RESPONSE: Final = 0.001
 """Seconds of work after the response that are worth a span of their own."""
 
 AFTER_NAME: Final = "after the response"
+
+
+class Trace:
+    """What is kept of one connection's trace, as its `trace`, until its span has ended."""
+
+    __slots__ = ("pending", "sample_rand", "scope", "span", "way")
+
+    def __init__(self, way: Tracing) -> None:
+        self.way = way
+        self.pending = False  # not sampled, and nobody has asked for the span yet
+        self.sample_rand: float | None = None  # the dice, where they were thrown here
+        self.span: Any = None
+        self.scope: Any = None  # that the span is on
 
 
 class Tracing(Protocol):
@@ -80,16 +93,16 @@ class _Way(ABC):
         self._strict = bool(client.options.get("strict_trace_continuation"))
 
     def begin(self, exchange: Exchange, *, lazy: bool) -> None:
-        exchange.tracing = self
+        exchange.trace = trace = Trace(self)
         try:
-            if self._not_sampled(exchange) and lazy:
-                exchange.span = PENDING
+            if self._not_sampled(exchange, trace) and lazy:
+                trace.pending = True
             else:
                 self.start(exchange, Scope.get_current_scope())
         except Exception:
             log_failure("starting a span")
 
-    def _not_sampled(self, exchange: Exchange) -> bool:
+    def _not_sampled(self, exchange: Exchange, trace: Trace) -> bool:
         """Whether it is certain, by a rate or by the parent's flag alone, that nothing is to be kept."""
         if self._rate is None:
             return False
@@ -110,37 +123,37 @@ class _Way(ABC):
         if monitor is not None and monitor.downsample_factor:
             rate /= 2**monitor.downsample_factor
         # Six digits, as the SDK has them.
-        exchange.sample_rand = sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
-        return sample_rand >= rate
+        trace.sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
+        return trace.sample_rand >= rate
 
     def start(self, exchange: Exchange, scope: Scope) -> Any:
-        exchange.span = None
-        context = Scope.get_isolation_scope().get_active_propagation_context()
-        ours = exchange.sample_rand is not None and context.baggage is None
+        trace: Trace = exchange.trace
+        trace.pending = False
+        context: Any = Scope.get_isolation_scope().get_active_propagation_context()
+        ours = trace.sample_rand is not None and context.baggage is None
         if ours:
-            context.baggage = _sdk.Baggage({"sample_rand": f"{exchange.sample_rand:.6f}"})
+            context.baggage = _sdk.Baggage({"sample_rand": f"{trace.sample_rand:.6f}"})
         try:
-            span = self._started(exchange, scope, context)
+            trace.span = self._started(exchange, scope, context)
         finally:
             if ours:
                 context.baggage = None
-        _sdk.set_root_span(scope, span)
-        exchange.span, exchange.span_scope = span, scope
-        return span
+        trace.scope = scope
+        _sdk.set_root_span(scope, trace.span)
+        return trace.span
 
     @abstractmethod
     def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
         """The SDK's span of the connection, of the trace that `context` tells."""
 
     def end(self, exchange: Exchange) -> None:
-        span, exchange.span = exchange.span, None
+        trace, exchange.trace = exchange.trace, None
         try:
-            if span is PENDING:
+            if trace.pending:
                 self._count()
-            elif span is not None:
-                scope, exchange.span_scope = exchange.span_scope, None
-                self._ended(exchange, span)
-                _sdk.set_root_span(scope, None)
+            elif trace.span is not None:
+                self._ended(exchange, trace.span)
+                _sdk.set_root_span(trace.scope, None)
         except Exception:
             log_failure("ending a span")
 
@@ -161,7 +174,7 @@ class _Way(ABC):
 def _plain_rate(options: Any) -> float | None:
     """The rate that decides without the SDK; None where the SDK has to decide."""
     rate = options.get("traces_sample_rate")
-    if callable(options.get("traces_sampler")) or not _sdk.HAS_SAMPLE_RAND:
+    if callable(options.get("traces_sampler")):
         return None
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
         return None

@@ -16,12 +16,12 @@ import weakref
 from collections.abc import Container, Sequence
 from typing import Any, Final, Literal
 
-from sentry_sdk import get_client
+from sentry_sdk.scope import Scope as SentryScope
 
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
-from ._exchange import Exchange, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._frames import application
 from ._isolation import isolation
@@ -35,6 +35,8 @@ from ._unwinding import watch
 
 MARK: Final = "sentry_asgi"
 """The scope's key for the `Exchange` of a SentryMiddleware further out."""
+
+_get_client: Final = SentryScope.get_client
 
 _STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
 
@@ -61,10 +63,12 @@ class SentryMiddleware:
         event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
             itself, stand aside for what is done here.
+        trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
+            client's address is then that many entries from the right; with 0, it is the server's to know.
 
     Raises:
         TypeError: if `app` cannot be called.
-        ValueError: if `transaction_style` is none of these.
+        ValueError: if an option is none of these.
 
     """
 
@@ -78,6 +82,7 @@ class SentryMiddleware:
         report_5xx_without_exception: bool = False,
         event_id_header: bool = False,
         take_over: bool = True,
+        trusted_hops: int = 0,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -85,17 +90,24 @@ class SentryMiddleware:
             raise ValueError(
                 f"transaction_style is {transaction_style!r}; it can be 'endpoint', 'route' or 'url'"
             )
+        hops: Any = trusted_hops
+        if not isinstance(hops, int) or hops < 0:
+            raise ValueError(
+                f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+            )
         self.app = app
         self._serve = as_asgi3(app)
-        self._transaction_style = _STYLES[transaction_style]
         self._settings = Settings(
+            transaction_style=_STYLES[transaction_style],
             failing=failed_request_status_codes,
             report_without=report_5xx_without_exception,
             event_id_header=event_id_header,
+            trusted_hops=trusted_hops,
             app=app,
         )
         self._excluded = matcher(exclude)
         self._isolation = isolation()
+        self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
         self._added = take_over and put_back(type(self), SERVE)
         self._client: Any = None
@@ -118,10 +130,7 @@ class SentryMiddleware:
         if exchange is None:
             return await self._serve(scope, receive, send)
         try:
-            result = await self._serve(scope, exchange.receive, exchange.send)
-            if exchange.failure is not None:
-                _capture.returned(exchange)
-            return result
+            return await self._serve(scope, exchange.receive, exchange.send)
         except Exception as exception:
             exchange.ending, exchange.closed_at = "raised", now()
             _capture.raised(exchange, exception)
@@ -139,22 +148,22 @@ class SentryMiddleware:
         try:
             if MARK in scope:
                 return None
-            client = get_client()
+            client = _get_client()
             if client is not self._client and not self._adopt(client):
                 return None
-            exchange = kind(scope, self._transaction_style, receive, send, self._settings)
+            exchange = kind(scope, receive, send, self._settings)
             scope[MARK] = exchange
             wanted = self._excluded is None or not self._excluded(exchange.path)
             exchange.session = wanted and self._sessions is not None
-            self._isolation.enter(exchange)
+            self._enter(exchange)
             if self._double is not None:
                 self._isolation.use_client(self._double)
+            if wanted and self._tracing is not None:
+                self._tracing.begin(exchange, lazy=self._isolation.lazy)
+            return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
-        if wanted and self._tracing is not None:
-            self._tracing.begin(exchange, lazy=self._isolation.lazy)
-        return exchange
 
     def _adopt(self, client: Any) -> bool:
         """Chooses what is to be done for a client, when it is a new one; whether it is active."""
@@ -182,14 +191,17 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         if exchange.ending is None:
             exchange.ending = "returned"
-        if exchange.closed_at is None:
-            exchange.closed_at = now()
-        if exchange.tracing is not None:
-            exchange.tracing.end(exchange)
-        _capture.close(exchange)
+            if exchange.held is not None and exchange.failure is not None:
+                _capture.returned(exchange)
+        if exchange.trace is not None:
+            exchange.trace.way.end(exchange)
+        exchange.closed_at = now()
+        if exchange.held is not None:
+            _capture.close(exchange)
+        exchange.held = NOTHING_MORE
         if exchange.session and self._sessions is not None:
             self._sessions.count(exchange)
-        self._isolation.leave(exchange)
+        self._leave(exchange)
         exchange.scope.pop(MARK, None)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -197,7 +209,7 @@ class SentryMiddleware:
         lifespan = Lifespan(receive, send)
         with self._isolation.process():
             try:
-                self._adopt(get_client())
+                self._adopt(_get_client())
                 return await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
                 lifespan.raised(exception)

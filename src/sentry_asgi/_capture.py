@@ -21,7 +21,7 @@ from ._sdk import event_from_exception, forget
 from ._swallowed import Failure
 
 
-def raised(exchange: Exchange, exception: Exception) -> None:
+def raised(exchange: Exchange, exception: Any) -> None:
     """The app let an exception out."""
     try:
         if not _noise.client_left(exchange, exception):

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-_STDLIB: Final = str(Path(os.__file__).parent) + os.sep
+_STDLIB: Final = str(Path(os.path.normcase(os.__file__)).parent) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")
 _OWN: Final = str(Path(__file__).parent) + os.sep
 _BOUND: Final = 10_000  # file names; code that is made at run time has ever new ones

@@ -73,7 +73,7 @@ def _of_scope(scope: Any) -> Named | None:
     return None
 
 
-def _included(include: Any, path: str) -> Named:
+def _included(include: Any, path: str) -> Named:  # pragma: no cover - the matrix runs it
     """The leaf of an `Include`, which is all that its scope tells of a route."""
     depth = include.path.count("/")
     rest = "/" + "/".join(path.split("/")[1 + depth :])
@@ -89,7 +89,7 @@ def _is_websocket(connection: Any) -> bool:
     return bool(connection.scope.get("type") == "websocket")
 
 
-def _quart(app: Any, connection: Any) -> Named:
+def _quart(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     rule, _ = app.url_map.bind("localhost").match(
         connection.path,
         method=_method(connection),
@@ -99,38 +99,37 @@ def _quart(app: Any, connection: Any) -> Named:
     return Named(rule.rule, app.view_functions[rule.endpoint], (rule.endpoint,))
 
 
-def _django(_app: Any, connection: Any) -> Named:
+def _django(_app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     root = connection.root_path or ""
     match = sys.modules["django.urls"].resolve(connection.path.removeprefix(root))
     handler = getattr(match.func, "view_class", match.func)
-    host, port = connection.scope["server"]
     template = f"{root}/{match.route}"
     braces = template.replace("<", "{").replace(">", "}")
     plain = "/".join(
         "{" + part.rpartition(":")[2] if part.startswith("{") and ":" in part else part
         for part in braces.split("/")
     )
-    return Named(template, handler, (plain, f"http://{host}:{port}{connection.path}"))
+    return Named(template, handler, (plain,))
 
 
-def _sanic(app: Any, connection: Any) -> Named:
+def _sanic(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     route, handler, _ = app.router.get(connection.path, _method(connection), None)
     return Named(f"/{route.path}", handler, (route.name.partition(".")[2],))
 
 
-def _falcon(app: Any, connection: Any) -> Named:
+def _falcon(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     _, methods, _, template = app._router.find(connection.path)  # noqa: SLF001 - has no public way
     method = "WEBSOCKET" if _is_websocket(connection) else _method(connection)
     return Named(template, methods[method])
 
 
-def _blacksheep(app: Any, connection: Any) -> Named:
+def _blacksheep(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     method = "GET_WS" if _is_websocket(connection) else _method(connection)
     match = app.router.get_match_by_method_and_path(method, connection.path)
     return Named(match.pattern.decode(), match.handler)
 
 
-def _microdot(app: Any, connection: Any) -> Named:
+def _microdot(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     method = _method(connection)
     for methods, pattern, handler, *_ in app.url_map:
         if method in methods and pattern.match(connection.path) is not None:
@@ -138,7 +137,7 @@ def _microdot(app: Any, connection: Any) -> Named:
     return NOTHING
 
 
-def _connexion(_app: Any, connection: Any) -> Named:
+def _connexion(_app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     operation = sys.modules["connexion.context"].operation
     return Named(connection.scope.get("root_path", "") + operation.path, operation.function)
 

@@ -304,8 +304,18 @@ def derived_names(connection: Connection) -> set[str | None]:
         path,
         connection.path,
         url(connection),
+        _url_by_server(connection),
         *also,
     }
+
+
+def _url_by_server(connection: Connection) -> str | None:
+    """What the SDK's ASGI middleware calls a request that it knows no better name for."""
+    scope = connection.scope
+    server = scope.get("server")
+    if not isinstance(server, (list, tuple)) or len(server) != 2:  # noqa: PLR2004
+        return None
+    return f"{scope.get('scheme')}://{server[0]}:{server[1]}{connection.path}"
 
 
 def endpoint(connection: Connection) -> str | None:

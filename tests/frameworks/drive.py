@@ -12,8 +12,9 @@ import importlib
 import importlib.metadata
 import io
 import json
-import logging
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import sentry_sdk
@@ -160,23 +161,38 @@ def cell_of(module: Any, cell: str, auto: bool, style: Any) -> dict[str, Any]:
     return {"raised": raised, "events": [facts(event) for event in transport.events]}
 
 
-def main(name: str, auto: bool) -> dict[str, Any]:
-    module = importlib.import_module(f"tests.frameworks.apps.{name}")
+def cells_of(module: Any) -> list[str]:
     without: set[str] = getattr(module, "WITHOUT", set())
+    return [cell for cell in CELLS if cell not in without]
+
+
+def in_a_process_of_its_own(name: str, cell: str, auto: bool) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.frameworks.drive", name, "--cell", cell]
+    output = subprocess.check_output([*command, *([] if auto else ["--plain"])], timeout=60)
+    result: dict[str, Any] = json.loads(output)["cells"][cell]
+    return result
+
+
+def main(name: str, auto: bool, only: str | None) -> dict[str, Any]:
+    module = importlib.import_module(f"tests.frameworks.apps.{name}")
+    alone = getattr(module, "ALONE", False) and only is None
     cells: dict[str, Any] = {}
-    for cell in CELLS:
-        if cell not in without:
+    for cell in [only] if only else cells_of(module):
+        if alone:
+            cells[cell] = in_a_process_of_its_own(name, cell, auto)
+        else:
             # By the route's template; the other style is told from the same facts.
             cells[cell] = cell_of(module, cell, auto, "route")
             cells[cell]["template"] = getattr(module, "ROUTES", {}).get(cell, f"/{cell}")
-    version = importlib.metadata.version(getattr(module, "DISTRIBUTION", name))
-    return {"framework": name, "version": version, "auto": auto, "cells": cells}
+    return {"version": importlib.metadata.version(name), "cells": cells}
 
 
 if __name__ == "__main__":
-    logging.disable(logging.NOTSET)
-    printed = sys.stdout
-    sys.stdout = io.StringIO()  # some frameworks print
-    result = main(sys.argv[1], "--plain" not in sys.argv)
-    sys.stdout = printed
-    print(json.dumps(result))
+    arguments = sys.argv[1:]
+    printed, sys.stdout = sys.stdout, io.StringIO()  # some frameworks print
+    only = arguments[arguments.index("--cell") + 1] if "--cell" in arguments else None
+    result = main(arguments[0], "--plain" not in arguments, only)
+    if "--out" in arguments:
+        Path(arguments[arguments.index("--out") + 1]).write_text(json.dumps(result))
+    else:
+        print(json.dumps(result), file=printed)

@@ -9,7 +9,7 @@ from litestar.response import Stream
 
 from ..failing import Handled, fail
 
-ROUTES = {"mounted": "/sub/{name:str}/raise"}
+ROUTES = {"mounted": "/sub/{name}/raise"}
 
 
 @get("/raise")

@@ -3,8 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from microdot.asgi import Microdot
-from microdot.websocket import with_websocket
+from microdot.asgi import Microdot, with_websocket
 
 from ..failing import Handled, fail
 

@@ -21,7 +21,7 @@ def sync() -> None:
     fail("sync")
 
 
-@get("/raise")
+@get("/{name}/raise")
 async def mounted(name: str) -> None:
     fail("mounted")
 
@@ -70,7 +70,7 @@ def make(startup_fails: bool) -> Any:
         routes=[
             Gateway(handler=raising),
             Gateway(handler=sync),
-            Include("/sub/{name}", routes=[Gateway(handler=mounted)]),
+            Include("/sub", routes=[Gateway(handler=mounted)]),
             WebSocketGateway(handler=connected),
             Gateway(handler=background),
             Gateway(handler=stream),

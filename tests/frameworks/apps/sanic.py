@@ -11,6 +11,7 @@ from ..failing import Handled, fail
 ROUTES = {"mounted": "/sub/<name:str>/raise"}
 # Its background tasks are the loop's own: they belong to no request.
 WITHOUT = {"background"}
+ALONE = True  # a second application in one process breaks
 
 _numbers = itertools.count()
 

@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["check", "tests", "sdk", "old_starlette"]
 
 SDK = "2.75.0"
-OTHER_SDKS = ["2.12.0", "3.0.0b2"]
+OTHER_SDKS = ["2.47.0", "3.0.0b2"]
 
 
 def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspector]") -> None:

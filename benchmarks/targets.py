@@ -25,12 +25,28 @@ class Target:
     at_least: float | None = None
 
 
+KB = 1024
+
 TARGETS = (
     Target("http", "added", "adds at most 3 µs to a request", at_most=3),
     Target("http", "times_less", "adds at least 20 times less than the SDK's", at_least=20),
     Target("served", "share", "at least 92 % of the bare app's requests/s", at_least=0.92),
     Target("served-integrated", "share", "the same, as the SDK is by default", at_least=0.92),
-    Target("websocket", "added", "adds at most 1.6 KB to an open websocket", at_most=1600),
+    Target("websocket", "added", "adds at most 1.6 KB to an open websocket", at_most=1.6 * KB),
+    Target("traces-0", "added", "adds at most 6 µs to a request that is not sampled", at_most=6),
+    Target("traces-0", "times_less", "and at least 12 times less than the SDK's", at_least=12),
+    Target("traces-1-percent", "times_less", "at 1 %, at least 12 times less", at_least=12),
+    Target(
+        "traces-incoming", "added", "adds at most 12 µs to one with an incoming trace", at_most=12
+    ),
+    Target(
+        "traces-100-percent", "times_less", "transactions cost 0.75 of the SDK's", at_least=1 / 0.75
+    ),
+    Target(
+        "traces-streamed", "times_less", "streamed spans cost 0.6 of the SDK's", at_least=1 / 0.6
+    ),
+    Target("traces-served", "share", "at 1 %, 82 % of the bare app's requests/s", at_least=0.82),
+    Target("traces-websocket", "added", "adds at most 2 KB to a traced websocket", at_most=2 * KB),
     Target("import", "added", "its import adds at most 30 ms", at_most=30),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+from sentry_sdk.utils import Dsn
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -61,6 +62,8 @@ class Sentry:
             "auto_session_tracking": False,
             **options,
         }
+        self.transport.parsed_dsn = Dsn(options["dsn"])
+        sentry_sdk.get_client().close(timeout=0)  # the last one's threads end with it
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 
@@ -105,8 +108,8 @@ def _invalid(meta: Any, path: str) -> Iterable[str]:
             yield from _invalid(value, f"{path}/{key}")
 
 
-# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry.
-_MOVED = {"/server_name", "/message", "/_meta", "/_metrics", "/logger"}
+# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry, formatted.
+_MOVED = {"/server_name", "/message", "/logentry/message", "/_meta", "/_metrics", "/logger"}
 
 
 def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:

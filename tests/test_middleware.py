@@ -467,7 +467,7 @@ def test_a_failure_of_the_isolation_leaves_the_app_alone(
             raise RuntimeError("broken")
 
     app = SentryMiddleware(hello)
-    app._isolation = Broken()  # type: ignore[assignment]
+    app._enter = Broken().enter
     assert run(app) == HELLO
     assert "isolating a connection failed" in caplog.text
 

@@ -12,16 +12,24 @@ from typing import Any
 
 import sentry_sdk
 
-from . import _privacy, _request, _response, _sdk, _secrets, _user
+from . import _failures, _privacy, _request, _response, _sdk, _secrets, _user
 from ._body import Body
+from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._privacy import Privacy
 from ._request import Connection
 
 
-def describe(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
-    """Adds the request, user, response and name to an event of any type; never raises."""
+def describe(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Adds the request, user, response and name to an event of any type; never raises.
+
+    None for an event of a failure that has been reported.
+    """
     try:
+        if not _failures.first_report(connection, event, hint):
+            return None
         allowed = _privacy.privacy(sentry_sdk.get_client().options)
         _add_request(connection, event, allowed)
         _add_user(connection, event, allowed)
@@ -56,7 +64,8 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
 
     https://develop.sentry.dev/sdk/data-model/event-payloads/request/
     """
-    address = _request.client_address(connection) if allowed.user_info else None
+    hops = connection.settings.trusted_hops if isinstance(connection, Exchange) else 0
+    address = _request.client_address(connection, hops) if allowed.user_info else None
     headers = _request.headers(connection)
     data = {
         "url": _request.url(connection),

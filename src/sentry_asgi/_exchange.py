@@ -20,13 +20,45 @@ from typing import Any, Final, Literal, TypeAlias
 from sentry_sdk import get_client
 
 from ._body import Kept, limit
+from ._once import OVER, with_event_id
 from ._request import Connection
+from ._settings import DEFAULTS, Settings
+from ._swallowed import Failure, failure
 
 now: Final = time.perf_counter
 
 Phase: TypeAlias = Literal["before response", "during response", "after response"]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[Any]]
+
+
+class Held:
+    """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
+
+    __slots__ = ("crossings", "failure", "reported", "send_error")
+
+    def __init__(self, reported: Any = None) -> None:
+        self.failure: Failure | None = None  # what was behind a failing response
+        self.send_error: OSError | None = None  # what `send` raised when the client had left
+        self.crossings: Any = None  # the exceptions that `_unwinding` saw
+        self.reported = reported  # those that `_once` has let through
+
+
+NOTHING_MORE: Final = Held(OVER)
+"""What is held of a connection that is over: the app has returned or raised, and it is reported."""
+
+
+def _of_held(name: str) -> Any:
+    def get(exchange: Exchange) -> Any:
+        return None if exchange.held is None else getattr(exchange.held, name)
+
+    def put(exchange: Exchange, value: Any) -> None:
+        if exchange.held is None:
+            exchange.held = Held()
+        if exchange.held is not NOTHING_MORE:
+            setattr(exchange.held, name, value)
+
+    return property(get, put)
 
 
 class Exchange(Connection):
@@ -37,14 +69,20 @@ class Exchange(Connection):
         "_send",
         "body",
         "client_left",
+        "closed_at",
         "ended_at",
+        "ending",
         "first_byte_at",
+        "held",
         "received_all",
         "received_bytes",
         "response_headers",
         "sent_bytes",
+        "session",
+        "settings",
         "started_at",
         "status",
+        "trace",
     )
 
     started_at: float
@@ -62,8 +100,25 @@ class Exchange(Connection):
     ended_at: float | None
     # The client was gone before the response was complete.
     client_left: bool
+    # Of failures: what counts as one, and what is held of those that happened; see `Held`.
+    settings: Settings
+    held: Held | None
+    # For release health: whether it counts, and the SDK's session once its scope is filled.
+    session: Any
+    # How the app's call came back; where it raised, when.
+    ending: Literal["returned", "raised", "cancelled"] | None
+    closed_at: float | None
+    # What the tracing keeps of the connection, while it has one.
+    trace: Any
 
-    def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Any,
+        transaction_style: str,
+        receive: Receive,
+        send: Send,
+        settings: Settings = DEFAULTS,
+    ) -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
@@ -72,9 +127,11 @@ class Exchange(Connection):
         self._receive = receive
         self._send = send
         self.started_at = now()
+        self.settings = settings
         self.body = self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.received_bytes = self.sent_bytes = self.trusted_hops = 0
-        self.received_all = self.client_left = False
+        self.held = self.closed_at = self.ending = self.trace = None
+        self.received_bytes = self.sent_bytes = 0
+        self.received_all = self.client_left = self.session = False
 
     async def receive(self) -> Any:
         """The server's `receive()`, watched."""
@@ -112,16 +169,36 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = _code(message["status"])
+                    self.status = status = message["status"]
+                    if status.__class__ is not int:
+                        self.status = status = _code(status)
+                    if status in self.settings.failing:
+                        message = self._failing(message)
             elif kind == "http.response.pathsend":
                 self.ended_at = now()
         except Exception:  # no ASGI message, or one without a body; the server will say
             pass
         try:
             return await self._send(message)
-        except OSError:  # ASGI 2.4: the client is gone
-            self.client_left = True
+        except OSError as gone:  # ASGI 2.4: the client is gone
+            self._send_failed(gone)
             raise
+
+    def _failing(self, message: Any) -> Any:
+        """Notes what is behind a response that tells of a failure, and names its event if it is to."""
+        self.failure = failure(self)
+        if self.failure is None or not self.settings.event_id_header:
+            return message
+        return with_event_id(message, self, self.failure)
+
+    def _send_failed(self, error: OSError) -> None:
+        self.client_left = True
+        self.send_error = error
+
+    failure = _of_held("failure")
+    crossings = _of_held("crossings")
+    reported = _of_held("reported")
+    send_error = _of_held("send_error")
 
     @property
     def phase(self) -> Phase:
@@ -149,8 +226,15 @@ class WebSocketExchange(Exchange):
     received_messages: int
     sent_messages: int
 
-    def __init__(self, scope: Any, transaction_style: str, receive: Receive, send: Send) -> None:
-        super().__init__(scope, transaction_style, receive, send)
+    def __init__(
+        self,
+        scope: Any,
+        transaction_style: str,
+        receive: Receive,
+        send: Send,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        super().__init__(scope, transaction_style, receive, send, settings)
         self.close_code = self.close_reason = self.closed_by = None
         self.received_messages = self.sent_messages = 0
 
@@ -175,20 +259,24 @@ class WebSocketExchange(Exchange):
                 self.sent_bytes += _size(message)
             else:
                 if self.first_byte_at is None:
-                    self._answered(kind, message)
+                    message = self._answered(kind, message)
                 if kind == "websocket.close" and self.closed_by is None:
                     self._closed("app", message)
         except Exception:  # as in Exchange.send
             pass
         try:
             return await self._send(message)
-        except OSError:
-            self.client_left = True
+        except OSError as gone:
+            self._send_failed(gone)
             raise
 
-    def _answered(self, kind: str, message: Any) -> None:
+    def _answered(self, kind: str, message: Any) -> Any:
         self.first_byte_at = now()
         self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
+        if self.trace is not None:
+            self.trace.way.end(self)
+        failing = self.status is not None and self.status in self.settings.failing
+        return self._failing(message) if failing else message
 
     def _closed(self, by: Literal["app", "client"], message: Any) -> None:
         self.ended_at = now()
@@ -196,7 +284,19 @@ class WebSocketExchange(Exchange):
         code, reason = message.get("code", 1000), message.get("reason")
         self.close_code = code if isinstance(code, int) else None
         self.close_reason = reason if isinstance(reason, str) else None
+        if by == "app" and self._tells_of_failure(self.close_code):
+            self.failure = self.failure or failure(self)
 
+    def _tells_of_failure(self, code: int | None) -> bool:
+        # Frameworks also put the status of the response that they would have sent: 500, or 4500.
+        failing = self.settings.failing
+        return code is not None and (
+            code in FAILING_CLOSES or code in failing or code - 4000 in failing
+        )
+
+
+# RFC 6455, 7.4, and the registry that it founded: internal error, try again later, bad gateway.
+FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
 
 _HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
 

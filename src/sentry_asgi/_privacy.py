@@ -47,6 +47,7 @@ _NAME_LENGTH: Final = 256
 _DEPTH: Final = 32
 
 
+@functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether a header, cookie, parameter or key of that name holds a secret."""
     if len(name) > _NAME_LENGTH:  # not kept in the cache of names
@@ -59,6 +60,7 @@ def _is_secret(name: str) -> bool:
     return _SECRET.search(_canonical(name)) is not None
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_personal(name: str) -> bool:
     return _PERSONAL.search(_canonical(name)) is not None
 

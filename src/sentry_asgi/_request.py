@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -34,20 +34,23 @@ class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
     __slots__ = (
+        "_full_path",
+        "_headers",
         "outer",
         "outer_current",
         "path",
         "root_path",
         "scope",
         "transaction_style",
-        "trusted_hops",
     )
+
+    # Asked for several times by whatever describes a request; unset until then.
+    _full_path: str | None
+    _headers: dict[str, str]
 
     # What was in force where the connection began; the isolation's to set and to read.
     outer: Any
     outer_current: Any
-    # How many proxies between the client and the server may be believed.
-    trusted_hops: int
 
     def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
         get = scope.get
@@ -55,7 +58,6 @@ class Connection:
         self.path = get("path")
         self.root_path = get("root_path")
         self.transaction_style = transaction_style
-        self.trusted_hops = 0
 
 
 def method(connection: Connection) -> str | None:
@@ -74,7 +76,11 @@ def headers(connection: Connection) -> dict[str, str]:
 
     Repeated ones are joined by `, ` (RFC 9110, 5.3), and by `; ` for cookies (RFC 9113, 8.2.3).
     """
-    return joined(header_pairs(connection))
+    try:
+        return connection._headers  # noqa: SLF001
+    except AttributeError:
+        connection._headers = joined(header_pairs(connection))  # noqa: SLF001
+        return connection._headers  # noqa: SLF001
 
 
 def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -116,16 +122,39 @@ def query_string(connection: Connection) -> str:
     return _text(connection.scope.get("query_string"))
 
 
-def client_address(connection: Connection) -> str | None:
+# W3C Trace Context, 3.2.2. Version ff is none; an id of zeros is none.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+def incoming_trace(connection: Connection) -> dict[str, str]:
+    """The headers by which Sentry's SDKs continue a trace: `sentry-trace` and `baggage`, if there.
+
+    W3C's `traceparent` stands in for a missing `sentry-trace`: its sampled flag is Sentry's. Without the flag the
+    decision is left open, for it then says only that the caller may not have recorded (3.2.2.5.1).
+    """
+    sent = headers(connection)
+    found: dict[str, str] = {
+        name: sent[name] for name in ("sentry-trace", "baggage") if name in sent
+    }
+    parent = _TRACEPARENT.fullmatch(sent.get("traceparent", "").strip().lower())
+    if parent and "sentry-trace" not in found:
+        sampled = "-1" if int(parent[3], 16) & 1 else ""
+        found["sentry-trace"] = f"{parent[1]}-{parent[2]}{sampled}"
+    return found
+
+
+def client_address(connection: Connection, trusted_hops: int = 0) -> str | None:
     """The client's address: the peer's as the server knows it, or what trusted proxies say of it.
 
     Each proxy adds the address of its own peer at the right of `X-Forwarded-For` or `Forwarded` (RFC 7239). What
     stands further left than as many entries as there are trusted proxies was written by anybody.
     """
-    if connection.trusted_hops:
+    if trusted_hops:
         entries = _forwarded(connection)
-        if len(entries) >= connection.trusted_hops:
-            return entries[-connection.trusted_hops]
+        if len(entries) >= trusted_hops:
+            return entries[-trusted_hops]
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
@@ -172,14 +201,24 @@ def url(connection: Connection) -> str | None:
 
 
 def _authority(connection: Connection, scheme: str) -> str:
-    host, port = _named_host(connection) or _server_host(connection) or ("localhost", "")
+    host, port = _host_and_port(connection)
     if not port or port == _DEFAULT_PORTS.get(scheme):
         return host
     return f"{host}:{port}"
 
 
+def address(connection: Connection) -> tuple[str, int | None]:
+    """Host and port that the client asked for, as in the URL; no port where it named none."""
+    host, port = _host_and_port(connection)
+    return host, int(port) if port.isdecimal() and port.isascii() else None
+
+
+def _host_and_port(connection: Connection) -> tuple[str, str]:
+    return _named_host(connection) or _server_host(connection) or ("localhost", "")
+
+
 def _named_host(connection: Connection) -> tuple[str, str] | None:
-    value = next((value for name, value in header_pairs(connection) if name == "host"), "")
+    value = headers(connection).get("host", "")
     # Whoever puts credentials before the host, or what no host may contain, is not followed.
     match = _HOST.fullmatch(value.rpartition("@")[2].strip())
     return (match[1], match[2] or "") if match else None
@@ -202,6 +241,14 @@ def full_path(connection: Connection) -> str | None:
 
     The specification has `path` include `root_path`; not all servers and frameworks do.
     """
+    try:
+        return connection._full_path  # noqa: SLF001
+    except AttributeError:
+        connection._full_path = _joined_path(connection)  # noqa: SLF001
+        return connection._full_path  # noqa: SLF001
+
+
+def _joined_path(connection: Connection) -> str | None:
     path, root = connection.path, connection.root_path
     if not isinstance(path, str):
         return None
@@ -296,3 +343,27 @@ def _mount_prefix(connection: Connection, leaf: str) -> str:
     return "/".join(
         f"{{{names[segment]}}}" if segment in names else segment for segment in prefix.split("/")
     )
+
+
+def matcher(patterns: Sequence[str]) -> Callable[[Any], bool] | None:
+    """Tells whether a path is one of `patterns`, in which `*` stands for anything; None if there are none.
+
+    Raises:
+        TypeError: if a pattern is no string.
+        ValueError: if a pattern does not begin with `/` or `*`: no path would ever match.
+
+    """
+    if isinstance(patterns, str):
+        raise TypeError(f"a list of path patterns is needed, such as [{patterns!r}], not a string")
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"a path pattern is a string such as '/health', not {pattern!r}")
+        if not pattern.startswith(("/", "*")):
+            raise ValueError(f"the path pattern {pattern!r} has to begin with '/' or '*'")
+    if not patterns:
+        return None
+    one = "|".join(
+        ".*".join(re.escape(part) for part in pattern.split("*")) for pattern in patterns
+    )
+    fullmatch = re.compile(one, re.DOTALL).fullmatch
+    return lambda path: isinstance(path, str) and fullmatch(path) is not None

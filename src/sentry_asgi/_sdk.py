@@ -7,14 +7,20 @@ each of these, so that a new SDK that moves one is seen before users see it.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import inspect
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
 
 import sentry_sdk
 import sentry_sdk.scope
+import sentry_sdk.tracing_utils
 import sentry_sdk.utils
+from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.scope import Scope
 from sentry_sdk.serializer import serialize
 
@@ -45,6 +51,10 @@ LAZY_SCOPES: Final = _scope_variables()
 UNINHERITED: Final = tuple(
     name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
 )
+
+# The slots of a span and a session: descriptors, by which they are read and written without any property.
+SPAN: Final[Any] = getattr(Scope, "_span", None)
+SESSION: Final[Any] = getattr(Scope, "_session", None)
 
 
 safe_repr: Final = sentry_sdk.utils.safe_repr
@@ -111,3 +121,83 @@ def event_from_exception(
     options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
     event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
     return event, hint
+
+
+def forget_last_exception() -> None:
+    """The SDK's Dedupe integration keeps the last exception, and its frames, in the context; from now on not."""
+    dedupe = sentry_sdk.get_client().get_integration(DedupeIntegration)
+    last_seen = getattr(dedupe, "_last_seen", None)
+    if last_seen is not None:
+        last_seen.set(None)
+
+
+# Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.
+
+
+def _public(module: str, name: str) -> Any:
+    """A public name of the SDK's that not all versions have; None where this one has not."""
+    found = importlib.util.find_spec(module)
+    return found and getattr(importlib.import_module(module), name, None)
+
+
+Transaction: Final = _public("sentry_sdk.tracing", "Transaction")
+start_streamed_span: Final = _public("sentry_sdk.traces", "start_span")
+
+_utils: Final[Any] = sentry_sdk.tracing_utils
+Baggage: Final[Any] = _utils.Baggage
+
+_streams: Final[Any] = getattr(
+    _utils, "has_span_streaming_enabled", lambda _options: Transaction is None
+)
+
+
+def trace_lifecycle(options: Any) -> Literal["off", "static", "stream"]:
+    """How a client with these options traces: not at all, by transactions, or by streamed spans."""
+    if not _utils.has_tracing_enabled(options):
+        return "off"
+    return "stream" if _streams(options) else "static"
+
+
+def set_root_span(scope: Any, span: Any) -> None:
+    """Makes a span, or None, what is active on a scope where nothing further in is."""
+    set_root = getattr(scope, "asgi_set_root_span", None)
+    if set_root is None:
+        scope.span = span
+    else:
+        set_root(span)
+
+
+def start_profile(transaction: Any) -> None:
+    """Starts the profile that `start_transaction` may have attached; entering a transaction does it."""
+    profile = getattr(transaction, "_profile", None)
+    if profile is not None:
+        profile.__enter__()
+
+
+def stop_profile(transaction: Any) -> None:
+    """Stops the profiles of a transaction, as leaving it does; before it is finished."""
+    profile = getattr(transaction, "_profile", None)
+    if profile is not None:
+        profile.__exit__(None, None, None)
+    with contextlib.suppress(AttributeError):  # there is none, or this SDK has none
+        transaction._continuous_profile.stop()  # noqa: SLF001
+
+
+def backdate(span: Any, start: datetime) -> None:
+    """Gives a streamed span another start; where the SDK has moved the attribute it keeps its own."""
+    with contextlib.suppress(AttributeError):  # it has slots
+        span._start_timestamp = start  # noqa: SLF001
+
+
+# Sessions.
+
+
+def session_aggregate(client: Any) -> tuple[Any, Any]:
+    """The flusher's dict of aggregated sessions, and in it the newest bucket; (None, None) if it has none."""
+    aggregates = getattr(getattr(client, "session_flusher", None), "pending_aggregates", None)
+    if not isinstance(aggregates, dict) or not aggregates:
+        return None, None
+    buckets = list(aggregates.values())[-1]
+    if not isinstance(buckets, dict) or not buckets:
+        return None, None
+    return aggregates, buckets[max(buckets)]

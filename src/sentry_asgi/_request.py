@@ -20,7 +20,7 @@ from ._settings import DEFAULTS, Settings
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
-_METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
+_METHOD: Final = re.compile("[A-Za-z_-]{3,32}")
 
 # RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
 _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
@@ -66,7 +66,7 @@ class Connection:
 def method(connection: Connection) -> str | None:
     """The request method in capitals; a websocket's handshake is a GET (RFC 6455, 4.1).
 
-    Sentry takes letters, `-` and `_` for a method; None for what holds anything else.
+    Sentry takes 3 to 32 letters, `-` and `_` for a method; None for anything else.
     """
     scope = connection.scope
     default = "GET" if scope.get("type") == "websocket" else None

@@ -53,10 +53,7 @@ def _of_held(name: str) -> Any:
         return None if exchange.held is None else getattr(exchange.held, name)
 
     def put(exchange: Exchange, value: Any) -> None:
-        if exchange.held is None:
-            exchange.held = Held()
-        if exchange.held is not NOTHING_MORE:
-            setattr(exchange.held, name, value)
+        setattr(exchange.holding(), name, value)
 
     return property(get, put)
 
@@ -165,9 +162,10 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = status = message["status"]
+                    status: Any = message["status"]
                     if status.__class__ is not int:
-                        self.status = status = _code(status)
+                        status = _code(status)
+                    self.status = status
                     if status in self.settings.failing:
                         message = self._failing(message)
                 elif message["status"] in self.settings.failing and self.failure is None:
@@ -185,14 +183,20 @@ class Exchange(Connection):
 
     def _failing(self, message: Any) -> Any:
         """Notes what is behind a response that tells of a failure, and names its event if it is to."""
-        self.failure = failure(self)
+        self.holding().failure = failure(self)
         if self.failure is None or not self.settings.event_id_header:
             return message
         return with_event_id(message, self, self.failure)
 
     def _send_failed(self, error: OSError) -> None:
         self.client_left = True
-        self.send_error = error
+        self.holding().send_error = error
+
+    def holding(self) -> Held:
+        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
+        if self.held is None:
+            self.held = Held()
+        return Held() if self.held is NOTHING_MORE else self.held
 
     failure = _of_held("failure")
     crossings = _of_held("crossings")
@@ -287,11 +291,13 @@ class WebSocketExchange(Exchange):
 
     def _look_behind(self, code: int | None) -> None:
         if self._tells_of_failure(code):
-            self.failure = failure(self)
+            self.holding().failure = failure(self)
         elif code == NORMAL and self.crossings:
             # Some frameworks close like this whatever has happened; then only an exception tells.
             found = failure(self)
-            self.failure = found if found is not None and found.exception is not None else None
+            self.holding().failure = (
+                found if found is not None and found.exception is not None else None
+            )
 
     def _tells_of_failure(self, code: int | None) -> bool:
         # Frameworks also put the status of the response that they would have sent: 500, or 4500.

@@ -5,6 +5,7 @@ Every session installs the built wheel, never the checkout, so what passes is wh
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import nox
@@ -45,7 +46,9 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    # Before 3.12 there is no `sys.monitoring`: what judges the exceptions that it would have seen is not reached.
+    floor = ["--fail-under=98"] if sys.version_info < (3, 12) else []
+    session.run("coverage", "report", *floor)
 
 
 @nox.session

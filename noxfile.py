@@ -110,3 +110,15 @@ def matrix_table(session: nox.Session) -> None:
     session.install(".", f"sentry-sdk=={SDK}")
     directory = str(Path(session.cache_dir) / "matrix")
     session.run("python", "-m", "tests.frameworks.table", directory, *session.posargs)
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Real servers over loopback: what they are asked for, and what arrives."""
+    session.install(
+        "--reinstall-package=sentry-asgi",
+        ".[inspector]",
+        f"sentry-sdk=={SDK}",
+        *["httptools", "uvloop", "hypercorn", "granian", "daphne", "websockets"],
+    )
+    session.run("python", "-m", "tests.frameworks.servers", *session.posargs)

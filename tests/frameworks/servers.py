@@ -93,9 +93,9 @@ def websocket(port: int, path: str) -> None:
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
-    with contextlib.suppress(WebSocketException, OSError, TimeoutError):
-        with connect(f"ws://127.0.0.1:{port}{path}", open_timeout=5) as connection:
-            connection.recv(timeout=2)
+    gone = contextlib.suppress(WebSocketException, OSError, TimeoutError)
+    with gone, connect(f"ws://127.0.0.1:{port}{path}", open_timeout=5) as connection:
+        connection.recv(timeout=2)
 
 
 class Received:
@@ -123,7 +123,8 @@ class Received:
 
 def told(event: dict[str, Any]) -> str:
     values = (event.get("exception") or {}).get("values") or [{}]
-    return " ".join(str(value.get("value")) for value in values) or str(event.get("logentry"))
+    said = [str(value.get("value")) for value in values]
+    return " ".join([*said, str(event.get("logentry") or "")]).strip()
 
 
 def run(name: str, command: list[str], dsn: str, received: Received) -> list[str]:

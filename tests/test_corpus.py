@@ -189,7 +189,7 @@ def forget_names(value: Any) -> Any:
         return [forget_names(one) for one in value]
     if isinstance(value, str):
         value = re.sub(rf"(?i)(bearer|basic) {re.escape(FILTERED)}", FILTERED, value)
-        value = re.sub(r'[\w-]+"((?:\\?[rn]|\s)+)\[Filtered]', "", value)  # of a multipart form
+        value = re.sub(r'[\w-]+"((?:\\*[rn]|\s)+)\[Filtered]', "", value)  # of a multipart form
         value = re.sub(
             r"[\w-]+['\"\\:=\s]*(?:\\[rn\\]|['\"])*$", "", value
         )  # the name of what was cut off

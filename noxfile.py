@@ -5,6 +5,7 @@ Every session installs the built wheel, never the checkout, so what passes is wh
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import nox
@@ -45,7 +46,9 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report")
+    # Before 3.12 there is no `sys.monitoring`: what judges the exceptions that it would have seen is not reached.
+    floor = ["--fail-under=98"] if sys.version_info < (3, 12) else []
+    session.run("coverage", "report", *floor)
 
 
 @nox.session
@@ -107,3 +110,15 @@ def matrix_table(session: nox.Session) -> None:
     session.install(".", f"sentry-sdk=={SDK}")
     directory = str(Path(session.cache_dir) / "matrix")
     session.run("python", "-m", "tests.frameworks.table", directory, *session.posargs)
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Real servers over loopback: what they are asked for, and what arrives."""
+    session.install(
+        "--reinstall-package=sentry-asgi",
+        ".[inspector]",
+        f"sentry-sdk=={SDK}",
+        *["httptools", "uvloop", "hypercorn", "granian", "daphne", "websockets"],
+    )
+    session.run("python", "-m", "tests.frameworks.servers", *session.posargs)

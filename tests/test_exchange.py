@@ -164,3 +164,12 @@ def test_a_refused_handshake_has_the_status_that_the_client_saw() -> None:
     assert pass_on(WebSocketExchange, [], [{"type": "websocket.close"}]).status == 403
     denial = {"type": "websocket.http.response.start", "status": 401}
     assert pass_on(WebSocketExchange, [], [denial]).status == 401
+
+
+def test_a_second_response_is_none_but_may_tell_of_a_failure() -> None:
+    exchange = pass_on(Exchange, [], [START, REST, {**START, "status": 302}])
+    assert (exchange.status, exchange.failure) == (404, None)
+    failing: Message = {**START, "status": 500}
+    exchange = pass_on(Exchange, [], [START, REST, failing, failing])
+    assert exchange.status == 404
+    assert exchange.failure.phase == "after response"

@@ -243,6 +243,31 @@ def test_what_the_server_logs_of_it_makes_no_event(
     assert len(sentry.events) == 2
 
 
+def test_what_the_server_logs_of_it_as_text_makes_no_event(sentry: Sentry, logs: Sentry) -> None:
+    import traceback
+
+    logger = logging.getLogger("server")
+    _once._expected.clear()
+    with pytest.raises(ValueError, match="nope") as caught:
+        run(SentryMiddleware(_raising(fail)))
+    logger.error("in the app\n%s", "".join(traceback.format_exception(caught.value)))
+    assert len(sentry.events) == 1
+    logger.error("ValueError: nope, but no traceback")
+    assert len(sentry.events) == 2
+
+
+def test_what_is_expected_is_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    _once._expected.clear()
+    _once.expect(*map(str, range(_once.KEPT)))
+    _once.expect("one too many")
+    assert "one too many" not in _once._expected
+    monkeypatch.setattr(_once, "ECHO", -1.0)
+    _once._expected.clear()
+    _once.expect(*map(str, range(_once.KEPT)))
+    _once.expect("another")
+    assert list(_once._expected) == ["another"]
+
+
 def test_a_failing_echo_processor_lets_events_through(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

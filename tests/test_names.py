@@ -84,3 +84,22 @@ def test_a_part_of_a_framework_is_no_handler() -> None:
     assert not _names.is_handler(Router())
     assert _names.is_handler(served)
     assert _names.is_handler(SimpleNamespace(__module__=7))
+
+
+def test_lilyas_include_is_asked_for_its_leaf() -> None:
+    import re
+
+    leaves = [
+        SimpleNamespace(path="/other", path_regex=re.compile("^/other$"), handler=run),
+        SimpleNamespace(path="/{x}", path_regex=re.compile("^/[^/]+$"), handler=served),
+    ]
+    include = SimpleNamespace(path="/sub/{name}", routes=leaves)
+    scope = http_scope("/sub/1/2", route=include, route_path_template="/sub/{name}")
+    connection = Connection(scope)
+    assert _request.route(connection) == "/sub/{name}/{x}"
+    assert _request.endpoint(connection) == f"{__name__}.served"
+
+
+def test_what_the_sdk_calls_an_unknown_request_is_no_name_of_the_apps() -> None:
+    assert "http://127.0.0.1:8000/x" in _request.derived_names(Connection(http_scope("/x")))
+    assert _request._url_by_server(Connection(http_scope(server=None))) is None

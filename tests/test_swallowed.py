@@ -489,6 +489,15 @@ def test_without_a_tool_id_what_is_being_handled_is_still_found_and_it_is_said_o
     assert sum("sys.monitoring" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_without_sys_monitoring_it_is_the_same(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_unwinding, "_monitoring", None)
+    run(SentryMiddleware(framework.while_handling(failing)))
+    assert len(sentry.events) == 1
+    assert not watching()
+
+
 def left(exception: BaseException) -> None:
     """Calls what sys.monitoring calls, where coverage can see it."""
 
@@ -520,6 +529,8 @@ def test_of_a_connection_the_last_few_crossings_are_noted_while_it_is_served(
     run(SentryMiddleware(app))
     assert noted[0] == list(range(12, 20))
     assert noted[1] == _unwinding.KEPT
+    assert noted[2].crossings is None
+    noted[2].crossings = ["late"]
     assert noted[2].crossings is None
     left(ValueError("outside of any connection"))
 

@@ -48,7 +48,7 @@ class Lifespan:
 
     async def send(self, message: Any) -> Any:
         if isinstance(message, dict) and message.get("type") in _FAILED:
-            text = str(message.get("message") or message["type"])
+            text = str(message.get("message") or message["type"]).rstrip()
             _once.expect(text, *_LOGGED)
             self._report(sys.exc_info()[1], text)
         return await self._send(message)

@@ -38,6 +38,7 @@ ECHO: Final = 10.0
 
 _MARK: Final = "__sentry_asgi_left_at__"
 _BOUND: Final = 50
+_TRACEBACK: Final = "Traceback (most recent call last)"
 
 
 def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
@@ -75,9 +76,9 @@ def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
     if record is None or exception is None:
         return None
     text = record.getMessage().rstrip()
-    if "Traceback (most recent call last)" not in text:
+    if _TRACEBACK not in text:
         return None
-    if not text.endswith(traceback.format_exception_only(exception)[-1].rstrip()):
+    if not text.endswith(_last_line(exception)):
         return None
     shown, _ = event_from_exception(exception, {"type": "logging", "handled": True})
     event["exception"] = shown["exception"]
@@ -156,16 +157,26 @@ def _all_of(exception: BaseException) -> list[BaseException]:
 def leaves(exception: BaseException) -> None:
     """Marks an exception that was seen to leave the app."""
     exception.__dict__[_MARK] = time.perf_counter()
+    expect(
+        _last_line(exception), f"{type(exception).__name__}: {exception}".rstrip()
+    )  # as Granian has it
+
+
+def _last_line(exception: BaseException) -> str:
+    return traceback.format_exception_only(exception)[-1].rstrip()
 
 
 def expect(*texts: str) -> None:
-    """Servers will log these texts about a failure that is reported."""
-    until = time.perf_counter() + ECHO
-    _expected.update(dict.fromkeys(texts, until))
+    """Servers will log these texts, or tracebacks that end with them, about a failure that is reported."""
+    now = time.perf_counter()
+    if len(_expected) >= KEPT:
+        for text in [text for text, until in list(_expected.items()) if until < now]:
+            _expected.pop(text, None)
+    if len(_expected) < KEPT:
+        _expected.update(dict.fromkeys(texts, now + ECHO))
 
 
 _expected: Final[dict[str, float]] = {}
-
 
 unsupported: Final[ContextVar[Callable[[], bool] | None]] = ContextVar(
     "sentry_asgi_lifespan", default=None
@@ -180,13 +191,23 @@ def is_echo(event: Any, hint: Any) -> bool:
         is_unsupported = unsupported.get()
         if is_unsupported is not None and is_unsupported() and not _asked_for(event):
             return True
-        left_at = exception.__dict__.get(_MARK)
-        return left_at is not None and time.perf_counter() - left_at < ECHO
+        return any(_just_left(one) for one in _all_of(exception))
     record = (hint or {}).get("log_record")
-    if record is None or not _expected:
-        return False
-    until = _expected.get(record.getMessage())
-    return until is not None and time.perf_counter() < until
+    return record is not None and bool(_expected) and _is_expected(record.getMessage().rstrip())
+
+
+def _just_left(exception: BaseException) -> bool:
+    left_at = exception.__dict__.get(_MARK)
+    return left_at is not None and time.perf_counter() - left_at < ECHO
+
+
+def _is_expected(text: str) -> bool:
+    traced = _TRACEBACK in text
+    now = time.perf_counter()
+    return any(
+        until > now and (text == expected or (traced and text.endswith(expected)))
+        for expected, until in list(_expected.items())
+    )
 
 
 def with_event_id(message: Any, exchange: Any, failure: Failure) -> Any:

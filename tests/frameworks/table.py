@@ -154,6 +154,12 @@ INTRODUCTION = [
 ]
 
 ABOUT = [
+    "## Servers",
+    "",
+    "The same run has uvicorn (h11 and httptools, asyncio and uvloop), Hypercorn, Granian and Daphne serve the Starlette",
+    "application in processes of their own, and receives what is reported over HTTP: an error, one mid-stream, one in a websocket,",
+    "one right before a SIGTERM, and a start-up that fails make one event each, a client that leaves none. Daphne opens no lifespan.",
+    "",
     "## What makes an event",
     "",
     "- An exception that leaves the app: `handled` is false.",

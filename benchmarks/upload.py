@@ -101,7 +101,8 @@ def added_time(body_size: str, size: int) -> float:
                 ]
             finally:
                 server.terminate()
-    bare, ours = (min(column) for column in zip(*pairs, strict=True))
+    bare: float = min(bare for bare, _ in pairs)
+    ours: float = min(ours for _, ours in pairs)
     return ours / bare - 1
 
 
@@ -126,7 +127,8 @@ def held(serve: Callable[..., Any], size: int) -> int:
     tracemalloc.start()
     try:
         asyncio.run(main())
-        return tracemalloc.get_traced_memory()[1]
+        peak: int = tracemalloc.get_traced_memory()[1]
+        return peak
     finally:
         tracemalloc.stop()
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 from sentry_asgi import _body, _event, _privacy, _request, _response, _secrets, _user
 from sentry_asgi._exchange import Exchange
+from sentry_asgi._settings import Settings
 
 from .support import http_scope
 
@@ -63,12 +64,12 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
     )
     headers = [(name, sent[:4_000]) for name in names]
     scope = http_scope(text[:50], query_string=sent[:4_000], headers=headers, raw_path=sent[:50])
-    exchange = Exchange(scope, "endpoint", _nothing, lambda message: _nothing())
+    exchange = Exchange(scope, _nothing, lambda message: _nothing(), Settings(trusted_hops=1))
     exchange.response_headers, exchange.first_byte_at = headers, 0.0
     secrets.update(_secrets.of_headers(_request.header_pairs(exchange)))
     _event.request_data(exchange, allowed)
     _response.contexts(exchange, allowed)
-    _request.client_address(exchange, 1)
+    _request.client_address(exchange)
     _user.describe({"id": text})
     _secrets.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)
     took = time.perf_counter() - started

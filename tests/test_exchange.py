@@ -31,7 +31,7 @@ def pass_on(
 
     async def main() -> Exchange:
         scope = http_scope() if exchange_class is Exchange else websocket_scope()
-        exchange = exchange_class(scope, "endpoint", receive, send)
+        exchange = exchange_class(scope, receive, send)
         for message in incoming:
             assert await exchange.receive() is message
         for message in outgoing:
@@ -94,7 +94,7 @@ def test_a_disconnect_after_the_response_is_how_every_request_ends() -> None:
         pass
 
     async def main() -> None:
-        exchange = Exchange(http_scope(), "endpoint", receive, send)
+        exchange = Exchange(http_scope(), receive, send)
         await exchange.send(START)
         await exchange.send(REST)
         await exchange.receive()

@@ -49,6 +49,13 @@ def failing_with(body: Any, *, expect: type[BaseException] = Exception) -> None:
         run(SentryMiddleware(app))
 
 
+@pytest.fixture
+def logs(sentry: Sentry) -> Sentry:
+    """Errors that are logged make events: SDK 2 has that by default."""
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
+    return sentry
+
+
 # One failure, one event
 
 
@@ -134,7 +141,7 @@ def test_a_cause_of_what_was_reported_is_no_event_of_its_own(sentry: Sentry) -> 
     assert exception_values(sentry.event) == [("ValueError", "nope"), ("RuntimeError", "wrapped")]
 
 
-def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry) -> None:
+def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry, logs: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         try:
             fail()
@@ -213,7 +220,9 @@ def test_the_same_exception_in_another_request_is_another_failure(sentry: Sentry
 
 
 @pytest.mark.parametrize("context", ["same", "other"])
-def test_what_the_server_logs_of_it_makes_no_event(sentry: Sentry, context: str) -> None:
+def test_what_the_server_logs_of_it_makes_no_event(
+    sentry: Sentry, logs: Sentry, context: str
+) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         fail()
 
@@ -237,7 +246,7 @@ def test_what_the_server_logs_of_it_makes_no_event(sentry: Sentry, context: str)
 def test_a_failing_echo_processor_lets_events_through(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(hint: Any) -> bool:
+    def broken(event: Any, hint: Any) -> bool:
         raise RuntimeError
 
     monkeypatch.setattr(_once, "is_echo", broken)
@@ -313,10 +322,10 @@ def test_no_strong_reference_outlives_the_request(sentry: Sentry) -> None:
 def test_a_failure_to_let_go_is_no_ones_problem(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> None:
+    def broken(exceptions: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(sentry_asgi._capture, "forget_last_exception", broken)
+    monkeypatch.setattr(sentry_asgi._capture, "forget", broken)
     failing_with(fail)
     assert "letting go of an exception failed" in caplog.text
 
@@ -520,7 +529,7 @@ def lifespan(app: Any) -> list[Message]:
 @pytest.mark.parametrize("which", ["startup", "shutdown"])
 @pytest.mark.parametrize("again", [False, True])
 def test_a_failure_that_is_sent_is_one_event_raised_again_or_not(
-    sentry: Sentry, which: str, again: bool
+    sentry: Sentry, logs: Sentry, which: str, again: bool
 ) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await receive()
@@ -610,3 +619,105 @@ def test_logging_below_the_event_level_changes_nothing(sentry: Sentry) -> None:
     sentry.init(integrations=[LoggingIntegration(event_level=None)])
     failing_with(fail)
     assert len(sentry.events) == 1
+
+
+# What others tell of it
+
+
+def test_a_traceback_logged_as_text_is_the_exceptions_event(sentry: Sentry, logs: Sentry) -> None:
+    import traceback
+
+    logger = logging.getLogger("framework")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            fail()
+        except ValueError:
+            logger.error("nothing about it")
+            logger.error("Traceback (most recent call last): of something else")
+            logger.error(traceback.format_exc())
+            logger.error("in text: %s", traceback.format_exc())
+            await respond(send, status=500)
+
+    run(SentryMiddleware(app))
+    assert len(sentry.events) == 3
+    assert exception_values(sentry.events[2]) == [("ValueError", "nope")]
+
+
+def test_a_framework_that_logs_that_the_client_has_left_makes_no_event(
+    sentry: Sentry, logs: Sentry
+) -> None:
+    from starlette.requests import ClientDisconnect
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            raise ClientDisconnect
+        except ClientDisconnect as exception:
+            if scope["path"] == "/asked":
+                sentry_sdk.capture_exception(exception)
+            else:
+                logging.getLogger("framework").exception("it left")
+
+    run(SentryMiddleware(app))
+    assert sentry.events == []
+    run(SentryMiddleware(app), http_scope("/asked"))
+    assert len(sentry.events) == 1
+
+
+def test_a_sentence_of_a_frameworks_counts_only_if_the_client_has_left(sentry: Sentry) -> None:
+    class InternalServerException(Exception):
+        __module__ = "litestar.exceptions"
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        raise InternalServerException("500: client disconnected prematurely")
+
+    for messages, events in ((GONE, 0), ([], 1)):
+        with pytest.raises(InternalServerException):
+            run(SentryMiddleware(app), messages=messages)
+        assert len(sentry.events) == events
+
+
+def test_what_an_integration_says_of_an_unsupported_lifespan_makes_no_event(
+    sentry: Sentry,
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            raise AssertionError("no lifespan")
+        except AssertionError as exception:
+            event, hint = sentry_asgi._sdk.event_from_exception(
+                exception, {"type": "django", "handled": False}
+            )
+            sentry_sdk.capture_event(event, hint=hint)  # type: ignore[arg-type]
+            raise
+
+    with pytest.raises(AssertionError):
+        lifespan(SentryMiddleware(app))
+    assert sentry.events == []
+
+
+def test_a_group_among_the_causes_is_shown_with_its_members(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> None:
+        try:
+            raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
+        except ExceptionGroup as group:
+            try:
+                raise LookupError("in between") from group
+            except LookupError as exception:
+                raise RuntimeError("wrapped") from exception
+
+    failing_with(body)
+    kinds = {kind for kind, _ in exception_values(sentry.event)}
+    assert kinds == {"ValueError", "KeyError", "ExceptionGroup", "LookupError", "RuntimeError"}
+    monkeypatch.delattr("sentry_sdk.utils.exceptions_from_error")
+    with pytest.raises(RuntimeError), monkeypatch.context():
+        run(SentryMiddleware(_raising(body)))
+
+
+def _raising(body: Any) -> Any:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        body()
+
+    return app

@@ -191,9 +191,34 @@ def make(endpoint, code):
         run(SentryMiddleware(library(source).make(failing, code)), websocket_scope())
     assert len(sentry.events) == 4
     assert exception_values(sentry.events[0]) == [("ValueError", "nope")]
-    for code in (1000, 1001, 4404):
+    for code in (1001, 4404):
         run(SentryMiddleware(library(source).make(failing, code)), websocket_scope())
     assert len(sentry.events) == 4
+
+
+@monitored
+def test_a_websocket_closed_as_if_nothing_were_is_reported_if_its_handler_failed(
+    sentry: Sentry,
+) -> None:
+    source = """
+def make(endpoint):
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        try:
+            await endpoint(scope)
+        except Exception:
+            pass
+        await send({"type": "websocket.close"})
+    return app
+"""
+
+    async def well(scope: Scope) -> None:
+        engine.render(missing)
+
+    run(SentryMiddleware(library(source).make(well)), websocket_scope())
+    assert sentry.events == []
+    run(SentryMiddleware(library(source).make(failing)), websocket_scope())
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
 
 
 def test_a_websocket_denied_with_a_failing_status_is_reported(sentry: Sentry) -> None:

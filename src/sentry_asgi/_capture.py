@@ -17,11 +17,11 @@ from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
-from ._sdk import event_from_exception, forget_last_exception
+from ._sdk import event_from_exception, forget
 from ._swallowed import Failure
 
 
-def raised(exchange: Exchange, exception: Exception) -> None:
+def raised(exchange: Exchange, exception: Any) -> None:
     """The app let an exception out."""
     try:
         if not _noise.client_left(exchange, exception):
@@ -76,7 +76,7 @@ def close(exchange: Exchange) -> None:
     """What was reported is held no longer by the SDK either."""
     if exchange.reported is not None:
         try:
-            forget_last_exception()
+            forget(exception for exception, _ in exchange.reported)
         except Exception:
             log_failure("letting go of an exception")
 
@@ -100,7 +100,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     """An event processor of the whole process's."""
     try:
         here: Any = connection_here()
-        if (here is None or here.reported is _once.OVER) and _once.is_echo(hint):
+        if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
             return None
     except Exception:
         log_failure("telling an echo")

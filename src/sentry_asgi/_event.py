@@ -14,7 +14,6 @@ import sentry_sdk
 
 from . import _failures, _privacy, _request, _response, _sdk, _secrets, _user
 from ._body import Body
-from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._privacy import Privacy
 from ._request import Connection
@@ -64,8 +63,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
 
     https://develop.sentry.dev/sdk/data-model/event-payloads/request/
     """
-    hops = connection.settings.trusted_hops if isinstance(connection, Exchange) else 0
-    address = _request.client_address(connection, hops) if allowed.user_info else None
+    address = _request.client_address(connection) if allowed.user_info else None
     headers = _request.headers(connection)
     data = {
         "url": _request.url(connection),

@@ -53,10 +53,7 @@ def _of_held(name: str) -> Any:
         return None if exchange.held is None else getattr(exchange.held, name)
 
     def put(exchange: Exchange, value: Any) -> None:
-        if exchange.held is None:
-            exchange.held = Held()
-        if exchange.held is not NOTHING_MORE:
-            setattr(exchange.held, name, value)
+        setattr(exchange.holding(), name, value)
 
     return property(get, put)
 
@@ -79,7 +76,6 @@ class Exchange(Connection):
         "response_headers",
         "sent_bytes",
         "session",
-        "settings",
         "started_at",
         "status",
         "trace",
@@ -100,8 +96,7 @@ class Exchange(Connection):
     ended_at: float | None
     # The client was gone before the response was complete.
     client_left: bool
-    # Of failures: what counts as one, and what is held of those that happened; see `Held`.
-    settings: Settings
+    # What is held of its failures.
     held: Held | None
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
@@ -114,7 +109,6 @@ class Exchange(Connection):
     def __init__(
         self,
         scope: Any,
-        transaction_style: str,
         receive: Receive,
         send: Send,
         settings: Settings = DEFAULTS,
@@ -123,13 +117,12 @@ class Exchange(Connection):
         self.scope = scope
         self.path = get("path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
         self._receive = receive
         self._send = send
         self.started_at = now()
         self.settings = settings
-        self.body = self.status = self.response_headers = self.first_byte_at = self.ended_at = None
-        self.held = self.closed_at = self.ending = self.trace = None
+        self.status = self.response_headers = self.first_byte_at = self.ended_at = None
+        self.body = self.held = self.closed_at = self.ending = self.trace = None
         self.received_bytes = self.sent_bytes = 0
         self.received_all = self.client_left = self.session = False
 
@@ -157,7 +150,7 @@ class Exchange(Connection):
             self.body = Kept(limit(get_client().options.get("max_request_body_size")))
         self.body.add(chunk)
 
-    async def send(self, message: Any) -> Any:
+    async def send(self, message: Any) -> Any:  # noqa: C901 - flat; a call would cost more than it does
         """The server's `send()`, watched."""
         try:
             kind = message["type"]
@@ -169,11 +162,15 @@ class Exchange(Connection):
                 if self.first_byte_at is None:
                     self.first_byte_at = now()
                     self.response_headers = message.get("headers")
-                    self.status = status = message["status"]
+                    status: Any = message["status"]
                     if status.__class__ is not int:
-                        self.status = status = _code(status)
+                        status = _code(status)
+                    self.status = status
                     if status in self.settings.failing:
                         message = self._failing(message)
+                elif message["status"] in self.settings.failing and self.failure is None:
+                    # No second response is possible; some frameworks try, for what fails after the first.
+                    self.failure = failure(self, self.phase)
             elif kind == "http.response.pathsend":
                 self.ended_at = now()
         except Exception:  # no ASGI message, or one without a body; the server will say
@@ -186,14 +183,20 @@ class Exchange(Connection):
 
     def _failing(self, message: Any) -> Any:
         """Notes what is behind a response that tells of a failure, and names its event if it is to."""
-        self.failure = failure(self)
+        self.holding().failure = failure(self)
         if self.failure is None or not self.settings.event_id_header:
             return message
         return with_event_id(message, self, self.failure)
 
     def _send_failed(self, error: OSError) -> None:
         self.client_left = True
-        self.send_error = error
+        self.holding().send_error = error
+
+    def holding(self) -> Held:
+        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
+        if self.held is None:
+            self.held = Held()
+        return Held() if self.held is NOTHING_MORE else self.held
 
     failure = _of_held("failure")
     crossings = _of_held("crossings")
@@ -229,12 +232,11 @@ class WebSocketExchange(Exchange):
     def __init__(
         self,
         scope: Any,
-        transaction_style: str,
         receive: Receive,
         send: Send,
         settings: Settings = DEFAULTS,
     ) -> None:
-        super().__init__(scope, transaction_style, receive, send, settings)
+        super().__init__(scope, receive, send, settings)
         self.close_code = self.close_reason = self.closed_by = None
         self.received_messages = self.sent_messages = 0
 
@@ -284,8 +286,18 @@ class WebSocketExchange(Exchange):
         code, reason = message.get("code", 1000), message.get("reason")
         self.close_code = code if isinstance(code, int) else None
         self.close_reason = reason if isinstance(reason, str) else None
-        if by == "app" and self._tells_of_failure(self.close_code):
-            self.failure = self.failure or failure(self)
+        if by == "app" and self.failure is None and not self.client_left:
+            self._look_behind(self.close_code)
+
+    def _look_behind(self, code: int | None) -> None:
+        if self._tells_of_failure(code):
+            self.holding().failure = failure(self)
+        elif code == NORMAL and self.crossings:
+            # Some frameworks close like this whatever has happened; then only an exception tells.
+            found = failure(self)
+            self.holding().failure = (
+                found if found is not None and found.exception is not None else None
+            )
 
     def _tells_of_failure(self, code: int | None) -> bool:
         # Frameworks also put the status of the response that they would have sent: 500, or 4500.
@@ -297,6 +309,7 @@ class WebSocketExchange(Exchange):
 
 # RFC 6455, 7.4, and the registry that it founded: internal error, try again later, bad gateway.
 FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
+NORMAL: Final = 1000
 
 _HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
 

@@ -66,7 +66,7 @@ def library(filename: str) -> str | None:
         _, found, inner = path.rpartition(f"/{directory}/")
         if found:
             return _top(inner)
-    return "" if os.path.normcase(filename).startswith(_STDLIB) else None
+    return "" if filename.startswith(_STDLIB) else None
 
 
 def _top(path: str) -> str:

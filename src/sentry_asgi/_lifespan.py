@@ -36,6 +36,11 @@ class Lifespan:
         self._send = send
         self._received = False
         self._reported = False
+        # In this context, what integrations report before anything is received is no failure either.
+        _once.unsupported.set(self.not_received)
+
+    def not_received(self) -> bool:
+        return not self._received
 
     async def receive(self) -> Any:
         self._received = True

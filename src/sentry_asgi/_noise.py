@@ -36,6 +36,9 @@ WORDS: Final = frozenset(
 )
 """Frameworks' exceptions, each with the top-level package of its class."""
 
+SENTENCES: Final = {("litestar", "InternalServerException"): "client disconnected prematurely"}
+"""Where the word is for other things, too: what it says if the client has left."""
+
 
 def client_left(exchange: Any, exception: BaseException) -> bool:
     """Whether an exception says no more than that the client has left."""
@@ -43,6 +46,8 @@ def client_left(exchange: Any, exception: BaseException) -> bool:
         return all(client_left(exchange, member) for member in exception.exceptions)
     if exception is exchange.send_error:
         return True
-    return any(
-        (one.__module__.split(".")[0], one.__name__) in WORDS for one in type(exception).__mro__
-    )
+    names = [(one.__module__.split(".")[0], one.__name__) for one in type(exception).__mro__]
+    if any(name in WORDS for name in names):
+        return True
+    sentence = SENTENCES.get(names[0])
+    return bool(sentence and exchange.client_left and sentence in str(exception))

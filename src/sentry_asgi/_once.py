@@ -16,11 +16,16 @@ The rules:
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Final
 
+from . import _noise
+from ._sdk import event_from_exception
 from ._swallowed import Failure
 
 OVER: Final = ("the connection is over",)
@@ -37,9 +42,11 @@ _BOUND: Final = 50
 
 def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
     """Whether this event is to be sent; from now on, what it reports is known."""
-    exception = _exception_of(hint)
+    exception = _exception_of(hint) or _told_as_text(event, hint)
     if exception is None or exchange.reported is OVER:
         return True
+    if _noise.client_left(exchange, exception) and not _asked_for(event):
+        return False
     left_at = exception.__dict__.get(_MARK)
     if left_at is not None and left_at >= exchange.started_at:
         return False  # it left an app that was called in-process, and was reported there
@@ -59,6 +66,28 @@ def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> 
 def _exception_of(hint: Any) -> BaseException | None:
     exc_info = (hint or {}).get("exc_info")
     return exc_info[1] if isinstance(exc_info, tuple) else None
+
+
+def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
+    """What is being handled, if a log record gives its traceback as text; the event then shows it."""
+    record = (hint or {}).get("log_record")
+    exception = sys.exc_info()[1]
+    if record is None or exception is None:
+        return None
+    text = record.getMessage().rstrip()
+    if "Traceback (most recent call last)" not in text:
+        return None
+    if not text.endswith(traceback.format_exception_only(exception)[-1].rstrip()):
+        return None
+    shown, _ = event_from_exception(exception, {"type": "logging", "handled": True})
+    event["exception"] = shown["exception"]
+    return exception
+
+
+def _asked_for(event: dict[str, Any]) -> bool:
+    """Whether it is the app's own `capture_exception` that reports it."""
+    values = (event.get("exception") or {}).get("values") or [{}]
+    return (values[-1].get("mechanism") or {}).get("type") == "generic"
 
 
 def reported_as(exchange: Any, exception: BaseException) -> str | None:
@@ -100,10 +129,10 @@ def _replaced(exception: BaseException) -> BaseException | None:
     context = exception.__context__
     if context is None or context.__traceback__ is None:
         return None
-    traceback = exception.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    raised_by = traceback.tb_frame if traceback is not None else None
+    innermost = exception.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    raised_by = innermost.tb_frame if innermost is not None else None
     return context if raised_by is context.__traceback__.tb_frame else None
 
 
@@ -138,10 +167,19 @@ def expect(*texts: str) -> None:
 _expected: Final[dict[str, float]] = {}
 
 
-def is_echo(hint: Any) -> bool:
-    """Whether an event outside of any connection repeats what has just left an app."""
+unsupported: Final[ContextVar[Callable[[], bool] | None]] = ContextVar(
+    "sentry_asgi_lifespan", default=None
+)
+"""In a lifespan's context: whether the app may still turn out not to support one."""
+
+
+def is_echo(event: Any, hint: Any) -> bool:
+    """Whether an event outside of any connection repeats what has just left an app, or tells of no failure."""
     exception = _exception_of(hint)
     if exception is not None:
+        is_unsupported = unsupported.get()
+        if is_unsupported is not None and is_unsupported() and not _asked_for(event):
+            return True
         left_at = exception.__dict__.get(_MARK)
         return left_at is not None and time.perf_counter() - left_at < ECHO
     record = (hint or {}).get("log_record")

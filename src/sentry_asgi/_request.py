@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from . import _names
+from ._settings import DEFAULTS, Settings
+
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
 _METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
@@ -41,7 +44,7 @@ class Connection:
         "path",
         "root_path",
         "scope",
-        "transaction_style",
+        "settings",
     )
 
     # Asked for several times by whatever describes a request; unset until then.
@@ -52,12 +55,12 @@ class Connection:
     outer: Any
     outer_current: Any
 
-    def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
+    def __init__(self, scope: Any, settings: Settings = DEFAULTS) -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
+        self.settings = settings
 
 
 def method(connection: Connection) -> str | None:
@@ -145,16 +148,17 @@ def incoming_trace(connection: Connection) -> dict[str, str]:
     return found
 
 
-def client_address(connection: Connection, trusted_hops: int = 0) -> str | None:
+def client_address(connection: Connection) -> str | None:
     """The client's address: the peer's as the server knows it, or what trusted proxies say of it.
 
     Each proxy adds the address of its own peer at the right of `X-Forwarded-For` or `Forwarded` (RFC 7239). What
     stands further left than as many entries as there are trusted proxies was written by anybody.
     """
-    if trusted_hops:
+    hops = connection.settings.trusted_hops
+    if hops:
         entries = _forwarded(connection)
-        if len(entries) >= trusted_hops:
-            return entries[-trusted_hops]
+        if len(entries) >= hops:
+            return entries[-hops]
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
@@ -282,7 +286,7 @@ def name_and_source(connection: Connection) -> tuple[str, str] | None:
     that has none of them.
     """
     known = [(endpoint(connection), "component"), (route(connection), "route")]
-    if connection.transaction_style == "route":
+    if connection.settings.transaction_style == "route":
         known.reverse()
     known.append((full_path(connection), "url"))
     return next(((name, source) for name, source in known if name), None)
@@ -292,12 +296,33 @@ def derived_names(connection: Connection) -> set[str | None]:
     """Every name that can be made of the scope, in whatever style, by whomever."""
     leaf = _leaf_template(connection.scope.get("route"))
     path = full_path(connection)
-    return {endpoint(connection), route(connection), leaf, path, connection.path, url(connection)}
+    also = _names.named(connection).also
+    return {
+        endpoint(connection),
+        route(connection),
+        leaf,
+        path,
+        connection.path,
+        url(connection),
+        _url_by_server(connection),
+        *also,
+    }
+
+
+def _url_by_server(connection: Connection) -> str | None:
+    """What the SDK's ASGI middleware calls a request that it knows no better name for."""
+    scope = connection.scope
+    server = scope.get("server")
+    if not isinstance(server, (list, tuple)) or len(server) != 2:  # noqa: PLR2004
+        return None
+    return f"{scope.get('scheme')}://{server[0]}:{server[1]}{connection.path}"
 
 
 def endpoint(connection: Connection) -> str | None:
     """The handler as `module.qualname`, from the `endpoint` that frameworks put into the scope."""
     handler = connection.scope.get("endpoint")
+    if handler is None or not _names.is_handler(handler):
+        handler = _names.named(connection).handler
     while isinstance(handler, (functools.partial, functools.partialmethod)):
         handler = handler.func
     if handler is None:
@@ -309,6 +334,9 @@ def endpoint(connection: Connection) -> str | None:
 
 def route(connection: Connection) -> str | None:
     """The route's template, with the prefix of what it is mounted under: `/sub/items/{id}`."""
+    known = _names.named(connection).template
+    if known:
+        return known
     scope = connection.scope
     for key in ("path_template", "route_path_template"):  # Litestar; Lilya and Ravyn: the full one
         template = scope.get(key)

@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -20,7 +20,6 @@ import sentry_sdk
 import sentry_sdk.scope
 import sentry_sdk.tracing_utils
 import sentry_sdk.utils
-from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.scope import Scope
 from sentry_sdk.serializer import serialize
 
@@ -120,15 +119,50 @@ def event_from_exception(
     """The SDK's event and hint for an exception; 3.x takes the options from the client by itself."""
     options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
     event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
+    if _causes_hold_a_group(exception):
+        _show_groups(event, exception, mechanism, options)
     return event, hint
 
 
-def forget_last_exception() -> None:
-    """The SDK's Dedupe integration keeps the last exception, and its frames, in the context; from now on not."""
-    dedupe = sentry_sdk.get_client().get_integration(DedupeIntegration)
+def _causes_hold_a_group(exception: BaseException) -> bool:
+    if isinstance(exception, BaseExceptionGroup):
+        return False  # the SDK unfolds it
+    cause = exception.__cause__
+    return cause is not None and (
+        isinstance(cause, BaseExceptionGroup) or _causes_hold_a_group(cause)
+    )
+
+
+def _show_groups(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:
+    """Has the SDK unfold groups among the causes, too; what it can, but only does where a group comes first."""
+    unfold = getattr(sentry_sdk.utils, "exceptions_from_error", None)
+    if unfold is None:
+        return
+    with contextlib.suppress(Exception):
+        _, values = unfold(
+            exc_type=type(exception),
+            exc_value=exception,
+            tb=exception.__traceback__,
+            mechanism=mechanism,
+            **options,
+        )
+        event["exception"] = {"values": values[::-1]}
+
+
+def forget(exceptions: Iterable[BaseException]) -> None:
+    """Lets the Dedupe integration forget: SDK 2 keeps the last exception, frames and all, SDK 3 marks each for ever."""
+    dedupe = sentry_sdk.get_client().get_integration("dedupe")
     last_seen = getattr(dedupe, "_last_seen", None)
     if last_seen is not None:
         last_seen.set(None)
+    for exception in exceptions:
+        exception.__dict__.pop("_handled_by_sentry", None)
+
+
+VERSION: Final = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
+
+CAN_TAKE_OVER: Final = VERSION >= (2, 15)
+"""Whether the SDK's Starlette integration, once set up, copes with being off; before, handlers of exceptions fail."""
 
 
 # Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.

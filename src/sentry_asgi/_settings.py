@@ -9,6 +9,10 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    # What events are named after: "endpoint" or "route".
+    transaction_style: str = "endpoint"
+    # How many proxies between the client and the server may be believed.
+    trusted_hops: int = 0
     # Statuses whose responses tell of a failure.
     failing: Container[int] = range(500, 600)
     # Whether a failing response without an exception makes an event, too.
@@ -17,8 +21,6 @@ class Settings:
     event_id_header: bool = False
     # What is served: frameworks' routers are asked for names.
     app: Any = None
-    # How many proxies in front of the server are to be believed.
-    trusted_hops: int = 0
 
 
 DEFAULTS: Final = Settings()

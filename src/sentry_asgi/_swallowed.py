@@ -39,11 +39,12 @@ class Failure(NamedTuple):
     phase: str
 
 
-def failure(exchange: Any) -> Failure | None:
+def failure(exchange: Any, phase: str = "before response") -> Failure | None:
     """What is behind the message that is being sent; called by the exchange's `send`. Never raises."""
     try:
         frames = list(_frames_of(exchange, sys._getframe(1)))  # noqa: SLF001
-        phase = "during response" if exchange.status == _ACCEPTED else "before response"
+        if exchange.status == _ACCEPTED:
+            phase = "during response"
         return Failure(_behind(exchange, frames), uuid.uuid4().hex, phase)
     except Exception:
         log_failure("looking for the exception behind a response")

@@ -16,12 +16,16 @@ from __future__ import annotations
 import weakref
 from typing import Any, Final
 
+from ._sdk import CAN_TAKE_OVER
+
 _REPLACED_BY: Final = "sentry_sdk.integrations.starlette"
 TAKEN_OVER: Final = ("starlette", "fastapi")
 
 
 def aside(client: Any) -> list[str]:
     """The client's integrations that stand aside: those that it has enabled by itself."""
+    if not CAN_TAKE_OVER:
+        return []
     wished = {one.identifier for one in client.options.get("integrations") or ()}
     return [name for name in TAKEN_OVER if name in client.integrations and name not in wished]
 

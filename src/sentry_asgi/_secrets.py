@@ -315,9 +315,13 @@ class _Redactor:
         found = [form for form in known if form in everything]
         self._anywhere = [form for form in found if len(form) >= _ANYWHERE]
         self._alone = [form for form in found if len(form) < _ANYWHERE]
+        # And pieces of them few, once the whole ones are gone.
+        for form in self._anywhere:
+            everything = everything.replace(form, FILTERED)
         long = [form for form in known if len(form) >= _ANYWHERE]
         self._starts = [form for form in long if form[:_EDGE] in everything]
         self._ends = [form for form in long if form[-_EDGE:] in everything]
+        self._seen: dict[str, str] = {}  # frames show the same objects again and again
         self._spoken = _SPOKEN.search(everything) is not None
         self._looks = [looks for looks in _LOOKS if looks.search(everything) is not None]
         self._left = _NODES
@@ -385,7 +389,13 @@ class _Redactor:
         return value if cleaned == written else cleaned
 
     def text(self, text: str) -> str:
-        """A text without its secrets."""
+        """A text without its secrets; the very same one if it has none."""
+        cleaned = self._seen.get(text)
+        if cleaned is None:
+            cleaned = self._seen[text] = self._cleaned(text)
+        return text if cleaned == text else cleaned
+
+    def _cleaned(self, text: str) -> str:
         for form in self._anywhere:
             if form in text:
                 text = text.replace(form, FILTERED)

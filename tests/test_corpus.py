@@ -178,6 +178,7 @@ def removable(event: dict[str, Any]) -> list[str]:
     )
     # Its rules take a whole text for the sake of a name in it, even where the value is gone already.
     event = forget_names(event)
+    event.get("extra", {}).pop("sys.argv", None)  # names of tests
     stripped = pii_strip_event(rules, json.loads(json.dumps(event)))
     return list(removed(event, stripped.get("_meta") or {}, ""))
 
@@ -248,7 +249,7 @@ def assert_nothing_planted_arrives(sentry: Sentry, app: App, request: dict[str, 
         alone.submit(run, SentryMiddleware(app), scope, messages).result()
     assert len(sentry.events) == 2
     # The request, and what the app has started within it; SDK 3 has no transactions.
-    assert len(sentry.transport.items("transaction")) == 2 * (SDK_VERSION < (3, 0))
+    assert bool(sentry.transport.items("transaction")) is (SDK_VERSION < (3, 0))
     found = planted(request)
     for data in envelopes(sentry):
         for sight in sights(data):

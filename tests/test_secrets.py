@@ -248,7 +248,7 @@ def test_a_secret_cannot_change_the_event_itself() -> None:
     names = ["exception", "stacktrace", "contexts", "trace_id", "a" * 32, "b" * 16, "function"]
     cleaned = redacted(event, *names)
     assert cleaned["contexts"]["trace"] == {"trace_id": "a" * 32, "span_id": "b" * 16}
-    assert variables_of(cleaned) == {"a": "'b'"}
+    assert list(variables_of(cleaned)) == ["a"]
 
 
 def test_source_lines_are_code_and_stay() -> None:

@@ -178,6 +178,7 @@ def removable(event: dict[str, Any]) -> list[str]:
     )
     # Its rules take a whole text for the sake of a name in it, even where the value is gone already.
     event = forget_names(event)
+    event.get("extra", {}).pop("sys.argv", None)  # names of tests
     stripped = pii_strip_event(rules, json.loads(json.dumps(event)))
     return list(removed(event, stripped.get("_meta") or {}, ""))
 
@@ -191,7 +192,7 @@ def forget_names(value: Any) -> Any:
         value = re.sub(rf"(?i)(bearer|basic) {re.escape(FILTERED)}", FILTERED, value)
         value = re.sub(r'[\w-]+"((?:\\*[rn]|\s)+)\[Filtered]', "", value)  # of a multipart form
         value = re.sub(
-            r"[\w-]+['\"\\:=\s]*(?:\\[rn\\]|['\"])*$", "", value
+            r"[\w-]+['\"\\:=\s]*(?:\\[rn\\]|['\"]|\.{3})*$", "", value
         )  # the name of what was cut off
         return re.sub(
             rf"""[\w.%\[\]-]+['"\\]*\s*[:=,]\s*(?:b?['"\\]*{re.escape(FILTERED)}|[{{\[])""",
@@ -248,7 +249,7 @@ def assert_nothing_planted_arrives(sentry: Sentry, app: App, request: dict[str, 
         alone.submit(run, SentryMiddleware(app), scope, messages).result()
     assert len(sentry.events) == 2
     # The request, and what the app has started within it; SDK 3 has no transactions.
-    assert len(sentry.transport.items("transaction")) == 2 * (SDK_VERSION < (3, 0))
+    assert bool(sentry.transport.items("transaction")) is (SDK_VERSION < (3, 0))
     found = planted(request)
     for data in envelopes(sentry):
         for sight in sights(data):

@@ -163,6 +163,19 @@ def test_a_body_of_which_the_app_has_read_half_is_told_by_half(sentry: Sentry) -
     assert event["contexts"]["asgi"]["body_complete"] is False
 
 
+def test_what_is_wrong_with_a_form_is_nothing_for_the_apps_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert _body.understand(b"--x", "multipart/form-data; boundary=b", cut=False).data is None
+    assert caplog.records == []
+
+
+def test_a_form_of_parts_without_end_is_told_by_its_first() -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    body = _body.understand(part * 1_100, "multipart/form-data; boundary=b", cut=False)
+    assert len(body.data["a"]) == 1_000
+
+
 def test_a_cut_form_and_file_are_told_as_far_as_they_go() -> None:
     form = _body.understand(b"a=1&b=2&c=thr", "application/x-www-form-urlencoded", cut=True)
     assert form.data == {"a": "1", "b": "2"}

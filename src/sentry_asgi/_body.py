@@ -49,7 +49,7 @@ class Kept:
     def add(self, chunk: Any) -> None:
         """Keeps a copy of as much of a chunk as there is room for."""
         if self.room:
-            piece = chunk[: self.room]
+            piece = memoryview(chunk)[: self.room]  # which copies nothing, however large the chunk
             self.data += piece
             self.room -= len(piece)
 

@@ -331,7 +331,10 @@ class PublicScopes:
             stack.callback(_reset, _process_scope, _process_scope.set(base))
             stack.callback(_reset, _public_connection, _public_connection.set(connection))
             stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
-            stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
+            current = Scope(ty=ScopeType.CURRENT)
+            protect: Any = functools.partial(_event.protect, connection)
+            current.add_event_processor(protect)
+            stack.enter_context(use_scope(current))
             connection.outer = stack.pop_all()
 
     def use_client(self, client: Any) -> None:

@@ -7,9 +7,13 @@ of. Of a file there is name, type and size, and whether its end was seen; its co
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any, Final
 
 _PARTS: Final = 1_000
+
+# What the parser makes of a form is nothing for the app's log, nor a breadcrumb of the next event.
+_SILENT: Final = logging.Logger(__name__, level=logging.CRITICAL + 1)  # noqa: LOG001  # unlisted
 
 
 def fields(kept: bytes, parameters: str) -> list[tuple[str, Any]]:
@@ -23,7 +27,9 @@ def fields(kept: bytes, parameters: str) -> list[tuple[str, Any]]:
     multipart = importlib.import_module("python_multipart.multipart")
     _, options = multipart.parse_options_header(f"multipart/form-data;{parameters}")
     reader = _Reader(multipart.parse_options_header)
-    multipart.MultipartParser(options[b"boundary"], reader.callbacks()).write(kept)
+    parser = multipart.MultipartParser(options[b"boundary"], reader.callbacks())
+    parser.logger = _SILENT
+    parser.write(kept)
     reader.end(whole=False)
     return reader.found
 

@@ -43,7 +43,7 @@ _URL_HEADERS: Final = frozenset(
 # A value that says itself that it is a credential, whatever its header is called.
 _CREDENTIAL: Final = re.compile(r"\s*(?:basic|bearer|digest|negotiate|token)\s+\S", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"//[^/@?#]*@")
-_NAME_LENGTH: Final = 256
+_NAME_LENGTH: Final = 64
 _DEPTH: Final = 32
 
 
@@ -55,7 +55,7 @@ def is_secret(name: str) -> bool:
     return _is_secret(name)
 
 
-@functools.lru_cache(maxsize=2048)
+@functools.lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
     return _SECRET.search(_canonical(name)) is not None
 

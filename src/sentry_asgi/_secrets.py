@@ -314,14 +314,14 @@ class _Redactor:
         # Most of the forms that a secret can take occur nowhere.
         found = [form for form in known if form in everything]
         self._anywhere = [form for form in found if len(form) >= _ANYWHERE]
-        self._alone = [
-            re.compile(rf"(?<![^\W_]){re.escape(form)}(?![^\W_])")
-            for form in found
-            if len(form) < _ANYWHERE
-        ]
+        self._alone = [form for form in found if len(form) < _ANYWHERE]
+        # And pieces of them few, once the whole ones are gone.
+        for form in self._anywhere:
+            everything = everything.replace(form, FILTERED)
         long = [form for form in known if len(form) >= _ANYWHERE]
         self._starts = [form for form in long if form[:_EDGE] in everything]
         self._ends = [form for form in long if form[-_EDGE:] in everything]
+        self._seen: dict[str, str] = {}  # frames show the same objects again and again
         self._spoken = _SPOKEN.search(everything) is not None
         self._looks = [looks for looks in _LOOKS if looks.search(everything) is not None]
         self._left = _NODES
@@ -389,12 +389,18 @@ class _Redactor:
         return value if cleaned == written else cleaned
 
     def text(self, text: str) -> str:
-        """A text without its secrets."""
+        """A text without its secrets; the very same one if it has none."""
+        cleaned = self._seen.get(text)
+        if cleaned is None:
+            cleaned = self._seen[text] = self._cleaned(text)
+        return text if cleaned == text else cleaned
+
+    def _cleaned(self, text: str) -> str:
         for form in self._anywhere:
             if form in text:
                 text = text.replace(form, FILTERED)
-        for alone in self._alone:
-            text = alone.sub(FILTERED, text)
+        for form in self._alone:
+            text = _without_word(text, form)
         if self._starts or self._ends:
             text = self._edges(text)
         if self._spoken and _SPOKEN.search(text):
@@ -418,6 +424,19 @@ class _Redactor:
             if at >= 0 and form.endswith(text[start : at + _EDGE]):
                 text = f"{text[:start]}{FILTERED}{text[at + _EDGE :]}"
         return text
+
+
+def _without_word(text: str, word: str) -> str:
+    """A text without a word, where no letter or digit stands beside it."""
+    # No regular expression: the cache of those is the app's, and no place for secrets.
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+            text = f"{text[:at]}{FILTERED}{text[end:]}"
+            end = at + len(FILTERED)
+        at = text.find(word, end)
+    return text
 
 
 def is_pair_of_secret(value: Any) -> bool:

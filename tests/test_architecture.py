@@ -28,6 +28,7 @@ ALLOWED = {
     "_failsafe": set(),
     "_sdk": set(),
     "executor": set(),
+    "testing": set(),
 }
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from sentry_asgi.inspector.views import MAX_LIST, MAX_TEXT, event_view, summarize
+from sentry_asgi.inspector.values import MAX_LIST, MAX_TEXT
+from sentry_asgi.inspector.views import event_view, summarize
 
 JSON = st.recursive(
     st.none()

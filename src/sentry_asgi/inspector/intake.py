@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from .envelope import Limits, decompress, parse
-from .records import Records, records, stored_event
+from .records import records, stored_event
 from .store import Arrival, Store
 
 # One transaction takes no more, so that pages see something new in good time.
@@ -93,24 +92,21 @@ class Intake:
             return batch
 
     def _keep(self, batch: list[_Waiting]) -> None:
-        answers: list[Callable[[], None]] = []
+        answers: list[tuple[_Waiting, str | Exception | None]] = []
         good: list[tuple[_Waiting, Arrival]] = []
         for waiting in batch:
             try:
                 good.append((waiting, self._arrival(waiting.parcel)))
             except Exception as error:
-                answers.append(partial(_fail, waiting.answer, error))
+                answers.append((waiting, error))
         try:
-            if good:
-                self._store.add_all([arrival for _, arrival in good])
+            self._store.add_all([arrival for _, arrival in good])
         except Exception as error:
             logger.exception("What came cannot be kept.")
-            answers += [partial(_fail, waiting.answer, error) for waiting, _ in good]
+            answers += [(waiting, error) for waiting, _ in good]
         else:
-            answers += [partial(_done, one.answer, arrival.records) for one, arrival in good]
-        # The event loop is woken once, however many wait.
-        with suppress(RuntimeError):  # it is closed: nobody waits any more
-            batch[0].answer.get_loop().call_soon_threadsafe(_call_all, answers)
+            answers += [(waiting, arrival.records.event_id) for waiting, arrival in good]
+        _answer(answers)
         self._kept()
 
     def _arrival(self, parcel: Parcel) -> Arrival:
@@ -119,16 +115,20 @@ class Intake:
         return Arrival(parcel.project, records(envelope), time.time())
 
 
-def _call_all(calls: list[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
+def _answer(answers: list[tuple[_Waiting, str | Exception | None]]) -> None:
+    """Wake each event loop once, however many wait in it."""
+    loops = {waiting.answer.get_loop() for waiting, _ in answers}
+    for loop in loops:
+        own = [(one.answer, value) for one, value in answers if one.answer.get_loop() is loop]
+        with suppress(RuntimeError):  # it is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, own)
 
 
-def _done(answer: asyncio.Future[str | None], kept: Records) -> None:
-    if not answer.done():
-        answer.set_result(kept.event_id)
-
-
-def _fail(answer: asyncio.Future[str | None], error: Exception) -> None:
-    if not answer.done():
-        answer.set_exception(error)
+def _settle(answers: list[tuple[asyncio.Future[str | None], str | Exception | None]]) -> None:
+    for answer, value in answers:
+        if answer.done():
+            continue  # whoever asked went away
+        if isinstance(value, Exception):
+            answer.set_exception(value)
+        else:
+            answer.set_result(value)

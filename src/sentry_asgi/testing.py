@@ -24,6 +24,9 @@ from sentry_sdk.transport import Transport
 
 __all__ = ["CapturedEvents", "capture_events"]
 
+_JSON = frozenset(
+    {"event", "transaction", "span", "log", "trace_metric", "session", "sessions", "check_in"}
+)
 _DSN = "https://test@sentry.invalid/1"
 
 
@@ -103,10 +106,10 @@ class _Capturing(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         for item in envelope.items:
-            # Through JSON, as it would have gone: plain values, and none that changes later.
-            content = item.payload.get_bytes()
-            if content[:1] == b"{":
-                self._events._add(str(item.headers.get("type")), json.loads(content))  # noqa: SLF001
+            kind = str(item.headers.get("type"))
+            if kind in _JSON:
+                # Through JSON, as it would have gone: plain values, and none that changes later.
+                self._events._add(kind, json.loads(item.payload.get_bytes()))  # noqa: SLF001
 
 
 @contextmanager

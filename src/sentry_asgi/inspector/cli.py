@@ -63,6 +63,7 @@ def dev(
     from .dev import Place, run  # noqa: PLC0415
 
     place = Place(inspector_host, inspector_port, editor)
+    _end_as_interrupted()
     try:
         sys.exit(run(app, options, place, reload=not no_reload))
     except ServerError as error:

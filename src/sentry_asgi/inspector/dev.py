@@ -3,16 +3,18 @@
 The rules:
 
 - uvicorn's own command line reads uvicorn's options, so all of them work and are checked by it.
-- The inspector lives in this process, the app in those that uvicorn starts: a reload loses nothing.
+- The inspector lives in this process, the app in others: a reload loses nothing, and the SDK in the
+  app never reports the inspector's own requests to the inspector, which would go on forever.
 - An inspector that is there already is used, so several apps share one and their traces meet.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from .dev_app import plan
 from .running import PortTakenError, exposed, inspecting, is_loopback
 from .server import ServerError
 
+# How long an app may take to end, in seconds.
+_PATIENCE = 30
 _CREATE = f"{__package__}.dev_app:create"
 
 
@@ -76,15 +80,20 @@ def _inspector(place: Place) -> Iterator[str]:
 
 
 def _serve(arguments: list[str]) -> int:
+    with subprocess.Popen([sys.executable, "-m", "uvicorn", *arguments]) as process:  # noqa: S603
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # A terminal tells both; a second interrupt would make uvicorn drop its connections.
+            process.terminate()
+            return _ended(process)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
     try:
-        uvicorn_command(arguments, prog_name="sentry-asgi dev", standalone_mode=False)
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 1
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        # What follows is the inspector's end, which concerns nobody.
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
     return 0
 
 

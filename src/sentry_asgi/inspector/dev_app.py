@@ -56,6 +56,7 @@ def create() -> Any:
         report_to(wanted["url"])
         sentry_sdk.capture_exception(error)
         sentry_sdk.flush(2)
+        sys.excepthook = sys.__excepthook__  # the SDK's would report it again
         raise
     report_to(wanted["url"])
     return app if is_wrapped(app) else SentryMiddleware(app)

@@ -21,22 +21,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HOST = "127.0.0.1"
 
 
 class ServerError(Exception):
     """A server could not start."""
-
-
-class _Unlogged(HttpToolsProtocol):
-    """Logs no requests, also where another server in this process logs its own."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.access_log = False
 
 
 class _Uvicorn(uvicorn.Server):
@@ -71,20 +61,18 @@ def serve_in_thread(
     port: int = 0,
     seconds: float = 10,
     ending: Callable[[], None] = lambda: None,
-    quiet: bool = False,
 ) -> Iterator[str]:
     """Serve an ASGI app while the block runs; the value is its URL, without a final slash.
 
     `port` 0 takes a free one. Starting, and ending at the block's end, take at most `seconds` each;
-    `ending` is called before connections are waited for. `quiet` leaves logging as it is.
+    `ending` is called before connections are waited for.
     Raises ServerError if the app's start-up fails, OSError if the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=1024)
     config = uvicorn.Config(
         app,
-        log_config=None if quiet else LOGGING_CONFIG,
-        http=_Unlogged,
+        access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=max(1, int(seconds)),
     )

@@ -73,12 +73,13 @@ async function fetchRows(after) {
 function addRows(rows) {
   if (!rows.length) return;
   newest = Math.max(newest, ...rows.map((row) => Number(row.dataset.number)));
-  const scrolled = window.scrollY > 0 ? list.offsetHeight : null;
+  const first = list.firstElementChild;
+  const before = first?.getBoundingClientRect().top;
   for (const row of rows) row.classList.add("new");
   list.prepend(...rows);
-  while (list.children.length > MOST_ROWS) list.lastElementChild.remove();
   // Whoever reads further down keeps the place.
-  if (scrolled !== null) window.scrollBy(0, list.offsetHeight - scrolled);
+  if (first && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
+  while (list.children.length > MOST_ROWS) list.lastElementChild.remove();
 }
 
 // One at a time, so that no row comes twice.

@@ -17,10 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
+import sentry_sdk
 from rich.console import Console
 
 from sentry_asgi.inspector.running import is_inspector, is_loopback, names
 from sentry_asgi.inspector.tail import GoneError, follow, line
+from tests.support import Sentry
 
 from .support import ID, Inspector, envelope, error, wait_for
 from .test_demo import command
@@ -342,3 +344,74 @@ def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
         console.print(line({**told, "when": "0001-01-01T00:00:00+00:00"}, "http://x"))
         console.print(line({**told, "when": ""}, "http://x"))
     assert "200      GET /  500 ms  home" in captured.get()
+
+
+def test_tail_ends_when_its_inspector_does(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with started("inspect", f"--port={port}", cwd=tmp_path, ready=url):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sentry_asgi", "tail", f"--url={url}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
+        assert process.stdout is not None
+        assert "ValueError" in process.stdout.readline()
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_a_time_near_the_end_of_all_time_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = dict.fromkeys(("kind", "level", "status", "title", "detail", "place", "path"), "x")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        text = line(
+            {**told, "when": "9999-12-31T23:59:59+00:00", "received": 0, "duration": None}, "u"
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert text.plain.startswith("23:59:59")
+
+
+def test_dev_warns_of_what_others_can_reach_and_serves_a_unix_socket(shop: Path) -> None:
+    inspector, socket_path = free_port(), shop / "app.sock"
+    arguments = (
+        "--inspector-host=0.0.0.0",
+        f"--inspector-port={inspector}",
+        "--no-reload",
+        "shop:app",
+        "--host=0.0.0.0",
+        f"--uds={socket_path}",
+    )
+    with started("dev", *arguments, cwd=shop, ready=f"http://127.0.0.1:{inspector}/") as printed:
+        wait_for(socket_path.exists, bool, 10)
+    assert "Warning: The inspector listens on 0.0.0.0" in printed[0]
+    assert "Warning: The app listens on 0.0.0.0" in printed[0]
+
+
+def test_an_app_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sentry_asgi.inspector import dev as module
+
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        assert module._ended(process) == 0
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_an_sdk_from_before_the_environment_variable_is_pointed_here(
+    inspector: Inspector, sentry: Sentry
+) -> None:
+    from sentry_asgi.inspector.dev_app import report_to
+
+    client = sentry.init()
+    report_to(inspector.url)
+    sentry_sdk.capture_message("by hand")
+    assert [one.summary.title for one in inspector.errors()] == ["by hand"]
+    assert len(sentry.events) == 1
+    refused = sentry.init(spotlight=False)
+    report_to(inspector.url)
+    assert refused.spotlight is None
+    client.close(timeout=0)

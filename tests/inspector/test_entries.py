@@ -136,6 +136,13 @@ def test_everything_else_has_its_line(
     assert (entry.summary.title, entry.summary.detail) == (title, detail)
 
 
+@pytest.mark.parametrize("url", ["http://[", "shop"])
+def test_a_url_that_is_none_is_shown_as_it_is(url: str) -> None:
+    assert (
+        one("transaction", {"request": {"method": "GET", "url": url}}).summary.title == f"GET {url}"
+    )
+
+
 def test_levels_have_one_name_each() -> None:
     assert [level(name) for name in ("warn", "trace", None, "error")] == [
         "warning",

@@ -447,3 +447,59 @@ def test_a_trace_has_its_page_with_its_logs(inspector: Inspector) -> None:
     ):
         assert text in page
     assert f'href="/traces/{TRACE}#span-a1"' in inspector.get("/").text
+
+
+def test_a_listener_has_a_sign_of_life_when_nothing_comes(store: Store) -> None:
+    from sentry_asgi.inspector.app import create_app
+    from sentry_asgi.inspector.server import serve_in_thread
+
+    app = create_app(store, beat=0.05)
+    with (
+        serve_in_thread(app, ending=app.live.close) as url,
+        httpx.stream("GET", f"{url}/live", trust_env=False) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert [next(lines) for _ in range(3)][2] == ": still here"
+        began = time.monotonic()
+        app.live.close()
+        assert [line for line in lines if line.startswith("data")][1:] == []
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_the_ends_of_all_time_are_shown_in_any_zone(
+    inspector: Inspector, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for moment in ("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"):
+            inspector.report(envelope(("event", {**error(), "timestamp": moment})))
+        page = inspector.get("/").text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert page.count("data-number") == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0.0001, "0.1 ms"), (0.25, "250 ms"), (2.5, "2.50 s"), (1234.5, "1,234 s")],
+)  # fmt: skip
+def test_durations_are_for_people(seconds: float | None, text: str) -> None:
+    from sentry_asgi.inspector.pages import took
+
+    assert took(seconds) == text
+
+
+def test_a_payload_that_is_gone_leaves_its_row(
+    inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspector.report(envelope(logs(1)))
+    monkeypatch.setattr(Store, "payloads", lambda self, items: dict.fromkeys(items, b""))
+    assert "log 0" in inspector.get("/").text
+
+
+def test_a_text_that_is_no_json_is_shown_as_it_is(inspector: Inspector) -> None:
+    inspector.report(envelope(("attachment", b"plain <text>")))
+    assert "plain &lt;text&gt;" in inspector.get("/envelopes/1").text

@@ -219,10 +219,11 @@ def _message(event: dict[str, Any]) -> str:
 
 def _exceptions(values: list[dict[str, Any]]) -> Iterator[ExceptionView]:
     """The last raised first. In groups each tells its parent; in older events order is all."""
-    by_id = {as_number(_mechanism(value).get("exception_id")): value for value in values}
+    numbered = ((as_number(_mechanism(value).get("exception_id")), value) for value in values)
+    by_id = {number: value for number, value in numbered if number is not None}
     for index, value in enumerate(reversed(values)):
         mechanism = _mechanism(value)
-        parent = by_id.get(as_number(mechanism.get("parent_id")))
+        parent = _parent(mechanism, by_id)
         yield _exception(value, _relation(index, mechanism, parent), _depth(value, by_id))
 
 
@@ -230,22 +231,27 @@ def _mechanism(value: dict[str, Any]) -> dict[str, Any]:
     return as_dict(value.get("mechanism"))
 
 
+def _parent(mechanism: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
+    number = as_number(mechanism.get("parent_id"))
+    return None if number is None else by_id.get(number)
+
+
 def _relation(index: int, mechanism: dict[str, Any], parent: dict[str, Any] | None) -> str:
     if index == 0:
         return ""
     source = as_line(mechanism.get("source"), 60)
-    known = {"__cause__": "caused by", "__context__": "raised while handling"}
+    known = {"__cause__": "was caused by", "__context__": "was raised while handling"}
     if parent is None or not source:
         return "caused by, or raised while handling"
     of = as_line(parent.get("type"), 60) or "the one above"
-    return f"{known[source]}: {of} ←" if source in known else f"in the group {of}: {source}"
+    return f"{of} {known[source]}" if source in known else f"in the group {of}: {source}"
 
 
-def _depth(value: dict[str, Any], by_id: dict[int | None, dict[str, Any]]) -> int:
+def _depth(value: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> int:
     """How many groups are around it; a circle of parents, which no SDK sends, ends somewhere."""
     depth = 0
     for _ in range(10):
-        parent = by_id.get(as_number(_mechanism(value).get("parent_id")))
+        parent = _parent(_mechanism(value), by_id)
         if parent is None or parent is value:
             break
         depth += _mechanism(parent).get("is_exception_group") is True

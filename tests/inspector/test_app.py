@@ -151,7 +151,8 @@ def test_pages_on_loopback_names_may_report(inspector: Inspector, origin: str) -
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:80", "127.0.0.1:1234", "[::1]:8969", "[::1]"]
+    "host",
+    ["localhost", "LOCALHOST:80", "127.0.0.1:1234", "[::1]:8969", "[::1]", "192.168.1.5:8969"],
 )
 def test_loopback_names_are_answered(inspector: Inspector, host: str) -> None:
     assert inspector.get("/health", headers={"host": host}).json()["status"] == "ok"

@@ -46,6 +46,8 @@ def doctor(
     folder: Path, code: str = "", more: str = "", *arguments: str, dsn: str = "http://k@127.0.0.1:9/1",
     base: str = GOOD, init: str = INIT, target: str = "patient:app",
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    if SDK_VERSION >= (3, 0) and "data_collection" not in more:
+        more += ", data_collection={'user_info': False}"  # there it is on unless turned off
     called = init.format(dsn=dsn, more=more)
     (folder / "patient.py").write_text(base.replace("{init}", called) + code)
     return command("doctor", target, *arguments, cwd=folder)

@@ -495,7 +495,7 @@ def test_durations_are_for_people(seconds: float | None, text: str) -> None:
 def test_a_payload_that_is_gone_leaves_its_row(
     inspector: Inspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inspector.report(envelope(logs(1)))
+    inspector.report(envelope(logs(2)))
     monkeypatch.setattr(Store, "payloads", lambda self, items: dict.fromkeys(items, b""))
     assert "log 0" in inspector.get("/").text
 

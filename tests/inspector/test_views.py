@@ -228,7 +228,7 @@ def test_a_circle_of_exceptions_ends() -> None:
     ]
 
 
-@pytest.mark.parametrize("where", [{"threads": {"values": [{}, {"stacktrace": {"frames": [{"function": "f"}]}}]}},
+@pytest.mark.parametrize("where", [{"threads": {"values": [{"id": 1}, {"stacktrace": {"frames": [{"function": "f"}]}}]}},
                                    {"stacktrace": {"frames": [{"function": "f"}]}}])  # fmt: skip
 def test_a_message_may_have_a_stack(where: dict[str, Any]) -> None:
     view = event_view({"message": "m", **where})

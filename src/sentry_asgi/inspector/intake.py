@@ -106,8 +106,8 @@ class Intake:
             answers += [(waiting, error) for waiting, _ in good]
         else:
             answers += [(waiting, arrival.records.event_id) for waiting, arrival in good]
-        _answer(answers)
         self._kept()
+        _answer(answers)
 
     def _arrival(self, parcel: Parcel) -> Arrival:
         data = decompress(parcel.body, parcel.encoding, self._limits.decompressed)

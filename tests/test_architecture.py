@@ -80,6 +80,7 @@ ALLOWED = {
     "_failsafe": set(),
     "_sdk": set(),
     "executor": set(),
+    "testing": set(),
 }
 
 

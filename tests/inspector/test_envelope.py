@@ -87,7 +87,9 @@ def test_what_is_malformed_is_refused_with_a_reason(data: bytes, reason: str) ->
 
 
 def test_too_many_items_are_refused() -> None:
-    assert refused(envelope(*[("log", b"")] * 11)).status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    assert (
+        refused(envelope(*[("attachment", b"")] * 11)).status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    )
 
 
 @given(st.binary())

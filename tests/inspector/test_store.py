@@ -49,7 +49,7 @@ def test_errors_are_listed_newest_first_and_page_by_page(store: Store) -> None:
 
 
 def test_items_of_other_kinds_are_kept_but_are_no_errors(store: Store) -> None:
-    store.add("1", kept(("transaction", {}), ("log", b"x"), ("new_kind", b"")), received=1)
+    store.add("1", kept(("transaction", {}), ("attachment", b"x"), ("new_kind", b"")), received=1)
     assert store.errors(limit=5) == []
     assert store.totals() == (1, 3)
 
@@ -57,7 +57,7 @@ def test_items_of_other_kinds_are_kept_but_are_no_errors(store: Store) -> None:
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.sqlite3", max_envelopes=3)
     for number in range(10):
-        store.add("1", kept(("event", error(f"E{number}")), ("log", b"12")), received=number)
+        store.add("1", kept(("event", error(f"E{number}")), ("attachment", b"12")), received=number)
     assert titles(store) == ["E9", "E8", "E7"]
     assert store.totals()[0] == 3
     store.close()
@@ -69,9 +69,9 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
 def test_the_oldest_go_when_they_are_too_large(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.sqlite3", max_bytes=1000)
     for _ in range(10):
-        store.add("1", kept(("log", bytes(400))), received=1)
+        store.add("1", kept(("attachment", bytes(400))), received=1)
     assert store.totals() == (2, 800)
-    store.add("1", kept(("log", bytes(5000))), received=1)
+    store.add("1", kept(("attachment", bytes(5000))), received=1)
     assert store.totals() == (1, 5000)
     store.close()
 
@@ -182,7 +182,7 @@ def test_an_event_has_the_envelopes_id_else_its_own_else_a_new_one() -> None:
     assert kept(("event", {"event_id": dashed})).event_id == ID
     made = kept(("event", {})), kept(("event", {}))
     assert made[0].event_id != made[1].event_id
-    assert kept(("log", b"")).event_id is None
+    assert kept(("attachment", b"")).event_id is None
 
 
 @pytest.mark.parametrize("event_id", ["nonsense", 5, [], "f" * 31])
@@ -193,4 +193,4 @@ def test_an_id_that_is_none_is_refused(event_id: object) -> None:
 
 def test_an_event_that_is_no_object_is_refused() -> None:
     with pytest.raises(BadEnvelopeError, match="The event is not JSON"):
-        kept(("log", b"fine"), ("event", b"{"))
+        kept(("attachment", b"fine"), ("event", b"{"))

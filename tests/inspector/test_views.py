@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from sentry_asgi.inspector.views import MAX_LIST, MAX_TEXT, event_view, summarize
+from sentry_asgi.inspector.values import MAX_LIST, MAX_TEXT
+from sentry_asgi.inspector.views import event_view, summarize
 
 JSON = st.recursive(
     st.none()
@@ -188,3 +189,63 @@ def test_a_value_too_deep_to_write_is_an_ellipsis() -> None:
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
     assert summarize(json.loads('{"message": "\\ud83d!"}')).title == "?!"
+
+
+def test_groups_and_causes_tell_how_they_belong_together() -> None:
+    def value(
+        kind: str, number: int, parent: int | None, source: str = "", **more: Any
+    ) -> dict[str, Any]:
+        mechanism = {"exception_id": number, "parent_id": parent, "source": source, **more}
+        return {"type": kind, "mechanism": mechanism}
+
+    group = value("ExceptionGroup", 0, None, is_exception_group=True)
+    first, second = (
+        value("TeaError", 1, 0, "exceptions[0]"),
+        value("CupError", 2, 0, "exceptions[1]"),
+    )
+    cause, context = value("OSError", 3, 1, "__cause__"), value("KeyError", 4, 3, "__context__")
+    view = event_view({"exception": {"values": [context, cause, second, first, group]}})
+    assert [(one.type, one.relation, one.depth) for one in view.exceptions] == [
+        ("ExceptionGroup", "", 0),
+        ("TeaError", "in the group ExceptionGroup: exceptions[0]", 1),
+        ("CupError", "in the group ExceptionGroup: exceptions[1]", 1),
+        ("OSError", "TeaError was caused by", 1),
+        ("KeyError", "OSError was raised while handling", 1),
+    ]
+
+
+def test_a_circle_of_exceptions_ends() -> None:
+    one = {
+        "type": "A",
+        "mechanism": {"exception_id": 1, "parent_id": 2, "is_exception_group": True},
+    }
+    two = {"type": "B", "mechanism": {"exception_id": 2, "parent_id": 1}}
+    own = {"type": "C", "mechanism": {"exception_id": 3, "parent_id": 3}}
+    assert [e.type for e in event_view({"exception": [one, two, own]}).exceptions] == [
+        "C",
+        "B",
+        "A",
+    ]
+
+
+@pytest.mark.parametrize("where", [{"threads": {"values": [{"id": 1}, {"stacktrace": {"frames": [{"function": "f"}]}}]}},
+                                   {"stacktrace": {"frames": [{"function": "f"}]}}])  # fmt: skip
+def test_a_message_may_have_a_stack(where: dict[str, Any]) -> None:
+    view = event_view({"message": "m", **where})
+    assert [(own, [frame.function for frame in run]) for own, run in view.stack_runs] == [
+        (True, ["f"])
+    ]
+
+
+def test_a_body_that_the_sdk_decoded_is_shown_as_json() -> None:
+    def body(data: Any) -> str:
+        request = event_view({"request": {"data": data}}).request
+        assert request is not None
+        return request.body
+
+    deep: Any = []
+    for _ in range(200_000):
+        deep = [deep]
+    assert [body({"a": 1}), body("a=1"), body(deep)] == ['{\n  "a": 1\n}', "a=1", "…"]
+    while deep:
+        deep = deep.pop()

@@ -1,86 +1,122 @@
-"""The inspector as an ASGI app: takes envelopes, shows pages.
+"""The inspector as an ASGI app: takes envelopes, shows pages, tells what is new.
 
 The rules:
 
-- The event loop only moves bytes. Decompressing, parsing and the store run in worker threads.
+- The event loop only moves bytes. Decompressing, parsing, the store and pages work in threads.
 - What is refused gets a 4xx with `{"detail": ...}`, and the store is as it was before.
-- A page is made from views alone, by templates that escape everything.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Collection
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Collection
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from sentry_asgi import __version__
 
-from .envelope import BadEnvelopeError, Limits, decompress, parse
+from .envelope import BadEnvelopeError, Limits
 from .guard import LOOPBACK, Guard
-from .records import records
+from .intake import Intake, Parcel
+from .live import BEAT, Live
+from .pages import Pages, Wanted, entry_url, number
 from .store import Listed, Store
-from .views import event_view
+from .values import clean
 
-PAGE_SIZE = 50
+NAME = "sentry-asgi inspector"
+MAX_TOLD = 500
 _HERE = Path(__file__).parent
 _DEFAULT_LIMITS = Limits()
 
 
+class InspectorApp(Starlette):
+    """An inspector; `live` is to be closed before its server waits for connections to end."""
+
+    live: Live
+
+
 def create_app(
-    store: Store, *, hosts: Collection[str] = LOOPBACK, limits: Limits = _DEFAULT_LIMITS
-) -> Starlette:
+    store: Store,
+    *,
+    hosts: Collection[str] = LOOPBACK,
+    limits: Limits = _DEFAULT_LIMITS,
+    editor: str = "vscode",
+    beat: float = BEAT,
+) -> InspectorApp:
     """An inspector over `store`, which the caller opens and closes.
 
-    It answers for the names in `hosts` only, and takes no more than `limits` in one request.
+    It answers for the names in `hosts` (and for numeric addresses) only, takes no more than
+    `limits` in one request, links source lines to `editor` (a name of `editor.EDITORS`), and tells
+    listeners at least every `beat` seconds that it is there.
     """
-    inspector = _Inspector(store, limits)
-    return Starlette(
+    live = Live(beat=beat)
+    inspector = _Inspector(store, limits, editor, live)
+    take, get = ["POST"], ["GET"]
+    app = InspectorApp(
         routes=[
-            Route("/", inspector.first_page, methods=["GET"]),
-            Route("/events/{event_id}", inspector.event_page, methods=["GET"]),
-            Route("/health", inspector.health, methods=["GET"]),
-            Route("/api/{project}/envelope/", inspector.take_envelope, methods=["POST"]),
+            Route("/", inspector.overview, methods=get),
+            Route("/events/{event_id}", inspector.event, methods=get),
+            Route("/events/{event_id}/markdown", inspector.markdown, methods=get),
+            Route("/traces/{trace_id}", inspector.trace, methods=get),
+            Route("/envelopes/{number}", inspector.envelope, methods=get),
+            Route("/envelopes/{number}/raw", inspector.raw, methods=get),
+            Route("/entries", inspector.entries, methods=get),
+            Route("/live", inspector.changes, methods=get),
+            Route("/clear", inspector.clear, methods=take),
+            Route("/health", inspector.health, methods=get),
+            Route("/api/{project}/envelope/", inspector.take_envelope, methods=take),
+            Route("/api/{project}/envelope", inspector.take_envelope, methods=take),
+            Route("/api/{project}/store/", inspector.take_event, methods=take),
+            Route("/api/{project}/store", inspector.take_event, methods=take),
             # Spotlight's address: what `sentry_sdk.init(spotlight=True)` posts to.
-            Route("/stream", inspector.take_envelope, methods=["POST"]),
+            Route("/stream", inspector.take_envelope, methods=take),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={BadEnvelopeError: _bad_envelope, HTTPException: _http_error},
     )
+    app.live = live
+    return app
 
 
 class _Inspector:
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Store, limits: Limits, editor: str, live: Live) -> None:
         self._store = store
         self._limits = limits
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters["moment"] = _moment
+        self._live = live
+        self._intake = Intake(store, limits, live.notify)
+        self._pages = Pages(store, editor)
+
+    # What SDKs send.
 
     async def take_envelope(self, request: Request) -> Response:
-        body = await self._body(request)
-        project = request.path_params.get("project", "spotlight")
+        return await self._take(request, bare=False)
+
+    async def take_event(self, request: Request) -> Response:
+        return await self._take(request, bare=True)
+
+    async def _take(self, request: Request, *, bare: bool) -> Response:
+        project = clean(request.path_params.get("project", "spotlight"), 60)
         encoding = request.headers.get("content-encoding", "")
-        event_id = await to_thread.run_sync(self._keep, project, body, encoding)
+        body = await self._body(request)
+        event_id = await self._intake.take(Parcel(project, body, encoding, bare))
         return JSONResponse({} if event_id is None else {"id": event_id})
 
     async def _body(self, request: Request) -> bytes:
@@ -97,67 +133,111 @@ class _Inspector:
             raise BadEnvelopeError("The request ended before its body was complete.") from None
         return bytes(body)
 
-    def _keep(self, project: str, body: bytes, encoding: str) -> str | None:
-        data = decompress(body, encoding, self._limits.decompressed)
-        kept = records(parse(data, max_items=self._limits.items))
-        self._store.add(project, kept, time.time())
-        return kept.event_id
+    # What people look at.
+
+    async def overview(self, request: Request) -> Response:
+        wanted = Wanted.of(request.query_params)
+        if "fragment" in request.query_params:
+            return HTMLResponse(await to_thread.run_sync(self._pages.fragment, wanted))
+        page = await to_thread.run_sync(self._pages.overview, wanted, str(request.base_url))
+        return HTMLResponse(page)
+
+    async def event(self, request: Request) -> Response:
+        return await self._page(self._pages.event, request.path_params["event_id"])
+
+    async def trace(self, request: Request) -> Response:
+        return await self._page(self._pages.trace, request.path_params["trace_id"])
+
+    async def envelope(self, request: Request) -> Response:
+        return await self._page(self._pages.envelope, request.path_params["number"])
+
+    async def _page(self, make: Callable[[str], str | None], name: str) -> Response:
+        page = await to_thread.run_sync(make, name)
+        if page is None:
+            return HTMLResponse(self._pages.missing(), HTTPStatus.NOT_FOUND)
+        return HTMLResponse(page)
+
+    async def markdown(self, request: Request) -> Response:
+        text = await to_thread.run_sync(self._pages.markdown, request.path_params["event_id"])
+        if text is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such event.")
+        return PlainTextResponse(text)
+
+    async def raw(self, request: Request) -> Response:
+        name = request.path_params["number"]
+        data = await to_thread.run_sync(self._pages.raw, name)
+        if data is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such envelope.")
+        saved = {"content-disposition": f'attachment; filename="{int(name)}.envelope"'}
+        return Response(data, media_type="application/x-sentry-envelope", headers=saved)
+
+    async def clear(self, _request: Request) -> Response:
+        await to_thread.run_sync(self._store.clear)
+        self._live.notify()
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+    # What programs read.
 
     async def health(self, _request: Request) -> Response:
         envelopes, size = await to_thread.run_sync(self._store.totals)
         return JSONResponse(
-            {"status": "ok", "version": __version__, "envelopes": envelopes, "bytes": size}
+            {
+                "name": NAME,
+                "status": "ok",
+                "version": __version__,
+                "envelopes": envelopes,
+                "bytes": size,
+            }
         )
 
-    async def first_page(self, request: Request) -> Response:
-        before = _number(request.query_params.get("before"))
-        page = await to_thread.run_sync(self._render_list, before, str(request.base_url))
-        return HTMLResponse(page)
+    async def entries(self, request: Request) -> Response:
+        after = number(request.query_params.get("after")) or 0
+        full = "full" in request.query_params
+        rows = await to_thread.run_sync(self._told, after, full)
+        return Response(json.dumps(rows), media_type="application/json")
 
-    def _render_list(self, before: int | None, base_url: str) -> str:
-        found = self._store.errors(limit=PAGE_SIZE + 1, before=before)
-        rows = found[:PAGE_SIZE]
-        older = rows[-1].number if len(found) > PAGE_SIZE else None
-        return self._render(
-            "errors.html", rows=rows, older=older, dsn=_dsn(base_url), newest=before is None
-        )
+    def _told(self, after: int, full: bool) -> list[dict[str, Any]]:  # noqa: FBT001
+        """The entries after that number, oldest first."""
+        found = self._store.entries(limit=MAX_TOLD, after=after, oldest_first=True)
+        events = {one.item for one in found if full and one.event_id}
+        payloads = self._store.payloads(events)
+        return [_told(one, payloads.get(one.item)) for one in found]
 
-    async def event_page(self, request: Request) -> Response:
-        page = await to_thread.run_sync(self._render_event, request.path_params["event_id"])
-        if page is None:
-            return HTMLResponse(self._render("missing.html"), HTTPStatus.NOT_FOUND)
-        return HTMLResponse(page)
+    async def changes(self, _request: Request) -> Response:
+        headers = {"cache-control": "no-store"}
+        return StreamingResponse(self._news(), media_type="text/event-stream", headers=headers)
 
-    def _render_event(self, event_id: str) -> str | None:
-        stored = self._store.event(event_id.replace("-", "").lower())
-        if stored is None:
-            return None
-        event = event_view(json.loads(stored.payload))
-        return self._render("event.html", listed=stored.listed, event=event)
+    async def _news(self) -> AsyncIterator[str]:
+        async for happened in self._live.changes():
+            if happened:
+                yield f"data: {await to_thread.run_sync(self._state)}\n\n"
+            else:
+                yield ": still here\n\n"
 
-    def _render(self, template: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(version=__version__, **values)
+    def _state(self) -> str:
+        return json.dumps({"newest": self._store.newest(), "counts": self._pages.counts()})
 
 
-def _moment(listed: Listed) -> dict[str, str]:
-    """When it happened, for people and for machines; when it arrived, if the event doesn't tell."""
-    text = listed.summary.when
-    arrived = datetime.fromtimestamp(listed.received, UTC)
-    moment = datetime.fromisoformat(text) if text else arrived
-    return {
-        "machine": moment.isoformat(timespec="milliseconds"),
-        "day": moment.strftime("%Y-%m-%d"),
-        "time": moment.strftime("%H:%M:%S"),
+def _told(listed: Listed, payload: bytes | None) -> dict[str, Any]:
+    about = listed.summary
+    told = {
+        "number": listed.number,
+        "kind": listed.kind,
+        "when": about.when,
+        "received": listed.received,
+        "project": listed.project,
+        "level": about.level,
+        "title": about.title,
+        "detail": about.detail,
+        "place": about.transaction,
+        "status": listed.status,
+        "duration": listed.duration,
+        "event_id": listed.event_id,
+        "trace_id": listed.trace_id,
+        "span_id": listed.span_id,
+        "path": entry_url(listed),
     }
-
-
-def _dsn(base_url: str) -> str:
-    return f"{base_url.replace('://', '://dev@').rstrip('/')}/1"
-
-
-def _number(text: str | None) -> int | None:
-    """A number of a list's row; anything else, and numbers that no row has, are no number."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004
+    return told if payload is None else {**told, "event": json.loads(payload)}
 
 
 async def _bad_envelope(_request: Request, error: Exception) -> Response:

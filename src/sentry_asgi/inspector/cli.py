@@ -1,17 +1,33 @@
-"""The commands of `sentry-asgi`; each is a few lines over a module that does the work."""
+"""The commands of `sentry-asgi`; each is a few lines over a module that does the work.
+
+Those modules are imported by the commands themselves: none waits for what another one needs.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 
 from sentry_asgi import __version__
 
-from .demo import run, running
-from .server import ServerError
+from .editor import EDITORS
+from .server import HOST, ServerError
+
+PORT = 8969
+
+_editor = click.option(
+    "--editor",
+    type=click.Choice(sorted(EDITORS)),
+    default="vscode",
+    envvar="SENTRY_ASGI_EDITOR",
+    show_default=True,
+    show_envvar=True,
+    help="Which editor source lines open in.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,12 +36,120 @@ def cli() -> None:
     """Sentry for any ASGI application: tools for development."""
 
 
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("app", metavar="MODULE:APP")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[UVICORN OPTIONS]...")
+@click.option("--no-reload", is_flag=True, help="Leave the app running when its files change.")
+@click.option(
+    "--inspector-host", default=HOST, show_default=True, help="Where the inspector listens."
+)
+@click.option("--inspector-port", default=PORT, show_default=True, help="Its port.")
+@_editor
+def dev(
+    app: str,
+    options: tuple[str, ...],
+    *,
+    no_reload: bool,
+    inspector_host: str,
+    inspector_port: int,
+    editor: str,
+) -> None:
+    """Run an app under uvicorn with reload, reporting to a local Sentry.
+
+    The app is wrapped in SentryMiddleware if it is not already. If it calls sentry_sdk.init itself,
+    its options and its DSN stay. Options of this command come before MODULE:APP; those after it are
+    uvicorn's, such as --port 8001 or --app-dir src.
+    """
+    from .dev import Place, run  # noqa: PLC0415
+
+    place = Place(inspector_host, inspector_port, editor)
+    _end_as_interrupted()
+    try:
+        sys.exit(run(app, options, place, reload=not no_reload))
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+@click.option("--host", default=HOST, show_default=True, help="Where to listen.")
+@click.option("--port", default=PORT, show_default=True, help="The port.")
+@click.option(
+    "--keep",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that keeps what comes; without, it is gone at the end.",
+)
+@_editor
+def inspect(*, host: str, port: int, keep: Path | None, editor: str) -> None:
+    """Run a local Sentry, for apps that run elsewhere."""
+    from .running import exposed, inspecting, is_loopback  # noqa: PLC0415
+
+    _end_as_interrupted()
+    try:
+        with inspecting(host=host, port=port, file=keep, editor=editor) as url:
+            if not is_loopback(host):
+                click.secho(f"Warning: {exposed(host)}", fg="yellow", err=True)
+            click.echo("Point an app at it in one of these ways:\n")
+            dsn = f"{url.replace('://', '://dev@')}/1"
+            click.echo(f'    sentry_sdk.init(dsn="{dsn}", traces_sample_rate=1.0)')
+            click.echo(f'    sentry_sdk.init(..., spotlight="{url}/stream")\n')
+            click.echo(f"See it at {click.style(url, underline=True)} (Ctrl-C ends)")
+            threading.Event().wait()
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo()
+
+
+@cli.command()
+@click.option("--url", default=f"http://{HOST}:{PORT}", show_default=True, help="The inspector's.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, events whole.")
+@click.option("-n", "--last", default=10, show_default=True, help="So many from before.")
+def tail(*, url: str, as_json: bool, last: int) -> None:
+    """Print what an inspector is told, as it comes."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from .tail import GoneError, follow, printer  # noqa: PLC0415
+
+    _end_as_interrupted()
+    show = printer(Console(highlight=False), url.rstrip("/"), as_json=as_json)
+    try:
+        for told in follow(url.rstrip("/"), last=last, full=as_json):
+            show(told)
+    except GoneError as error:
+        raise click.ClickException(str(error)) from error
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.stderr.close()  # nor does Python complain about the pipe when it ends
+
+
+@cli.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--app-dir", default=".", show_default=True, help="Where to look for the module.")
+@click.option("--factory", is_flag=True, help="MODULE:APP makes the app when called.")
+@click.option("--no-startup", is_flag=True, help="Don't run the app's lifespan start-up.")
+@click.option("--send", is_flag=True, help="Send a test event and wait until it was taken.")
+@click.option("--strict", is_flag=True, help="Fail for what is unwise, too.")
+def doctor(
+    app: str, *, app_dir: str, factory: bool, no_startup: bool, send: bool, strict: bool
+) -> None:
+    """Say what is wrong or unwise about an app's reporting, and how to mend it.
+
+    Status 0: nothing is wrong; 1: something is; 2: the app could not be loaded.
+    """
+    from .doctor import examine, report, status  # noqa: PLC0415
+
+    sys.path.insert(0, app_dir)
+    findings = examine(app, factory=factory, startup=not no_startup, send=send)
+    report(findings)
+    sys.exit(status(findings, strict=strict))
+
+
 @cli.command()
 @click.option("--once", is_flag=True, help="End by itself; status 0 only if everything arrived.")
 def demo(*, once: bool) -> None:
     """Run an app that fails, and show its failures in a local Sentry."""
-    # As Ctrl-C does, it shall end the app's process and remove what was kept.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from .demo import run, running  # noqa: PLC0415
+
+    _end_as_interrupted()
     try:
         with running() as started:
             click.echo(f"A small shop is open at {started.app_url}. Four requests:\n")
@@ -35,6 +159,11 @@ def demo(*, once: bool) -> None:
     except ServerError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(0 if complete else 1)
+
+
+def _end_as_interrupted() -> None:
+    # As Ctrl-C does, SIGTERM shall end what was started and remove what was kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _serve_until_interrupted(url: str) -> None:

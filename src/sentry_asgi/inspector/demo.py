@@ -114,7 +114,8 @@ def running(target: str = f"{_APP}:app") -> Iterator[Demo]:
     with tempfile.TemporaryDirectory(prefix="sentry-asgi-") as folder:
         store = Store(Path(folder) / "events.sqlite3")
         try:
-            with serve_in_thread(create_app(store)) as url:
+            app = create_app(store)
+            with serve_in_thread(app, ending=app.live.close) as url:
                 dsn = f"{url.replace('://', '://demo@')}/{PROJECT}"
                 with serve_in_process(target, {**os.environ, "SENTRY_DSN": dsn}) as app_url:
                     yield Demo(url, app_url, store)

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Any
 
 import brotli
+import zstandard
 
 MEBIBYTE = 1024 * 1024
 
@@ -64,7 +65,7 @@ class Envelope:
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """Undo a Content-Encoding (gzip, deflate, br, or none).
+    """Undo a Content-Encoding (gzip, deflate, br, zstd, or none).
 
     Raises BadEnvelopeError: 415 for another encoding, 413 if more than `limit` bytes come out,
     400 if the data are damaged or cut short.
@@ -76,7 +77,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     decoder = _DECODERS.get(name)
     if decoder is None:
         raise BadEnvelopeError(
-            f"Content-Encoding {name!r} is not known here; gzip, deflate and br are.",
+            f"Content-Encoding {name!r} is not known here; gzip, deflate, br and zstd are.",
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
     # One byte more than allowed tells that there is more.
@@ -118,11 +119,36 @@ def _unbrotli(body: bytes, most: int) -> tuple[bytes, bool]:
     return data, decoder.is_finished()
 
 
+def _unzstd(body: bytes, most: int) -> tuple[bytes, bool]:
+    try:
+        reader = _zstd().stream_reader(body, read_across_frames=True)
+        data = reader.read(most)
+        # What is cut short reads as if it had ended. Looked at only when it is known to be small.
+        return data, len(data) == most or _zstd_complete(body)
+    except zstandard.ZstdError:
+        return b"", False
+
+
+def _zstd_complete(body: bytes) -> bool:
+    while True:
+        frame = _zstd().decompressobj()
+        frame.decompress(body)
+        if not (frame.eof and frame.unused_data):
+            return frame.eof
+        body = frame.unused_data
+
+
+def _zstd() -> zstandard.ZstdDecompressor:
+    # A window says how much memory a frame wants; SDKs' stay below 8 MiB.
+    return zstandard.ZstdDecompressor(max_window_size=128 * MEBIBYTE)
+
+
 _DECODERS: dict[str, Callable[[bytes, int], tuple[bytes, bool]]] = {
     "gzip": _inflate,
     "x-gzip": _inflate,
     "deflate": _inflate,
     "br": _unbrotli,
+    "zstd": _unzstd,
 }
 
 

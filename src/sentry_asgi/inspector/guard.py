@@ -2,35 +2,45 @@
 
 A page anywhere on the web can send requests to a developer's machine. The rules:
 
-- Only requests for a loopback name are answered: a foreign name that resolves to 127.0.0.1
-  (DNS rebinding) reads nothing.
-- A request that changes something and comes from a web page is refused unless that page is itself
-  on a loopback name. SDKs in servers send no Origin.
-- No page loads, frames or runs anything but the inspector's own style sheet.
+- Only requests for a loopback name, or for an address by its number, are answered: a foreign name
+  that resolves to this machine (DNS rebinding) reads nothing. Other names are answered if named.
+- What SDKs send is taken from pages on loopback names (CORS), and from what is no page: SDKs in
+  servers send no Origin. Such pages learn whether it was taken, and read nothing else.
+- Everything else that changes something is taken from the inspector's own pages only.
+- No page loads, frames or runs anything but the inspector's own style sheet and scripts.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 _HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
-        " form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
+    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
+}
+
+_PREFLIGHT = {
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": "content-type, content-encoding, x-sentry-auth, sentry-trace, baggage",
+    "access-control-allow-private-network": "true",
+    "access-control-max-age": "600",
 }
 
 
@@ -43,27 +53,55 @@ class Guard:
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse with 403, or pass on and add the headers."""
+        """Refuse with 403, answer a preflight, or pass on; and add the headers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin", "")
+        reads_answer = is_ingest(scope["path"]) and is_loopback(origin)
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                added = MutableHeaders(scope=message)
+                added.update(_HEADERS)
+                if reads_answer:
+                    added.update({"access-control-allow-origin": origin, "vary": "Origin"})
             await send(message)
 
-        reason = self._reason_to_refuse(scope["method"], Headers(scope=scope))
-        refusal = JSONResponse({"detail": reason}, HTTPStatus.FORBIDDEN)
-        await (refusal if reason else self._app)(scope, receive, send_guarded)
+        answer = self._app
+        if reason := self._reason_to_refuse(scope, headers):
+            answer = JSONResponse({"detail": reason}, HTTPStatus.FORBIDDEN)
+        elif scope["method"] == "OPTIONS" and reads_answer:
+            answer = Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
+        await answer(scope, receive, send_guarded)
 
-    def _reason_to_refuse(self, method: str, headers: Headers) -> str | None:
-        if hostname(f"//{headers.get('host', '')}") not in self._hosts:
+    def _reason_to_refuse(self, scope: Scope, headers: Headers) -> str | None:
+        host = headers.get("host", "")
+        if not self._answers_for(hostname(f"//{host}")):
             return "The inspector answers only for loopback names, such as 127.0.0.1 or localhost."
         origin = headers.get("origin")
-        if method in _SAFE_METHODS or origin is None or hostname(origin) in self._hosts:
+        if scope["method"] in _SAFE_METHODS or origin is None or origin == f"http://{host}":
+            return None
+        if not is_ingest(scope["path"]):
+            return "Only the inspector's own pages may do this."
+        if is_loopback(origin):
             return None
         return "The inspector takes nothing from web pages of other sites."
+
+    def _answers_for(self, name: str | None) -> bool:
+        return name is not None and (name in self._hosts or _is_address(name))
+
+
+def is_ingest(path: str) -> bool:
+    """Whether SDKs send to this path."""
+    return path == "/stream" or path.startswith("/api/")
+
+
+def is_loopback(origin: str) -> bool:
+    """Whether an Origin is a page on this machine, under a name that always means this machine."""
+    name = hostname(origin) or ""
+    return name in LOOPBACK or name.endswith(".localhost")
 
 
 def hostname(url: str) -> str | None:
@@ -72,3 +110,11 @@ def hostname(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -2,35 +2,44 @@
 
 The rules:
 
-- Every item is kept, also of kinds that no page shows yet.
+- Every item is kept, also of types that no page shows.
 - An event has an id: the envelope's, else its own, else a new one. An id is 32 hexadecimal digits.
-- An event that is no JSON object makes the whole envelope bad: nothing of it is kept.
+- An item whose type carries a JSON object, and that is none, makes the whole envelope bad: nothing
+  of it is kept.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import uuid
+import zlib
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from .entries import JSON_ITEMS, Entry, entries
 from .envelope import BadEnvelopeError, Envelope, Item, json_object
-from .views import Summary, clean, summarize
+from .values import clean
 
-# Kinds whose payload is an event, and so has an id and a summary.
+# Types whose payload is an event, and so has an id.
 ERRORS = "event"
 EVENTS = frozenset({ERRORS, "transaction"})
+
+# An envelope may tell of many things; this is how many lists show of each.
+MAX_ENTRIES = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One item to keep. `event_id` and `summary` are there for events only."""
+    """One item to keep, and what it tells; `event_id` is there for events only."""
 
     kind: str
     headers: bytes
     payload: bytes
+    entries: tuple[Entry, ...]
     event_id: str | None = None
-    summary: Summary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Records:
 def records(envelope: Envelope) -> Records:
     """Turn an envelope into what is kept of it.
 
-    Raises BadEnvelopeError if an event or an id in it is malformed.
+    Raises BadEnvelopeError if an item's JSON, or an id, is malformed.
     """
     given = _event_id(envelope.headers.get("event_id"))
     items = tuple(_record(item, given) for item in envelope.items)
@@ -53,13 +62,36 @@ def records(envelope: Envelope) -> Records:
     return Records(_json(envelope.headers), items, given or own)
 
 
+def stored_event(data: bytes) -> Envelope:
+    """The envelope of what an SDK sends to the store endpoint: one event, as JSON.
+
+    Very old SDKs send it deflated and in base64. Raises BadEnvelopeError.
+    """
+    if data[:1] not in {b"{", b" ", b"\n"}:
+        data = _unwrapped(data)
+    event = json_object(data, "The event")
+    kind = "transaction" if event.get("type") == "transaction" else ERRORS
+    return Envelope({}, (Item({"type": kind, "length": len(data)}, data),))
+
+
+def _unwrapped(data: bytes) -> bytes:
+    try:
+        deflated = base64.b64decode(data, validate=True)
+        decoder = zlib.decompressobj()
+        event = decoder.decompress(deflated, 1024 * 1024)
+    except (binascii.Error, zlib.error):
+        return data
+    return event if decoder.eof else data
+
+
 def _record(item: Item, event_id: str | None) -> Record:
     kind, headers = clean(item.kind), _json(item.headers)
+    payload = json_object(item.payload, f"The {kind}") if kind in JSON_ITEMS else {}
+    told = tuple(islice(entries(kind, item.headers, payload), MAX_ENTRIES))
     if kind not in EVENTS:
-        return Record(kind, headers, item.payload)
-    event = json_object(item.payload, f"The {kind}")
-    identity = event_id or _event_id(event.get("event_id")) or uuid.uuid4().hex
-    return Record(kind, headers, item.payload, identity, summarize(event))
+        return Record(kind, headers, item.payload, told)
+    identity = event_id or _event_id(payload.get("event_id")) or uuid.uuid4().hex
+    return Record(kind, headers, item.payload, told, identity)
 
 
 def _event_id(value: Any) -> str | None:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -30,13 +30,19 @@ class ServerError(Exception):
 
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.ending = ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Open pages listen for as long as they are open: told to end, they don't hold this up.
+        self.ending()
+        await super().shutdown(sockets)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -48,27 +54,37 @@ class _Uvicorn(uvicorn.Server):
 
 
 @contextmanager
-def serve_in_thread(app: Any, *, port: int = 0, seconds: float = 10) -> Iterator[str]:
+def serve_in_thread(
+    app: Any,
+    *,
+    host: str = HOST,
+    port: int = 0,
+    seconds: float = 10,
+    ending: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
     """Serve an ASGI app while the block runs; the value is its URL, without a final slash.
 
-    `port` 0 takes a free one. Starting, and ending at the block's end, take at most `seconds` each.
+    `port` 0 takes a free one. Starting, and ending at the block's end, take at most `seconds` each;
+    `ending` is called before connections are waited for.
     Raises ServerError if the app's start-up fails, OSError if the port is taken.
     """
-    listener = socket.create_server((HOST, port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=1024)
     config = uvicorn.Config(
         app,
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=max(1, int(seconds)),
     )
-    server = _Uvicorn(config)
+    server = _Uvicorn(config, ending)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
         server.ready.wait(seconds)
         if not server.started or server.should_exit:
             raise ServerError("The app did not start.")
-        yield f"http://{HOST}:{listener.getsockname()[1]}"
+        named = f"[{host}]" if ":" in host else host
+        yield f"http://{named}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(seconds)

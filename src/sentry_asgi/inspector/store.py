@@ -2,11 +2,13 @@
 
 The rules:
 
-- An envelope is kept whole or not at all: one transaction each.
-- The oldest envelopes go first, when there are more than `max_envelopes` or their payloads are
-  more than `max_bytes` long together. The newest is always kept.
+- An envelope is kept whole or not at all; a batch of envelopes is one transaction.
+- The oldest envelopes go first, when there are more than `max_envelopes`, or their payloads are
+  more than `max_bytes` long together, or they tell more than `max_entries` things. The newest is
+  always kept.
 - Several processes may have the file open (WAL, and a writer waits its turn); each sees what the
-  others wrote. One `Store` may be used from any thread, one call at a time goes through.
+  others wrote. One `Store` may be used from any thread: writers take turns, and so do readers, but
+  neither waits for the other.
 - Every call may block: never call from an event loop.
 """
 
@@ -15,17 +17,18 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .records import ERRORS, Record, Records
+from .entries import ERROR, Entry
+from .records import EVENTS, Record, Records
 from .views import Summary
 
 # Written into the file; a file of another version is of another release, and is not touched.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The totals are kept by triggers, so that keeping the bounds never counts rows.
 _SCHEMA = """
@@ -34,7 +37,8 @@ CREATE TABLE envelopes (
     received REAL NOT NULL,
     project TEXT NOT NULL,
     headers BLOB NOT NULL,
-    size INTEGER NOT NULL
+    size INTEGER NOT NULL,
+    entries INTEGER NOT NULL
 );
 CREATE TABLE items (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,25 +46,51 @@ CREATE TABLE items (
     kind TEXT NOT NULL,
     headers BLOB NOT NULL,
     event_id TEXT,
-    title TEXT,
-    detail TEXT,
-    level TEXT,
-    place TEXT,
-    happened TEXT,
     payload BLOB NOT NULL
 );
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    item INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    trace_id TEXT NOT NULL,
+    span_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    duration REAL,
+    title TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    level TEXT NOT NULL,
+    place TEXT NOT NULL,
+    happened TEXT NOT NULL
+);
 CREATE INDEX items_by_envelope ON items (envelope);
-CREATE INDEX items_by_kind ON items (kind, id);
 CREATE INDEX items_by_event ON items (event_id) WHERE event_id IS NOT NULL;
-CREATE TABLE totals (envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL);
-INSERT INTO totals VALUES (0, 0);
+CREATE INDEX entries_by_item ON entries (item);
+CREATE INDEX entries_by_kind ON entries (kind, id);
+CREATE INDEX entries_by_trace ON entries (trace_id) WHERE trace_id != '';
+CREATE TABLE totals (envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL);
+INSERT INTO totals VALUES (0, 0, 0);
 CREATE TRIGGER count_in AFTER INSERT ON envelopes BEGIN
-    UPDATE totals SET envelopes = envelopes + 1, bytes = bytes + new.size;
+    UPDATE totals SET envelopes = envelopes + 1, bytes = bytes + new.size,
+        entries = entries + new.entries;
 END;
 CREATE TRIGGER count_out AFTER DELETE ON envelopes BEGIN
-    UPDATE totals SET envelopes = envelopes - 1, bytes = bytes - old.size;
+    UPDATE totals SET envelopes = envelopes - 1, bytes = bytes - old.size,
+        entries = entries - old.entries;
 END;
 """
+
+_LISTED = (
+    "SELECT entries.id, items.event_id, received, project, title, detail, level, place, happened,"
+    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id"
+)
+_JOINED = (
+    " FROM entries JOIN items ON items.id = entries.item"
+    " JOIN envelopes ON envelopes.id = items.envelope"
+)
+
+# How many `?` one statement may hold, in the smallest build of SQLite.
+_PARAMETERS = 500
 
 
 class StoreError(Exception):
@@ -68,22 +98,64 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """An envelope to keep: who sent it, what it holds, and when it came (seconds, Unix)."""
+
+    project: str
+    records: Records
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
-    """One error in a list. `number` grows with each item kept; `received` is in seconds, Unix."""
+    """One entry in a list. `number` grows with each kept; `received` is in seconds, Unix.
+
+    `event_id` is empty for what is no event; `envelope` and `item` are numbers of this store.
+    """
 
     number: int
     event_id: str
     received: float
     project: str
     summary: Summary
+    kind: str
+    trace_id: str
+    span_id: str
+    status: str
+    duration: float | None
+    position: int
+    envelope: int
+    item: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One event as kept: what a list shows, and the payload's bytes as sent."""
+    """One entry as kept: what a list shows, and the payload of its item, as sent."""
 
     listed: Listed
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnvelope:
+    """An envelope as kept; `items` are (type, headers as JSON, payload as sent)."""
+
+    number: int
+    received: float
+    project: str
+    headers: bytes
+    items: tuple[tuple[str, bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries a list shows: those of these kinds (all, if empty), of this level (any, if
+    empty), and with each of these words somewhere in what the list says of them.
+    """
+
+    kinds: Collection[str] = ()
+    level: str = ""
+    words: Sequence[str] = ()
 
 
 class Store:
@@ -95,6 +167,7 @@ class Store:
         *,
         max_envelopes: int = 10_000,
         max_bytes: int = 256 * 1024 * 1024,
+        max_entries: int = 100_000,
         patience: float = 10,
     ) -> None:
         """Open the file; a call waits up to `patience` seconds for other processes that write.
@@ -103,26 +176,33 @@ class Store:
         """
         self._max_envelopes = max_envelopes
         self._max_bytes = max_bytes
+        self._max_entries = max_entries
         self._patience = patience
-        self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            path, timeout=patience, isolation_level=None, check_same_thread=False
-        )
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._writer = self._connect(path)
+        self._reader = self._writer
         try:
             self._prepare(path)
+            self._reader = self._connect(path)
         except BaseException:
-            self._connection.close()
+            self._writer.close()
             raise
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(
+            path, timeout=self._patience, isolation_level=None, check_same_thread=False
+        )
 
     def _prepare(self, path: Path) -> None:
         try:
             self._use_wal()
             # A crash of the machine may lose the last events of a development session; a sync
             # for each envelope would cost far more than that is worth.
-            self._connection.execute("PRAGMA synchronous = OFF")
-            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._writer.execute("PRAGMA synchronous = OFF")
+            self._writer.execute("PRAGMA foreign_keys = ON")
             with self._transaction():
-                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+                (version,) = self._writer.execute("PRAGMA user_version").fetchone()
                 if version == 0:
                     self._create()
         except sqlite3.DatabaseError as error:
@@ -135,7 +215,7 @@ class Store:
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
@@ -149,96 +229,214 @@ class Store:
         for line in _SCHEMA.splitlines():
             statement += line + "\n"
             if sqlite3.complete_statement(statement):
-                self._connection.execute(statement)
+                self._writer.execute(statement)
                 statement = ""
-        self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Close the file; nothing else may be called afterwards."""
-        with self._lock:
-            self._connection.close()
+        with self._reading, self._writing:
+            self._reader.close()
+            self._writer.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._writer.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            self._writer.execute("COMMIT")
+
+    # Writing.
 
     def add(self, project: str, records: Records, received: float) -> None:
         """Keep an envelope that arrived at `received` (seconds, Unix), and let the oldest go."""
-        size = sum(len(item.payload) for item in records.items)
+        self.add_all([Arrival(project, records, received)])
+
+    def add_all(self, arrivals: Sequence[Arrival]) -> None:
+        """Keep envelopes, all or none of them, and let the oldest go."""
         with self._transaction():
-            cursor = self._connection.execute(
-                "INSERT INTO envelopes (received, project, headers, size) VALUES (?, ?, ?, ?)",
-                (received, project, records.headers, size),
-            )
-            newest = cursor.lastrowid
-            self._connection.executemany(
-                "INSERT INTO items (envelope, kind, headers, event_id, title, detail, level,"
-                " place, happened, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(newest, *_columns(item)) for item in records.items],
-            )
+            self._insert(arrivals)
             self._trim()
 
+    def _insert(self, arrivals: Sequence[Arrival]) -> None:
+        # Numbers are given here, not by SQLite, so that each table takes its rows in one call.
+        last = dict(self._writer.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        envelope, item = last.get("envelopes", 0), last.get("items", 0)
+        envelopes: list[tuple[object, ...]] = []
+        items: list[tuple[object, ...]] = []
+        entries: list[tuple[object, ...]] = []
+        for arrival in arrivals:
+            envelope += 1
+            kept = arrival.records
+            envelopes.append(
+                (envelope, arrival.received, arrival.project, kept.headers, *_size(kept))
+            )
+            for record in kept.items:
+                item += 1
+                items.append((item, envelope, *_columns(record)))
+                entries += [(item, *_facts(entry)) for entry in record.entries]
+        self._writer.executemany("INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?)", envelopes)
+        self._writer.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", items)
+        self._writer.executemany(
+            "INSERT INTO entries (item, position, kind, trace_id, span_id, status, duration, title,"
+            " detail, level, place, happened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            entries,
+        )
+
     def _trim(self) -> None:
-        while self._over():
-            self._connection.execute(
-                "DELETE FROM envelopes WHERE id = (SELECT min(id) FROM envelopes)"
+        while excess := self._excess():
+            self._writer.execute(
+                "DELETE FROM envelopes WHERE id IN (SELECT id FROM envelopes ORDER BY id LIMIT ?)",
+                (excess,),
             )
 
-    def _over(self) -> bool:
-        envelopes, size = self._read_totals()
-        return envelopes > 1 and (envelopes > self._max_envelopes or size > self._max_bytes)
+    def _excess(self) -> int:
+        """How many of the oldest are surely too many; asked again when they are gone."""
+        totals: tuple[int, int, int] = self._writer.execute("SELECT * FROM totals").fetchone()
+        envelopes, size, entries = totals
+        if envelopes <= 1:
+            return 0
+        too_large = size > self._max_bytes or entries > self._max_entries
+        return max(min(envelopes - self._max_envelopes, envelopes - 1), int(too_large))
+
+    def clear(self) -> None:
+        """Forget everything; numbers go on where they were."""
+        with self._transaction():
+            self._writer.execute("DELETE FROM envelopes")
+
+    # Reading.
+
+    def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._reading:
+            return self._reader.execute(query, values).fetchall()
 
     def totals(self) -> tuple[int, int]:
         """How many envelopes are kept, and how many bytes their payloads have together."""
-        with self._lock:
-            return self._read_totals()
+        ((envelopes, size),) = self._read("SELECT envelopes, bytes FROM totals")
+        return int(envelopes), int(size)
 
-    def _read_totals(self) -> tuple[int, int]:
-        row = self._connection.execute("SELECT envelopes, bytes FROM totals").fetchone()
-        return row[0], row[1]
+    def counts(self) -> dict[str, int]:
+        """How many entries of each kind there are."""
+        rows = self._read("SELECT kind, count(*) FROM entries GROUP BY kind")
+        return {kind: count for kind, count in rows}  # noqa: C416  # typed
+
+    def newest(self) -> int:
+        """The number of the newest entry, 0 if there never was one."""
+        rows = self._read("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")
+        return max((int(row[0]) for row in rows), default=0)
+
+    def entries(
+        self,
+        chosen: Filter = Filter(),  # frozen
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int = 0,
+        oldest_first: bool = False,
+    ) -> list[Listed]:
+        """Entries, newest first: numbered below `before`, if given, and above `after`."""
+        where, values = _where(chosen)
+        below = 1 << 62 if before is None else before
+        order = "ASC" if oldest_first else "DESC"
+        rows = self._read(
+            f"{_LISTED}{_JOINED} WHERE {where} entries.id < ? AND entries.id > ?"
+            f" ORDER BY entries.id {order} LIMIT ?",
+            (*values, below, after, limit),
+        )
+        return [_listed(row) for row in rows]
 
     def errors(self, *, limit: int, before: int | None = None) -> list[Listed]:
         """Errors and messages, newest first; only those with a number below `before`, if given."""
-        below = 1 << 62 if before is None else before
-        rows = self._select("kind = ? AND items.id < ?", (ERRORS, below), limit)
-        return [_stored(row).listed for row in rows]
+        return self.entries(Filter(kinds=[ERROR]), limit=limit, before=before)
 
     def event(self, event_id: str) -> Stored | None:
-        """The newest error or message with this id, or None."""
-        rows = self._select("event_id = ? AND kind = ?", (event_id, ERRORS), 1, "payload")
-        return _stored(rows[0]) if rows else None
-
-    def _select(
-        self, where: str, values: tuple[object, ...], limit: int, payload: str = "x''"
-    ) -> list[tuple[Any, ...]]:
-        # `where` and `payload` are literals of this module.
-        query = (
-            "SELECT items.id, event_id, received, project, title, detail, level, place, happened,"  # noqa: S608
-            f" {payload} FROM items JOIN envelopes ON envelopes.id = items.envelope"
-            f" WHERE {where} ORDER BY items.id DESC LIMIT ?"
+        """The newest event with this id, or None; of an error and a transaction, the error."""
+        kinds = ", ".join(f"'{kind}'" for kind in sorted(EVENTS))
+        rows = self._read(
+            f"{_LISTED}, payload{_JOINED} WHERE items.event_id = ? AND items.kind IN ({kinds})"
+            " ORDER BY items.kind, entries.id DESC LIMIT 1",
+            (event_id,),
         )
-        with self._lock:
-            return self._connection.execute(query, (*values, limit)).fetchall()
+        return Stored(_listed(rows[0]), rows[0][-1]) if rows else None
+
+    def trace(self, trace_id: str, *, limit: int) -> list[Stored]:
+        """What belongs to a trace, oldest first, at most so many entries."""
+        rows = self._read(
+            f"{_LISTED}{_JOINED} WHERE trace_id = ? AND trace_id != '' ORDER BY entries.id LIMIT ?",
+            (trace_id, limit),
+        )
+        entries = [_listed(row) for row in rows]
+        payloads = self.payloads({entry.item for entry in entries})
+        return [Stored(entry, payloads.get(entry.item, b"")) for entry in entries]
+
+    def payloads(self, items: Collection[int]) -> dict[int, bytes]:
+        """The payloads of these items, as sent; without those that are gone."""
+        found: dict[int, bytes] = {}
+        wanted = sorted(items)
+        for start in range(0, len(wanted), _PARAMETERS):
+            numbers = wanted[start : start + _PARAMETERS]
+            marks = ", ".join("?" * len(numbers))
+            query = f"SELECT id, payload FROM items WHERE id IN ({marks})"  # noqa: S608
+            found |= dict(self._read(query, numbers))
+        return found
+
+    def envelope(self, number: int) -> StoredEnvelope | None:
+        """An envelope by its number, or None."""
+        rows = self._read(
+            "SELECT id, received, project, headers FROM envelopes WHERE id = ?", (number,)
+        )
+        if not rows:
+            return None
+        items = self._read(
+            "SELECT kind, headers, payload FROM items WHERE envelope = ? ORDER BY id", (number,)
+        )
+        _, received, project, headers = rows[0]
+        contents = tuple((kind, about, payload) for kind, about, payload in items)
+        return StoredEnvelope(number, received, project, headers, contents)
+
+
+def _size(kept: Records) -> tuple[int, int]:
+    size = sum(len(item.payload) for item in kept.items)
+    return size, sum(len(item.entries) for item in kept.items)
 
 
 def _columns(item: Record) -> tuple[object, ...]:
-    about = item.summary
-    facts = (
-        (about.title, about.detail, about.level, about.transaction, about.when)
-        if about
-        else (None,) * 5
-    )
-    return (item.kind, item.headers, item.event_id, *facts, item.payload)
+    return (item.kind, item.headers, item.event_id, item.payload)
 
 
-def _stored(row: tuple[Any, ...]) -> Stored:
-    number, event_id, received, project, title, detail, level, place, happened, payload = row
+def _facts(entry: Entry) -> tuple[object, ...]:
+    about = entry.summary
+    return (
+        entry.position, entry.kind, entry.trace_id, entry.span_id, entry.status, entry.duration,
+        about.title, about.detail, about.level, about.transaction, about.when,
+    )  # fmt: skip
+
+
+def _listed(row: tuple[Any, ...]) -> Listed:
+    number, event_id, received, project, title, detail, level, place, happened, *rest = row
     summary = Summary(title, detail, level, place, happened)
-    return Stored(Listed(number, event_id, received, project, summary), payload)
+    return Listed(number, event_id or "", received, project, summary, *rest[:8])
+
+
+def _where(chosen: Filter) -> tuple[str, list[object]]:
+    """Conditions, each followed by AND, and their values."""
+    conditions: list[str] = []
+    values: list[object] = []
+    if chosen.kinds:
+        # Of one kind the index gives the newest at once; of several, going back from the newest does.
+        column = "entries.kind" if len(chosen.kinds) == 1 else "+entries.kind"
+        conditions.append(f"{column} IN ({', '.join('?' * len(chosen.kinds))})")
+        values += chosen.kinds
+    if chosen.level:
+        conditions.append("level = ?")
+        values.append(chosen.level)
+    for word in chosen.words:
+        pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        text = "title || ' ' || detail || ' ' || place || ' ' || status || ' ' || trace_id"
+        conditions.append(f"{text} || ' ' || coalesce(items.event_id, '') LIKE ? ESCAPE '\\'")
+        values.append(pattern)
+    return "".join(f"{condition} AND " for condition in conditions), values

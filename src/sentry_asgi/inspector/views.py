@@ -4,8 +4,7 @@ An event comes from anybody's SDK, or from somebody who means harm. The rules:
 
 - Any JSON object makes a view. What is missing or of another type than Sentry documents is shown
   as well as it can be, or left out; it never raises.
-- Every text is one that UTF-8 can encode, and has a bounded length; every list has a bounded
-  length.
+- Texts and lists are bounded, as `values` bounds them.
 - Nothing here escapes HTML: templates do, all of them, always.
 """
 
@@ -14,13 +13,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
+from itertools import groupby
 from typing import Any
 
-MAX_TEXT = 10_000
-MAX_LINE = 500
-MAX_LIST = 250
+from .values import (
+    MAX_LINE,
+    MAX_LIST,
+    Pairs,
+    as_dict,
+    as_id,
+    as_line,
+    as_list,
+    as_moment,
+    as_number,
+    as_pairs,
+    as_text,
+    as_values,
+    clean,
+)
+
+# So many of the app's own frames are open at first; a deep recursion has hundreds.
+MAX_OPEN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +58,42 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame of a stack; `application` tells the app's own code from libraries'."""
+    """One frame of a stack; `application` tells the app's own code from libraries'.
+
+    `filename` is for people; `path` is absolute, for an editor, or empty.
+    """
 
     function: str
     module: str
     filename: str
+    path: str
     lineno: int | None
     application: bool
+    shown: bool
     lines: tuple[Line, ...]
-    variables: tuple[tuple[str, str], ...]
+    variables: Pairs
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionView:
-    """One exception of a chain; `frames` has the most recent call first."""
+    """One exception of a chain; `frames` has the most recent call first.
+
+    `relation` tells how it belongs to the exception `parent`, by its place in the list: nothing for
+    the one that was raised last. `depth` counts exception groups around it.
+    """
 
     type: str
     value: str
     mechanism: str
     handled: bool | None
     frames: tuple[Frame, ...]
+    relation: str
+    depth: int
+
+    @property
+    def runs(self) -> list[tuple[bool, list[Frame]]]:
+        """The frames, as runs of the app's own (true) and of libraries' (false)."""
+        return runs(self.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,71 +102,110 @@ class RequestView:
 
     method: str
     url: str
-    query: tuple[tuple[str, str], ...]
-    headers: tuple[tuple[str, str], ...]
+    query: Pairs
+    headers: Pairs
+    cookies: Pairs
     body: str
 
 
 @dataclass(frozen=True, slots=True)
+class Breadcrumb:
+    """Something that happened before; `when` is ISO 8601."""
+
+    when: str
+    category: str
+    level: str
+    message: str
+    data: Pairs
+
+
+@dataclass(frozen=True, slots=True)
 class EventView:
-    """Everything that the page of one event shows; `exceptions` has the last raised first."""
+    """Everything that the page of one event shows; `exceptions` has the last raised first.
+
+    `stack` is that of a message, for events without exceptions. `contexts` are named tables.
+    """
 
     summary: Summary
     message: str
     exceptions: tuple[ExceptionView, ...]
+    stack: tuple[Frame, ...]
     request: RequestView | None
-    tags: tuple[tuple[str, str], ...]
-    facts: tuple[tuple[str, str], ...]
+    breadcrumbs: tuple[Breadcrumb, ...]
+    tags: Pairs
+    facts: Pairs
+    contexts: tuple[tuple[str, Pairs], ...]
+    modules: Pairs
+    trace_id: str
+    span_id: str
+
+    @property
+    def stack_runs(self) -> list[tuple[bool, list[Frame]]]:
+        """The stack, as `ExceptionView.runs` has it."""
+        return runs(self.stack)
 
 
-def clean(value: str, limit: int = MAX_TEXT) -> str:
-    """A text that UTF-8 can encode, at most `limit` characters and an ellipsis long."""
-    text = value if len(value) <= limit else f"{value[:limit]}…"
-    return text.encode("utf-8", "replace").decode()
+def runs(frames: tuple[Frame, ...]) -> list[tuple[bool, list[Frame]]]:
+    """Neighbouring frames that are alike the app's own (true) or libraries' (false)."""
+    return [(own, list(run)) for own, run in groupby(frames, lambda frame: frame.application)]
 
 
 def summarize(event: dict[str, Any]) -> Summary:
     """What a list shows of an event."""
-    exceptions = _values(event.get("exception"))
+    exceptions = as_values(event.get("exception"))
     last = exceptions[-1] if exceptions else {}
     message = _message(event)
     if last:
-        title, detail = _text(last.get("type")) or "Error", _text(last.get("value"))
+        title, detail = as_text(last.get("type")) or "Error", as_text(last.get("value"))
     else:
         title, _, detail = (message or "(no message)").partition("\n")
     return Summary(
         title=clean(title, MAX_LINE),
         detail=clean(detail, MAX_LINE),
-        level=clean(_text(event.get("level")) or ("error" if last else "info"), 20),
-        transaction=clean(_text(event.get("transaction")), MAX_LINE),
-        when=_when(event.get("timestamp")),
+        level=clean(as_text(event.get("level")) or ("error" if last else "info"), 20),
+        transaction=as_line(event.get("transaction")),
+        when=as_moment(event.get("timestamp")),
     )
 
 
 def event_view(event: dict[str, Any]) -> EventView:
     """What the page of one event shows."""
-    exceptions = (_exception(value) for value in reversed(_values(event.get("exception"))))
+    contexts = as_dict(event.get("contexts"))
+    trace = as_dict(contexts.get("trace"))
     return EventView(
         summary=summarize(event),
         message=_message(event),
-        exceptions=tuple(exceptions),
+        exceptions=tuple(_exceptions(as_values(event.get("exception")))),
+        stack=_stack(event),
         request=_request(event.get("request")),
-        tags=_pairs(event.get("tags")),
+        breadcrumbs=tuple(map(_breadcrumb, as_values(event.get("breadcrumbs")))),
+        tags=as_pairs(event.get("tags")),
         facts=tuple(_facts(event)),
+        contexts=tuple(_contexts(event, contexts)),
+        modules=as_pairs(event.get("modules")),
+        trace_id=as_id(trace.get("trace_id")),
+        span_id=as_id(trace.get("span_id")),
     )
 
 
 def _facts(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    sdk = _dict(event.get("sdk"))
+    sdk = as_dict(event.get("sdk"))
     for name, value in (
         ("environment", event.get("environment")),
         ("release", event.get("release")),
         ("server", event.get("server_name")),
         ("logger", event.get("logger")),
-        ("SDK", " ".join(filter(None, (_text(sdk.get("name")), _text(sdk.get("version")))))),
+        ("SDK", " ".join(filter(None, (as_text(sdk.get("name")), as_text(sdk.get("version")))))),
     ):
-        if text := _text(value):
-            yield name, clean(text, MAX_LINE)
+        if text := as_line(value):
+            yield name, text
+
+
+def _contexts(event: dict[str, Any], contexts: dict[str, Any]) -> Iterator[tuple[str, Pairs]]:
+    named = [("user", event.get("user")), *contexts.items(), ("extra", event.get("extra"))]
+    for name, value in named[:MAX_LIST]:
+        if pairs := as_pairs(value):
+            yield as_line(name), pairs
 
 
 def _message(event: dict[str, Any]) -> str:
@@ -145,43 +213,102 @@ def _message(event: dict[str, Any]) -> str:
     for entry in (event.get("logentry"), event.get("message")):
         value = entry.get("formatted") or entry.get("message") if isinstance(entry, dict) else entry
         if value:
-            return _text(value)
+            return as_text(value)
     return ""
 
 
-def _exception(value: dict[str, Any]) -> ExceptionView:
-    mechanism = _dict(value.get("mechanism"))
+def _exceptions(values: list[dict[str, Any]]) -> Iterator[ExceptionView]:
+    """The last raised first. In groups each tells its parent; in older events order is all."""
+    numbered = ((as_number(_mechanism(value).get("exception_id")), value) for value in values)
+    by_id = {number: value for number, value in numbered if number is not None}
+    for index, value in enumerate(reversed(values)):
+        mechanism = _mechanism(value)
+        parent = _parent(mechanism, by_id)
+        yield _exception(value, _relation(index, mechanism, parent), _depth(value, by_id))
+
+
+def _mechanism(value: dict[str, Any]) -> dict[str, Any]:
+    return as_dict(value.get("mechanism"))
+
+
+def _parent(mechanism: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
+    number = as_number(mechanism.get("parent_id"))
+    return None if number is None else by_id.get(number)
+
+
+def _relation(index: int, mechanism: dict[str, Any], parent: dict[str, Any] | None) -> str:
+    if index == 0:
+        return ""
+    source = as_line(mechanism.get("source"), 60)
+    known = {"__cause__": "was caused by", "__context__": "was raised while handling"}
+    if parent is None or not source:
+        return "caused by, or raised while handling"
+    of = as_line(parent.get("type"), 60) or "the one above"
+    return f"{of} {known[source]}" if source in known else f"in the group {of}: {source}"
+
+
+def _depth(value: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> int:
+    """How many groups are around it; a circle of parents, which no SDK sends, ends somewhere."""
+    depth = 0
+    for _ in range(10):
+        parent = _parent(_mechanism(value), by_id)
+        if parent is None or parent is value:
+            break
+        depth += _mechanism(parent).get("is_exception_group") is True
+        value = parent
+    return depth
+
+
+def _exception(value: dict[str, Any], relation: str, depth: int) -> ExceptionView:
+    mechanism = _mechanism(value)
     handled = mechanism.get("handled")
-    frames = _frames(_dict(value.get("stacktrace")).get("frames"))
     return ExceptionView(
-        type=clean(_text(value.get("type")) or "Error", MAX_LINE),
-        value=_text(value.get("value")),
-        mechanism=clean(_text(mechanism.get("type")), MAX_LINE),
+        type=as_line(value.get("type")) or "Error",
+        value=as_text(value.get("value")),
+        mechanism=as_line(mechanism.get("type")),
         handled=handled if isinstance(handled, bool) else None,
-        frames=tuple(reversed(frames)),
+        frames=_frames(value.get("stacktrace")),
+        relation=relation,
+        depth=depth,
     )
 
 
-def _frames(value: Any) -> list[Frame]:
-    """The last of them if there are too many: those are nearest to the failure."""
-    frames = [frame for frame in _list(value) if isinstance(frame, dict)][-MAX_LIST:]
+def _stack(event: dict[str, Any]) -> tuple[Frame, ...]:
+    """Where a message came from, if the SDK was asked to say so."""
+    for thread in as_values(event.get("threads")):
+        if frames := _frames(thread.get("stacktrace")):
+            return frames
+    return _frames(event.get("stacktrace"))
+
+
+def _frames(stacktrace: Any) -> tuple[Frame, ...]:
+    """The last of them if there are too many: those are nearest to the failure, and come first."""
+    values = as_list(as_dict(stacktrace).get("frames"))
+    frames = [frame for frame in values if isinstance(frame, dict)][-MAX_LIST:][::-1]
     # An SDK that cannot tell marks none: then all that are not surely a library's are the app's.
     marked = any(frame.get("in_app") is True for frame in frames)
-    return [
-        _frame(frame, frame.get("in_app") is True if marked else frame.get("in_app") is not False)
+    own = [
+        frame.get("in_app") is True if marked else frame.get("in_app") is not False
         for frame in frames
     ]
+    return tuple(
+        _frame(frame, application=own[index], shown=own[index] and sum(own[:index]) < MAX_OPEN)
+        for index, frame in enumerate(frames)
+    )
 
 
-def _frame(frame: dict[str, Any], application: bool) -> Frame:  # noqa: FBT001
+def _frame(frame: dict[str, Any], *, application: bool, shown: bool) -> Frame:
+    path = as_line(frame.get("abs_path"))
     return Frame(
-        function=clean(_text(frame.get("function")) or "?", MAX_LINE),
-        module=clean(_text(frame.get("module")), MAX_LINE),
-        filename=clean(_text(frame.get("abs_path")) or _text(frame.get("filename")), MAX_LINE),
-        lineno=_lineno(frame.get("lineno")),
+        function=as_line(frame.get("function")) or "?",
+        module=as_line(frame.get("module")),
+        filename=path or as_line(frame.get("filename")),
+        path=path if path.startswith("/") or path[1:3] in {":\\", ":/"} else "",
+        lineno=as_number(frame.get("lineno")),
         application=application,
+        shown=shown,
         lines=tuple(_lines(frame)),
-        variables=_pairs(frame.get("vars")),
+        variables=as_pairs(frame.get("vars")),
     )
 
 
@@ -189,85 +316,57 @@ def _lines(frame: dict[str, Any]) -> Iterator[Line]:
     current = frame.get("context_line")
     if not isinstance(current, str):
         return
-    before = _list(frame.get("pre_context"))[-MAX_LIST:]
-    after = _list(frame.get("post_context"))[:MAX_LIST]
-    lineno = _lineno(frame.get("lineno"))
+    before = as_list(frame.get("pre_context"))[-MAX_LIST:]
+    after = as_list(frame.get("post_context"))[:MAX_LIST]
+    lineno = as_number(frame.get("lineno"))
     for index, text in enumerate([*before, current, *after]):
         number = None if lineno is None else lineno + index - len(before)
-        yield Line(number, clean(_text(text), MAX_LINE), index == len(before))
-
-
-def _lineno(value: Any) -> int | None:
-    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
-    return value if known else None
+        yield Line(number, as_line(text), index == len(before))
 
 
 def _request(value: Any) -> RequestView | None:
-    request = _dict(value)
+    request = as_dict(value)
     if not request:
         return None
     return RequestView(
-        method=clean(_text(request.get("method")), 20),
-        url=clean(_text(request.get("url")), MAX_LINE * 4),
+        method=as_line(request.get("method"), 20),
+        url=as_line(request.get("url"), MAX_LINE * 4),
         query=_query(request.get("query_string")),
-        headers=_pairs(request.get("headers")),
-        body=_text(request.get("data")),
+        headers=as_pairs(request.get("headers")),
+        cookies=_cookies(request.get("cookies")),
+        body=_body(request.get("data")),
     )
 
 
-def _query(value: Any) -> tuple[tuple[str, str], ...]:
+def _query(value: Any) -> Pairs:
     """The query as sent, one pair a row; nothing is decoded, so nothing can be mistaken."""
-    if not isinstance(value, str):
-        return _pairs(value)
-    parts = (part.partition("=") for part in value.split("&", MAX_LIST) if part)
-    return tuple((clean(name), clean(text)) for name, _, text in parts)
+    return _split(value, "&") if isinstance(value, str) else as_pairs(value)
 
 
-def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    """Sentry takes an object or a list of pairs wherever it takes names with values."""
-    if isinstance(value, dict):
-        pairs = list(islice(value.items(), MAX_LIST))
-    else:
-        rows = (row for row in _list(value) if isinstance(row, list) and len(row) == 2)  # noqa: PLR2004
-        pairs = [(row[0], row[1]) for row in islice(rows, MAX_LIST)]
-    return tuple((clean(_text(name), MAX_LINE), _text(text)) for name, text in pairs)
+def _cookies(value: Any) -> Pairs:
+    return _split(value, ";") if isinstance(value, str) else as_pairs(value)
 
 
-def _values(value: Any) -> list[dict[str, Any]]:
-    """Exceptions come as `{"values": [...]}`, as a bare list, or as one bare object."""
-    if isinstance(value, dict):
-        value = value.get("values", [value])
-    return [entry for entry in _list(value) if isinstance(entry, dict) and entry][-MAX_LIST:]
+def _split(text: str, separator: str) -> Pairs:
+    parts = (part.strip().partition("=") for part in text.split(separator, MAX_LIST))
+    return tuple((clean(name), clean(value)) for name, _, value in parts if name or value)
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    """Any JSON value as text: nothing for null, a string as it is, the rest as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return clean(value)
+def _body(value: Any) -> str:
+    """A text as it was; what the SDK had decoded, as JSON for people."""
+    if not isinstance(value, dict | list):
+        return as_text(value)
     try:
-        return clean(json.dumps(value, ensure_ascii=False))
-    # Too deep to be written, though it could be read.
+        return clean(json.dumps(value, indent=2, ensure_ascii=False))
     except (RecursionError, ValueError):
         return "…"
 
 
-def _when(value: Any) -> str:
-    """SDKs send seconds since 1970, or ISO 8601 with or without an offset (then it is UTC)."""
-    try:
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return aware.astimezone(UTC).isoformat(timespec="milliseconds")
-        return datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
-    except (OSError, OverflowError, TypeError, ValueError):
-        return ""
+def _breadcrumb(value: dict[str, Any]) -> Breadcrumb:
+    return Breadcrumb(
+        when=as_moment(value.get("timestamp")),
+        category=as_line(value.get("category") or value.get("type")),
+        level=as_line(value.get("level"), 20),
+        message=as_text(value.get("message")),
+        data=as_pairs(value.get("data")),
+    )

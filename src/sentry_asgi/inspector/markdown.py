@@ -1,0 +1,106 @@
+"""An event as Markdown, to paste into an issue or to hand to an assistant. Pure.
+
+Whatever an event contains stays within its place: fences are longer than any in what they hold, and
+what stands in a line is one line of code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .values import Pairs
+from .views import EventView, ExceptionView, Frame, Summary
+
+MAX_BREADCRUMBS = 20
+MAX_FRAMES = 30
+
+
+def markdown(event: EventView, about: Summary) -> str:
+    """The event's exceptions, request and circumstances; `about` is what a list says of it."""
+    return "\n".join(_lines(event, about)) + "\n"
+
+
+def _lines(event: EventView, about: Summary) -> Iterator[str]:
+    yield f"# {_plain(about.title)}"
+    if about.detail:
+        yield f"\n{_code(about.detail)}"
+    yield ""
+    facts = (("level", about.level), ("where", about.transaction), ("when", about.when))
+    yield from _list((*facts, *event.facts, ("trace", event.trace_id)))
+    if event.message and event.message != about.title:
+        yield from ("\n## Message\n", _fenced(event.message))
+    for exception in event.exceptions:
+        yield from _exception(exception)
+    yield from _stack(event.stack)
+    yield from _request(event)
+    if event.breadcrumbs:
+        yield "\n## Breadcrumbs, the latest last\n"
+        for crumb in event.breadcrumbs[-MAX_BREADCRUMBS:]:
+            yield f"- {crumb.when} {_code(crumb.category)} {_code(crumb.message)}"
+    if event.tags:
+        yield "\n## Tags\n"
+        yield from _list(event.tags)
+
+
+def _exception(exception: ExceptionView) -> Iterator[str]:
+    heading = f"{exception.type}: {exception.value}" if exception.value else exception.type
+    yield f"\n## {_plain(heading.partition(chr(10))[0])}"
+    if exception.relation:
+        yield f"\n{_plain(exception.relation)}"
+    if "\n" in exception.value:
+        yield f"\n{_fenced(exception.value)}"
+    yield from _stack(exception.frames)
+
+
+def _stack(frames: tuple[Frame, ...]) -> Iterator[str]:
+    if frames:
+        yield "\nMost recent call first:\n"
+    for frame in frames[:MAX_FRAMES]:
+        where = f"{frame.filename or frame.module}:{frame.lineno or '?'}"
+        yield f"- {_code(frame.function)} in {_code(where)}{'' if frame.application else ' (library)'}"
+        if frame.application and frame.lines:
+            yield _indented(_fenced("\n".join(line.text for line in frame.lines), "python"))
+        if frame.application:
+            yield from (f"  - {_code(name)} = {_code(value)}" for name, value in frame.variables)
+
+
+def _request(event: EventView) -> Iterator[str]:
+    request = event.request
+    if request is None:
+        return
+    yield f"\n## Request\n\n{_code(f'{request.method} {request.url}'.strip())}\n"
+    yield from _list((*request.query, *request.headers))
+    if request.body:
+        yield f"\n{_fenced(request.body)}"
+
+
+def _list(pairs: Pairs) -> Iterator[str]:
+    return (f"- {_plain(name)}: {_code(value)}" for name, value in pairs if value)
+
+
+def _plain(text: str) -> str:
+    """One line in which nothing is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    line = " ".join(text.split())
+    if not line:
+        return ""
+    ticks = "`" * (_longest(line) + 1)
+    gap = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{gap}{line}{gap}{ticks}"
+
+
+def _fenced(text: str, language: str = "") -> str:
+    fence = "`" * max(3, _longest(text) + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.split("\n"))
+
+
+def _longest(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

@@ -1,0 +1,285 @@
+"""The inspector's pages: from the store to HTML, by way of views. Blocking; called in threads.
+
+The rules:
+
+- A page is made from views alone, by templates that escape everything.
+- What a query string asks for and does not make sense is taken as not asked for.
+- Moments are in the time zone of this machine, which is the developer's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sentry_asgi import __version__
+
+from .curl import curl
+from .editor import opener
+from .entries import ERROR, LOG, METRIC, OTHER, REQUEST, SPAN, items_of
+from .envelope import BadEnvelopeError, json_object
+from .markdown import markdown
+from .store import Filter, Listed, Store, StoredEnvelope
+from .trace import trace_view
+from .values import Pairs, as_id, as_pairs, attributes, clean
+from .views import event_view
+
+PAGE_SIZE = 50
+MAX_TRACE = 5000
+MAX_PAYLOAD = 200_000
+_HERE = Path(__file__).parent
+
+TABS = {
+    "": ("Everything", (ERROR, REQUEST, LOG)),
+    "errors": ("Errors", (ERROR,)),
+    "requests": ("Requests", (REQUEST,)),
+    "logs": ("Logs", (LOG,)),
+    "more": ("More", (METRIC, SPAN, OTHER)),
+}
+"""The list's tabs: name and kinds, by the word that stands in the address."""
+
+LEVELS = ("fatal", "error", "warning", "info", "debug")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a list was asked for."""
+
+    tab: str
+    text: str
+    level: str
+    before: int | None
+    after: int
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Wanted:
+        """Read a query string; whatever makes no sense is left out."""
+        tab, level = query.get("show", ""), query.get("level", "")
+        return cls(
+            tab=tab if tab in TABS else "",
+            text=clean(query.get("q", ""), 200),
+            level=level if level in LEVELS else "",
+            before=number(query.get("before")),
+            after=number(query.get("after")) or 0,
+        )
+
+    @property
+    def chosen(self) -> Filter:
+        """The same for the store."""
+        return Filter(TABS[self.tab][1], self.level, self.text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a list, where it leads, and for logs what else it tells."""
+
+    listed: Listed
+    url: str
+    more: Pairs
+
+
+class Pages:
+    """The pages over a store; `editor` names the editor that opens files."""
+
+    def __init__(self, store: Store, editor: str) -> None:
+        self._store = store
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update(
+            moment=_moment, took=took, tone=_tone, local=_local, size=_size, clock=_clock
+        )
+        self._templates.globals.update(editor_url=opener(editor), levels=LEVELS, tabs=TABS)
+
+    def overview(self, wanted: Wanted, base_url: str) -> str:
+        """The list of what happened."""
+        found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, before=wanted.before)
+        rows = found[:PAGE_SIZE]
+        return self._render(
+            "list.html",
+            rows=self._rows(rows),
+            older=rows[-1].number if len(found) > PAGE_SIZE else None,
+            newest=max((row.number for row in rows), default=0),
+            wanted=wanted,
+            counts=self.counts(),
+            dsn=dsn(base_url),
+        )
+
+    def fragment(self, wanted: Wanted) -> str:
+        """Rows alone, for a page that is open already."""
+        found = self._store.entries(wanted.chosen, limit=PAGE_SIZE, after=wanted.after)
+        return self._render("rows.html", rows=self._rows(found))
+
+    def counts(self) -> dict[str, int]:
+        """How many entries each tab has."""
+        kinds = self._store.counts()
+        return {tab: sum(kinds.get(kind, 0) for kind in TABS[tab][1]) for tab in TABS}
+
+    def _rows(self, found: list[Listed]) -> list[Row]:
+        batches = self._store.payloads({one.item for one in found if one.kind == LOG})
+        decoded = {item: _decoded(payload) for item, payload in batches.items()}
+        return [Row(one, entry_url(one), _attributes(one, decoded.get(one.item))) for one in found]
+
+    def event(self, event_id: str) -> str | None:
+        """The page of one event, or None if it is not here."""
+        stored = self._store.event(as_id(event_id))
+        if stored is None:
+            return None
+        event = event_view(_decoded(stored.payload))
+        return self._render(
+            "event.html",
+            listed=stored.listed,
+            event=event,
+            curl=curl(event.request) if event.request else "",
+            markdown=markdown(event, stored.listed.summary),
+        )
+
+    def markdown(self, event_id: str) -> str | None:
+        """One event as Markdown, or None if it is not here."""
+        stored = self._store.event(as_id(event_id))
+        if stored is None:
+            return None
+        return markdown(event_view(_decoded(stored.payload)), stored.listed.summary)
+
+    def trace(self, trace_id: str) -> str | None:
+        """The page of one trace, or None if nothing of it is here."""
+        identity = as_id(trace_id)
+        found = self._store.trace(identity, limit=MAX_TRACE)
+        if not found:
+            return None
+        view = trace_view(identity, found)
+        decoded = {
+            one.listed.item: _decoded(one.payload) for one in found if one.listed.kind == LOG
+        }
+        logs = [Row(log, "", _attributes(log, decoded.get(log.item))) for log in view.logs]
+        return self._render("trace.html", trace=view, logs=logs)
+
+    def envelope(self, text: str) -> str | None:
+        """The page of an envelope as it came, or None if it is not here."""
+        found = self._envelope(text)
+        if found is None:
+            return None
+        items = [
+            (kind, _pretty(headers), len(payload), _pretty(payload))
+            for kind, headers, payload in found.items
+        ]
+        return self._render(
+            "envelope.html", envelope=found, headers=_pretty(found.headers), items=items
+        )
+
+    def raw(self, text: str) -> bytes | None:
+        """An envelope's bytes, or None if it is not here."""
+        found = self._envelope(text)
+        if found is None:
+            return None
+        parts = [part for _, headers, payload in found.items for part in (headers, payload)]
+        return b"\n".join([found.headers, *parts, b""])
+
+    def _envelope(self, text: str) -> StoredEnvelope | None:
+        wanted = number(text)
+        return None if wanted is None else self._store.envelope(wanted)
+
+    def missing(self) -> str:
+        """The page of what is not here."""
+        return self._render("missing.html")
+
+    def _render(self, template: str, **values: Any) -> str:
+        return self._templates.get_template(template).render(version=__version__, **values)
+
+
+def entry_url(listed: Listed) -> str:
+    """The page that tells most about an entry."""
+    if listed.kind == ERROR:
+        return f"/events/{listed.event_id}"
+    if listed.kind in {REQUEST, SPAN} and listed.trace_id:
+        return f"/traces/{listed.trace_id}#span-{listed.span_id}"
+    return f"/events/{listed.event_id}" if listed.event_id else f"/envelopes/{listed.envelope}"
+
+
+def dsn(base_url: str) -> str:
+    """What an app's `sentry_sdk.init` wants to hear."""
+    return f"{base_url.replace('://', '://dev@').rstrip('/')}/1"
+
+
+def number(text: str | None) -> int | None:
+    """A number of this store; anything else, and numbers that nothing has, are no number."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004
+
+
+def took(seconds: float | None) -> str:
+    """A duration for people."""
+    if seconds is None:
+        return ""
+    if seconds >= 1:
+        return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"  # noqa: PLR2004
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"  # noqa: PLR2004
+
+
+def _decoded(payload: bytes) -> dict[str, Any]:
+    try:
+        return json_object(payload, "The payload")
+    except BadEnvelopeError:
+        return {}
+
+
+def _attributes(listed: Listed, batch: dict[str, Any] | None) -> Pairs:
+    """What a log tells besides its text; nothing for other kinds."""
+    for log in items_of(batch or {})[listed.position : listed.position + 1]:
+        return as_pairs(attributes(log.get("attributes")))
+    return ()
+
+
+def _pretty(data: bytes) -> str:
+    """JSON for people, a text as it is, and of other bytes their number."""
+    try:
+        return clean(json.dumps(json.loads(data), indent=2, ensure_ascii=False), MAX_PAYLOAD)
+    except (RecursionError, ValueError):
+        pass
+    try:
+        return clean(data.decode(), MAX_PAYLOAD)
+    except UnicodeDecodeError:
+        return f"{len(data)} bytes that are no text"
+
+
+def _moment(listed: Listed) -> dict[str, str]:
+    """When it happened, for people and for machines; when it arrived, if it doesn't tell."""
+    text = listed.summary.when
+    arrived = datetime.fromtimestamp(listed.received, UTC)
+    return _local(text) if text else _local(arrived.isoformat())
+
+
+def _local(text: str) -> dict[str, str]:
+    moment = datetime.fromisoformat(text)
+    try:
+        here = moment.astimezone()
+    except (OverflowError, ValueError):  # near the ends of all time
+        here = moment
+    return {
+        "machine": moment.isoformat(timespec="milliseconds"),
+        "day": here.strftime("%Y-%m-%d"),
+        "time": here.strftime("%H:%M:%S"),
+        "zone": here.tzname() or "",
+    }
+
+
+def _clock(text: str) -> str:
+    return _local(text)["time"] if text else ""
+
+
+def _tone(level: str) -> str:
+    return level if level in LEVELS else "other"
+
+
+def _size(count: int) -> str:
+    return f"{count:,} bytes" if count < 10_000 else f"{count / 1024:,.0f} KB"  # noqa: PLR2004

@@ -1,0 +1,111 @@
+"""The inspector as a program: its file, its port, and what to do where the port is taken.
+
+The rules:
+
+- It listens on loopback unless told otherwise, opens nothing else, and calls nobody.
+- What it keeps is gone when it ends, unless a file is named for it.
+- A port that is taken is told with what to do about it, which depends on who has it.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import json
+import socket
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from .app import NAME, create_app
+from .guard import LOOPBACK
+from .server import HOST, ServerError, serve_in_thread
+from .store import Store, StoreError
+
+PORT = 8969
+"""Where SDKs look for Spotlight, and so for this, without being told."""
+
+
+class PortTakenError(ServerError):
+    """Somebody else listens there; `inspector` tells whether it is an inspector like this."""
+
+    def __init__(self, message: str, *, inspector: bool) -> None:
+        """Take what to say, and who it is."""
+        super().__init__(message)
+        self.inspector = inspector
+
+
+@contextmanager
+def inspecting(
+    *, host: str = HOST, port: int = PORT, file: Path | None = None, editor: str = "vscode"
+) -> Iterator[str]:
+    """An inspector while the block runs; the value is its URL, without a final slash.
+
+    `file` is where it keeps what comes, also afterwards; without, it keeps it while the block runs.
+    Raises PortTakenError, or ServerError where the host or the file cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="sentry-asgi-") as folder:
+        try:
+            store = Store(file or Path(folder) / "events.sqlite3")
+        except (StoreError, OSError) as error:
+            raise ServerError(str(error)) from error
+        app = create_app(store, hosts=names(host), editor=editor)
+        with closing(store):
+            try:
+                serving = serve_in_thread(app, host=host, port=port, ending=app.live.close)
+                url = serving.__enter__()
+            except OSError as error:
+                raise _refused(error, host, port) from error
+            try:
+                yield url
+            finally:
+                serving.__exit__(None, None, None)
+
+
+def names(host: str) -> frozenset[str]:
+    """The names that an inspector on this host answers for."""
+    own = {host, socket.gethostname().lower()} if not is_loopback(host) else set()
+    return LOOPBACK | own
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def exposed(host: str) -> str:
+    """What to know before others can reach the inspector."""
+    return (
+        f"The inspector listens on {host}: whoever reaches this machine can read what it shows,"
+        f" secrets in it included, and can clear it. Without that option it listens on {HOST} only."
+    )
+
+
+def _refused(error: OSError, host: str, port: int) -> ServerError:
+    if error.errno != errno.EADDRINUSE:
+        return ServerError(f"Cannot listen on {host}:{port}: {error.strerror or error}.")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if is_inspector(url):
+        return PortTakenError(
+            f"An inspector runs at {url} already; it can be used.", inspector=True
+        )
+    return PortTakenError(
+        f"Port {port} is taken by another program. End that, or take another port, such as"
+        f" {port + 1}.",
+        inspector=False,
+    )
+
+
+def is_inspector(url: str) -> bool:
+    """Whether an inspector answers at this URL, within a second or so."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=1) as response:  # noqa: S310
+            health = json.loads(response.read(10_000))
+    except (OSError, ValueError):
+        return False
+    return isinstance(health, dict) and health.get("name") == NAME

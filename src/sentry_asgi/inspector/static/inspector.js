@@ -1,0 +1,216 @@
+// What pages do beyond showing: new rows as they come, filters without a reload, keys, copying.
+// Every page works without it. The server escapes; nothing here makes HTML of its own.
+"use strict";
+
+const find = (selector, root = document) => root.querySelector(selector);
+const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
+const MOST_ROWS = 500;
+
+// --- Notes that go by themselves -------------------------------------------------------------
+
+let toastTimer;
+function toast(text) {
+  const place = find("#toast");
+  place.textContent = text;
+  place.classList.add("shown");
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => place.classList.remove("shown"), 1600);
+}
+
+// --- Theme -----------------------------------------------------------------------------------
+
+function switchTheme() {
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const next = (root.dataset.theme || system) === "dark" ? "light" : "dark";
+  root.dataset.theme = next;
+  localStorage.setItem("theme", next);
+}
+
+// --- Copying ---------------------------------------------------------------------------------
+
+async function copy(id) {
+  const source = document.getElementById(id);
+  if (!source) return;
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    copyBySelection(source.textContent);
+  }
+  toast("Copied");
+}
+
+// Where the page is not on a loopback name, browsers have no clipboard for it.
+function copyBySelection(text) {
+  const field = document.createElement("textarea");
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+}
+
+// --- The list: filters, and rows as they come ------------------------------------------------
+
+const list = find("#list");
+const filters = find(".filters");
+let newest = Number(list?.dataset.newest ?? 0);
+let fetching = Promise.resolve();
+
+function query(changes = {}) {
+  const wanted = new URLSearchParams(filters ? new FormData(filters) : undefined);
+  for (const [name, value] of Object.entries(changes)) wanted.set(name, value);
+  for (const [name, value] of [...wanted]) if (!value) wanted.delete(name);
+  return wanted;
+}
+
+async function fetchRows(after) {
+  const response = await fetch(`/?${query({ fragment: "1", after })}`);
+  const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
+  return findAll("li.row", parsed);
+}
+
+function addRows(rows) {
+  if (!rows.length) return;
+  newest = Math.max(newest, ...rows.map((row) => Number(row.dataset.number)));
+  const first = list.firstElementChild;
+  const before = first?.getBoundingClientRect().top;
+  for (const row of rows) row.classList.add("new");
+  list.prepend(...rows);
+  // Whoever reads further down keeps the place.
+  if (first && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
+  while (list.children.length > MOST_ROWS) list.lastElementChild.remove();
+}
+
+// One at a time, so that no row comes twice.
+function update() {
+  fetching = fetching.then(async () => addRows(await fetchRows(newest))).catch(() => {});
+  return fetching;
+}
+
+function refilter() {
+  fetching = fetching.then(async () => {
+    const rows = await fetchRows(0);
+    list.replaceChildren(...rows);
+    list.dataset.live = "yes";
+    newest = Math.max(0, ...rows.map((row) => Number(row.dataset.number)));
+    find("#pages")?.remove();
+    const address = query().toString();
+    history.replaceState(null, "", address ? `/?${address}` : "/");
+  }).catch(() => {});
+}
+
+function showCounts(counts) {
+  for (const place of findAll("[data-count]")) {
+    const text = String(counts[place.dataset.count] ?? 0);
+    if (place.textContent !== text) place.textContent = text;
+  }
+}
+
+function listen() {
+  const news = new EventSource("/live");
+  const sign = find("#live");
+  news.onopen = () => sign.classList.add("on");
+  news.onerror = () => sign.classList.remove("on");
+  news.onmessage = (message) => {
+    const { newest: latest, counts } = JSON.parse(message.data);
+    if (!list) return;
+    showCounts(counts);
+    const empty = Object.values(counts).every((count) => count === 0);
+    if (empty) list.replaceChildren();
+    if (list.dataset.live === "yes" && latest > newest) update();
+  };
+}
+
+if (filters) {
+  let typing;
+  filters.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(refilter, 120);
+  });
+  filters.addEventListener("submit", (event) => {
+    event.preventDefault();
+    refilter();
+  });
+  // A tab keeps what was typed.
+  for (const tab of findAll("[data-tab]", filters)) {
+    tab.addEventListener("click", (event) => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+      event.preventDefault();
+      location.href = `/?${query({ show: tab.dataset.tab })}`;
+    });
+  }
+}
+
+for (const form of findAll("form[data-confirm]")) {
+  form.addEventListener("submit", (event) => {
+    if (!confirm(form.dataset.confirm)) event.preventDefault();
+  });
+}
+
+// --- Clicks ----------------------------------------------------------------------------------
+
+const actions = { theme: switchTheme, help: () => find("#help").showModal() };
+
+document.addEventListener("click", (event) => {
+  const source = event.target.closest("[data-copy]");
+  if (source) copy(source.dataset.copy);
+  const button = event.target.closest("[data-action]");
+  if (button) actions[button.dataset.action]();
+});
+
+// --- Keys ------------------------------------------------------------------------------------
+
+const STOPS = ".row > a, .row > details > summary, .stack summary, .waterfall summary";
+
+function move(step) {
+  const stops = findAll(STOPS).filter((stop) => stop.checkVisibility());
+  const here = stops.indexOf(document.activeElement);
+  const next = stops[here < 0 ? 0 : Math.min(Math.max(here + step, 0), stops.length - 1)];
+  next?.focus();
+  next?.scrollIntoView({ block: "nearest" });
+}
+
+function foldLibraries() {
+  const folds = findAll(".fold > details, .library > details");
+  const open = folds.some((fold) => !fold.open);
+  for (const fold of folds) fold.open = open;
+}
+
+const keys = {
+  j: () => move(1),
+  k: () => move(-1),
+  u: () => find("#up")?.click(),
+  m: () => copy("markdown"),
+  f: foldLibraries,
+  t: switchTheme,
+  "/": () => find("input[type=search]")?.focus(),
+  "?": () => find("#help").showModal(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, textarea, dialog")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const tab = /^[1-5]$/.test(event.key) && findAll("[data-tab]")[Number(event.key) - 1];
+  if (tab) tab.click();
+  else if (keys[event.key]) keys[event.key]();
+  else return;
+  event.preventDefault();
+});
+
+// --- A span that the address names is open ----------------------------------------------------
+
+function openNamed() {
+  const named = location.hash && document.getElementById(location.hash.slice(1));
+  const details = named && find("details", named);
+  if (!details) return;
+  details.open = true;
+  named.scrollIntoView({ block: "center" });
+}
+
+addEventListener("hashchange", openNamed);
+openNamed();
+listen();

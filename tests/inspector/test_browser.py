@@ -1,0 +1,316 @@
+"""The pages in a real Chromium, as people use them; skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+
+from .support import ID, Inspector, envelope, error
+from .test_app import HOSTILE
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+TRACE = "ab" * 16
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    flags = [
+        "--no-sandbox",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    # Playwright's own event loop runs in this thread: other tests of this module want none.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, inspector: Inspector) -> Iterator[Page]:
+    """A page on the inspector; whatever the console says of errors fails the test."""
+    context = browser.new_context(
+        base_url=inspector.url, permissions=["clipboard-read", "clipboard-write"]
+    )
+    context.set_default_timeout(5000)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda failure: complaints.append(str(failure)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
+    assert [text for text in complaints if "404" not in text] == []
+
+
+def open_list(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    page.locator("#live.on").wait_for()
+
+
+def rows(page: Page) -> list[str]:
+    return [" ".join(text.split()) for text in page.locator(".row").all_inner_texts()]
+
+
+def report(inspector: Inspector, *items: tuple[str, Any], **headers: Any) -> None:
+    assert inspector.report(envelope(*items, **headers)).status_code == 200
+
+
+def log(text: str, level: str = "info", **more: Any) -> tuple[str, Any]:
+    return ("log", {"items": [{"body": text, "level": level, **more}]})
+
+
+def frame(function: str, *, own: bool) -> dict[str, Any]:
+    return {
+        "function": function, "abs_path": f"/srv/{function}.py", "lineno": 2, "in_app": own, "pre_context": ["one"],
+        "context_line": f"{function}()", "post_context": ["three"], "vars": {"cups": "2"},
+    }  # fmt: skip
+
+
+def failure() -> dict[str, Any]:
+    frames = [
+        frame("serve", own=False),
+        frame("route", own=False),
+        frame("order", own=True),
+        frame("json", own=False),
+    ]
+    return {
+        "exception": {"values": [{"type": "TeaError", "value": "no tea", "stacktrace": {"frames": frames}}]},
+        "request": {"method": "POST", "url": "http://shop/orders", "data": "{'a'}", "headers": {"X-Shop": "tea"}},
+        "contexts": {"trace": {"trace_id": TRACE, "span_id": "b1"}},
+    }  # fmt: skip
+
+
+def test_an_error_appears_within_a_second_without_a_reload(
+    page: Page, inspector: Inspector
+) -> None:
+    open_list(page)
+    page.evaluate("window.sameDocument = true")
+    expect(page.get_by_text("Nothing has happened yet")).to_be_visible()
+    began = time.monotonic()
+    report(inspector, ("event", error("TeaError", "no tea")))
+    page.get_by_text("TeaError").wait_for()
+    assert time.monotonic() - began < 1
+    assert page.evaluate("window.sameDocument")
+    expect(page.locator("[data-count=errors]")).to_have_text("1")
+    expect(page.get_by_text("Nothing has happened yet")).to_be_hidden()
+
+
+def test_what_is_there_stays_in_place_while_more_comes(page: Page, inspector: Inspector) -> None:
+    report(inspector, *[log(f"old {number}") for number in range(5)])
+    for _ in range(12):
+        report(inspector, *[log("old") for _ in range(4)])
+    open_list(page)
+    page.evaluate("window.kept = document.querySelector('.row'); window.scrollTo(0, 400)")
+    # As the eye sees it: where a row is on the screen, at every frame while new ones come.
+    page.evaluate(
+        """() => { window.places = new Set();
+        const look = () => { window.places.add(Math.round(kept.getBoundingClientRect().top)); requestAnimationFrame(look); };
+        look(); }"""
+    )
+    for number in range(4):
+        report(inspector, log(f"new {number}"))
+        page.get_by_text(f"new {number}").wait_for(state="attached")
+    assert page.evaluate("window.kept.isConnected")
+    # Screens have whole pixels, rows have not.
+    assert page.evaluate("Math.max(...window.places) - Math.min(...window.places)") <= 1
+
+
+def test_tabs_level_and_search_narrow_the_list_and_what_comes_live(
+    page: Page, inspector: Inspector
+) -> None:
+    report(inspector, ("event", error("TeaError")), log("tea is low", "warn"), log("coffee"))
+    open_list(page)
+    assert len(rows(page)) == 3
+    page.keyboard.press("/")
+    page.keyboard.type("tea")
+    expect(page.locator(".row")).to_have_count(2)
+    assert page.url.endswith("/?q=tea")
+    page.get_by_label("Level").select_option("warning")
+    expect(page.locator(".row")).to_have_count(1)
+    report(inspector, log("tea is gone", "warn"), log("milk is gone", "warn"), log("tea", "info"))
+    page.get_by_text("tea is gone").wait_for()
+    expect(page.locator(".row")).to_have_count(2)
+    page.get_by_role("link", name="Errors").click()
+    expect(page.locator("input[type=search]")).to_have_value("tea")
+    assert "show=errors" in page.url
+
+
+def test_the_apps_frames_are_open_and_libraries_are_folded(
+    page: Page, inspector: Inspector
+) -> None:
+    report(inspector, ("event", failure()), event_id=ID)
+    open_list(page, f"/events/{ID}")
+    source = page.locator(".source")
+    expect(source.filter(has_text="order()")).to_be_visible()
+    expect(source.filter(has_text="json()")).to_be_hidden()
+    expect(source.filter(has_text="serve()")).to_be_hidden()
+    page.get_by_text("2 library frames").click()
+    page.locator(".function", has_text="serve").click()
+    expect(source.filter(has_text="serve()")).to_be_visible()
+    page.keyboard.press("f")
+    expect(source.filter(has_text="json()")).to_be_visible()
+    assert (
+        page.locator(".application a.open").get_attribute("href") == "vscode://file/srv/order.py:2"
+    )
+
+
+def test_a_request_is_copied_as_curl_and_the_event_as_markdown(
+    page: Page, inspector: Inspector
+) -> None:
+    report(inspector, ("event", failure()), event_id=ID)
+    open_list(page, f"/events/{ID}")
+    page.get_by_role("button", name="Copy as curl").click()
+    page.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("curl \\\n  -X POST \\\n  http://shop/orders")
+    assert "-H 'X-Shop: tea'" in copied
+    page.keyboard.press("m")
+    page.wait_for_function(
+        "navigator.clipboard.readText().then((text) => text.startsWith('# TeaError'))"
+    )
+
+
+def test_a_trace_is_a_waterfall_with_its_errors(page: Page, inspector: Inspector) -> None:
+    def span(identity: str, parent: str, start: float, end: float) -> dict[str, Any]:
+        return {"span_id": identity, "parent_span_id": parent, "op": "db", "description": f"query {identity}",
+                "start_timestamp": start, "timestamp": end}  # fmt: skip
+
+    def transaction(
+        identity: str, parent: str, start: float, end: float, *spans: Any
+    ) -> dict[str, Any]:
+        trace = {
+            "trace_id": TRACE,
+            "span_id": identity,
+            "parent_span_id": parent,
+            "op": "http.server",
+        }
+        return {"contexts": {"trace": trace}, "start_timestamp": start, "timestamp": end, "spans": spans,
+                "transaction": f"service {identity}", "release": f"app-{identity}@1"}  # fmt: skip
+
+    report(inspector, ("transaction", transaction("a1", "", 0, 10, span("a2", "a1", 5, 9))))
+    report(inspector, ("transaction", transaction("b1", "a2", 6, 8)), ("event", failure()))
+    open_list(page, "/?show=requests")
+    page.get_by_role("link", name="service a1").click()
+    names = page.locator(".waterfall .name").all_inner_texts()
+    assert names == ["service a1", "query a2", "service b1"]
+    boxes = [bar.bounding_box() for bar in page.locator("rect.bar").all()]
+    first, second, third = (box for box in boxes if box)
+    assert first["x"] < second["x"] < third["x"]
+    assert first["width"] > second["width"] > third["width"] > 20
+    assert page.locator(".services li").all_inner_texts() == ["app-a1", "app-b1"]
+    page.get_by_role("link", name="TeaError").click()
+    expect(page.locator("h1")).to_have_text("TeaError")
+    # And back to the span, open.
+    page.get_by_role("link", name="Trace").click()
+    expect(page.locator("#span-b1 details")).to_have_attribute("open", "")
+
+
+def test_light_and_dark_follow_the_system_until_chosen(page: Page, inspector: Inspector) -> None:
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    page.emulate_media(color_scheme="light")
+    open_list(page)
+    light = ground()
+    page.emulate_media(color_scheme="dark")
+    dark = ground()
+    assert light != dark
+    page.keyboard.press("t")
+    assert ground() == light
+    page.reload()
+    assert ground() == light
+
+
+def test_the_list_is_walked_by_keys_alone(page: Page, inspector: Inspector) -> None:
+    report(inspector, ("event", error("First")))
+    report(inspector, ("event", error("Second")))
+    open_list(page)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("First")
+    page.keyboard.press("u")
+    expect(page.locator(".row")).to_have_count(2)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("4")
+    expect(page).to_have_url(f"{inspector.url}/?show=logs")
+
+
+@pytest.mark.parametrize("item", ["event", "log", "transaction", "session"])
+def test_hostile_content_runs_no_script(page: Page, inspector: Inspector, item: str) -> None:
+    evil = HOSTILE.replace("alert(1)", "document.title='taken'")
+    payload: dict[str, Any] = {
+        "event": {**failure(), "message": evil, "tags": {evil: evil}, "level": evil, "transaction": evil, "exception": {
+            "values": [{"type": evil, "value": evil, "stacktrace": {"frames": [{**frame("x", own=True), "function": evil,
+                        "abs_path": f"/{evil}", "context_line": evil, "vars": {evil: evil}}]}}]},
+            "breadcrumbs": [{"message": evil, "category": evil, "data": {evil: evil}}]},
+        "log": {"items": [{"body": evil, "level": evil, "trace_id": TRACE, "attributes": {evil: {"value": evil}}}]},
+        "transaction": {"transaction": evil, "contexts": {"trace": {"trace_id": TRACE, "op": evil, "status": evil}},
+            "start_timestamp": 1, "timestamp": 2, "release": f"{evil}@1", "spans": [
+                {"span_id": "b1", "description": evil, "op": evil, "data": {evil: evil}, "start_timestamp": 1}]},
+        "session": {"status": evil},
+    }[item]  # fmt: skip
+    open_list(page, "/")
+    report(inspector, (item, payload), event_id=ID)
+    for path in ("/", "/?show=more", f"/events/{ID}", f"/traces/{TRACE}", "/envelopes/1"):
+        page.goto(path)
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        assert page.title() != "taken"
+        assert page.locator("script:not([src^='/static/'])").count() == 0
+        assert page.locator("img:not([src^='/static/'])").count() == 0
+
+
+def test_clear_asks_and_every_open_list_is_empty_then(page: Page, inspector: Inspector) -> None:
+    report(inspector, ("event", error("TeaError")))
+    open_list(page)
+    other = page.context.new_page()
+    open_list(other)
+    answers = iter([False, True])
+
+    def decide(dialog: Dialog) -> None:
+        dialog.accept() if next(answers) else dialog.dismiss()
+
+    page.on("dialog", decide)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".row")).to_have_count(1)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".row")).to_have_count(0)
+    expect(other.locator(".row")).to_have_count(0)
+    assert inspector.store.totals() == (0, 0)
+
+
+def test_a_web_page_elsewhere_neither_reads_posts_nor_clears(
+    browser: Browser, inspector: Inspector
+) -> None:
+    report(inspector, ("event", error("Secret")))
+    context = browser.new_context()
+    page = context.new_page()
+    page.route(
+        "http://evil.example/",
+        lambda route: route.fulfill(body="<h1>hello</h1>", content_type="text/html"),
+    )
+    page.goto("http://evil.example/")
+    tried = page.evaluate(
+        """async (url) => { const tell = async (path, how) => {
+            try { const answer = await fetch(url + path, how); return answer.type + answer.status; } catch { return "failed"; } };
+          return [await tell("/", {}), await tell("/entries", {}), await tell("/clear", {method: "POST"}),
+            await tell("/clear", {method: "POST", mode: "no-cors"}),
+            await tell("/stream", {method: "POST", body: "{}"})]; }""",
+        inspector.url,
+    )
+    context.close()
+    assert tried[:3] == ["failed"] * 3
+    assert tried[4] == "failed"
+    assert len(inspector.errors()) == 1

@@ -1,0 +1,181 @@
+"""capture_events() and the fixture: what would be sent, and nothing else is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.transport import Transport
+
+from sentry_asgi import SentryMiddleware
+from sentry_asgi.testing import capture_events
+
+from .support import SDK_VERSION, Sentry, call, exception_values, http_scope
+
+pytest_plugins = ["pytester"]
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    sentry_sdk.set_tag("shop", "tea")
+    raise ValueError("no tea")
+
+
+def fail() -> None:
+    with pytest.raises(ValueError, match="no tea"):
+        asyncio.run(call(SentryMiddleware(failing), http_scope("/tea")))
+
+
+def test_the_error_of_an_app_is_there_as_a_plain_dict() -> None:
+    with capture_events() as events:
+        assert events == []
+        fail()
+    (event,) = events
+    assert type(event) is dict
+    assert exception_values(event) == [("ValueError", "no tea")]
+    assert event["request"]["url"] == "http://example.org/tea"
+    assert event["tags"] == {"shop": "tea"}
+
+
+def test_where_nobody_initialised_the_sdk_nobody_did_afterwards() -> None:
+    assert not sentry_sdk.get_client().is_active()
+    with capture_events():
+        assert sentry_sdk.get_client().is_active()
+    assert not sentry_sdk.get_client().is_active()
+
+
+def test_the_apps_own_options_decide_and_its_transport_gets_nothing(sentry: Sentry) -> None:
+    def before_send(event: Any, hint: Any) -> Any:
+        return None if event.get("message") == "noise" else {**event, "release": "mine"}
+
+    client = sentry.init(before_send=before_send, environment="test")
+    with capture_events() as events:
+        assert sentry_sdk.get_client() is client
+        sentry_sdk.capture_message("noise")
+        sentry_sdk.capture_message("signal")
+    assert [(event["message"], event["environment"], event["release"]) for event in events] == [
+        ("signal", "test", "mine"),
+    ]  # fmt: skip
+    assert sentry.transport.envelopes == []
+    assert client.transport is sentry.transport
+    sentry_sdk.capture_message("after")
+    assert [event["message"] for event in sentry.events] == ["after"]
+    assert len(events) == 1
+
+
+def test_options_of_the_block_stand_in_for_the_apps_and_go_with_it(sentry: Sentry) -> None:
+    client = sentry.init(environment="test")
+    global_client = sentry_sdk.get_global_scope().client
+    with capture_events(environment="block") as events:
+        sentry_sdk.capture_message("here")
+    assert [event["environment"] for event in events] == ["block"]
+    assert sentry_sdk.get_client() is client
+    assert sentry_sdk.get_global_scope().client is global_client
+    assert sentry.transport.envelopes == []
+
+
+def test_what_a_block_sets_on_scopes_is_gone_after_it(sentry: Sentry) -> None:
+    sentry.init()
+    sentry_sdk.set_tag("outer", "1")
+    with capture_events() as events:
+        sentry_sdk.set_tag("inner", "1")
+        sentry_sdk.capture_message("inside")
+    sentry_sdk.capture_message("outside")
+    assert events[0]["tags"] == {"inner": "1"}
+    assert sentry.event["tags"] == {"outer": "1"}
+
+
+def test_what_is_waiting_when_the_block_begins_is_not_in_it(sentry: Sentry) -> None:
+    if SDK_VERSION < (2, 35):
+        pytest.skip("no structured logs")
+    sentry.init(enable_logs=True) if SDK_VERSION < (3, 0) else sentry.init()
+    sentry_sdk.logger.info("before")
+    with capture_events() as events:
+        sentry_sdk.logger.info("within")
+        assert [log["body"] for log in events.logs] == ["within"]
+        sentry_sdk.logger.info("late")
+    assert [log["body"] for log in events.logs] == ["within", "late"]
+
+
+def test_transactions_sessions_check_ins_and_attachments_have_their_place() -> None:
+    with capture_events(traces_sample_rate=1.0) as events:
+        if SDK_VERSION < (3, 0):
+            with sentry_sdk.start_transaction(name="brew"), sentry_sdk.start_span(op="boil"):
+                pass
+            assert [(one["transaction"], len(one["spans"])) for one in events.transactions] == [
+                ("brew", 1)
+            ]
+        sentry_sdk.get_current_scope().add_attachment(bytes=b"{}not json", filename="a.txt")
+        sentry_sdk.get_current_scope().add_attachment(bytes=b"leaves", filename="b.txt")
+        from sentry_sdk.crons import capture_checkin
+
+        capture_checkin("nightly", status="ok")
+        sentry_sdk.capture_message("hello")
+    assert [one["monitor_slug"] for one in events.check_ins] == ["nightly"]
+    assert [one["message"] for one in events] == ["hello"]
+    assert (events.sessions, events.metrics, events.spans) == ([], [], [])
+
+
+def test_other_threads_are_waited_for_and_told_when_they_are_late() -> None:
+    with capture_events() as events:
+        thread = threading.Timer(0.05, sentry_sdk.capture_message, ["late"])
+        thread.start()
+        assert events.wait()[0]["message"] == "late"
+        with pytest.raises(TimeoutError, match="1 of 2 events came"):
+            events.wait(2, seconds=0.05)
+        thread.join()
+
+
+def test_a_client_that_speaks_spotlight_is_silent_in_the_block(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Nowhere(Transport):
+        def capture_envelope(self, envelope: Any) -> None:
+            raise AssertionError
+
+    before = sentry_sdk.get_global_scope().client
+    client = sentry_sdk.Client(
+        dsn="https://k@sentry.invalid/1", transport=Nowhere, spotlight="http://127.0.0.1:1/stream",
+        default_integrations=False,
+    )  # fmt: skip
+    sentry_sdk.get_global_scope().set_client(client)
+    try:
+        spotlight = client.spotlight
+        with capture_events() as events, caplog.at_level(logging.WARNING):
+            sentry_sdk.capture_message("quiet")
+        assert client.spotlight is spotlight is not None
+    finally:
+        sentry_sdk.get_global_scope().set_client(before)
+        client.close(timeout=0)
+    assert len(events) == 1
+    assert "Failed to send" not in caplog.text
+
+
+def test_the_fixture_is_there_for_whoever_installed_the_package(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sentry_sdk
+
+        def test_one(sentry_events):
+            sentry_sdk.capture_message("one")
+            assert [event["message"] for event in sentry_events] == ["one"]
+
+        def test_other_tests_are_left_alone():
+            assert not sentry_sdk.get_client().is_active()
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2)
+
+
+def test_the_plugin_imports_nothing_until_it_is_asked_for() -> None:
+    code = "import sys, pytest_sentry_asgi; print({'sentry_sdk', 'sentry_asgi'} & {*sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert result.stdout == "set()\n"

@@ -5,6 +5,8 @@ Every session installs the built wheel, never the checkout, so what passes is wh
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2026.4"
@@ -13,7 +15,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["check", "tests", "sdk", "old_starlette"]
 
 SDK = "2.75.0"
-OTHER_SDKS = ["2.12.0", "3.0.0b2"]
+OTHER_SDKS = ["2.47.0", "3.0.0b2"]
 
 
 def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspector]") -> None:
@@ -59,3 +61,49 @@ def old_starlette(session: nox.Session) -> None:
     """The original project's README, on the Starlette of its time."""
     install(session, SDK, "starlette<0.40", extra="")
     session.run("pytest", "tests/test_original_readme.py", *session.posargs)
+
+
+FRAMEWORKS = [
+    "starlette",
+    "fastapi",
+    "litestar",
+    "quart",
+    "django",
+    "channels",
+    "sanic",
+    "falcon",
+    "blacksheep",
+    "connexion",
+    "lilya",
+    "ravyn",
+    "emmett",
+    "microdot",
+    "nexios",
+    "muffin",
+]
+
+
+@nox.session
+@nox.parametrize("framework", FRAMEWORKS)
+def matrix(session: nox.Session, framework: str) -> None:
+    """One framework's row: what is reported of it, with the SDK's integrations and without."""
+    session.install(
+        "--reinstall-package=sentry-asgi",
+        ".",
+        f"sentry-sdk=={SDK}",
+        framework,
+    )
+    directory = Path(session.cache_dir) / "matrix"
+    directory.mkdir(exist_ok=True)
+    for way, arguments in {"auto": [], "plain": ["--plain"]}.items():
+        out = str(directory / f"{framework}-{way}.json")
+        command = ["python", "-m", "tests.frameworks.drive", framework, *arguments, "--out", out]
+        session.run(*command, silent=True, env={"PYTHONWARNINGS": "ignore"})
+
+
+@nox.session
+def matrix_table(session: nox.Session) -> None:
+    """Judges the rows; with `-- --write` writes docs/frameworks.md."""
+    session.install(".", f"sentry-sdk=={SDK}")
+    directory = str(Path(session.cache_dir) / "matrix")
+    session.run("python", "-m", "tests.frameworks.table", directory, *session.posargs)

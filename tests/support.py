@@ -11,6 +11,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+from sentry_sdk.utils import Dsn
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -61,6 +62,8 @@ class Sentry:
             "auto_session_tracking": False,
             **options,
         }
+        self.transport.parsed_dsn = Dsn(options["dsn"])
+        sentry_sdk.get_client().close(timeout=0)  # the last one's threads end with it
         sentry_sdk.init(**options)
         return sentry_sdk.get_client()
 
@@ -91,7 +94,7 @@ def problems(event: dict[str, Any]) -> list[str]:
     normalized = normalizer.normalize_event(json.loads(json.dumps(event)))
     request = normalized.get("request") or {}
     if request.get("cookies"):  # where the normaliser puts the cookie header
-        request["headers"].append(["Cookie", "moved"])
+        request["headers"] = [*(request.get("headers") or ()), ["Cookie", "moved"]]
     return [*_invalid(normalized.get("_meta", {}), "_meta"), *_lost(event, normalized, "")]
 
 
@@ -105,16 +108,20 @@ def _invalid(meta: Any, path: str) -> Iterable[str]:
             yield from _invalid(value, f"{path}/{key}")
 
 
-# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry.
-_MOVED = {"/server_name", "/message", "/_meta", "/_metrics", "/logger"}
+# Moved by the normaliser, not lost: the server's name becomes a tag, the message a logentry, formatted.
+_MOVED = {"/server_name", "/message", "/logentry/message", "/_meta", "/_metrics", "/logger"}
 
 
 def _lost(sent: Any, kept: Any, path: str) -> Iterable[str]:
-    if path in _MOVED or sent in (None, "", [], {}, {"values": []}):
+    if (
+        path in _MOVED
+        or path.endswith("/same_process_as_parent")
+        or sent in (None, "", [], {}, {"values": []})
+    ):
         return
     if path == "/tags":
         kept = dict(kept or [])
-    elif path in {"/request/headers", "/request/cookies"}:
+    elif path in {"/request/headers", "/request/cookies", "/contexts/response/headers"}:
         kept = {key.lower(): value for key, value in kept or []}
         sent = {key.lower(): value for key, value in sent.items()}
     elif path == "/request/query_string":

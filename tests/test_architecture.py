@@ -17,13 +17,65 @@ PACKAGE = Path(sentry_asgi.__file__).parent
 
 # Who may import whom within the package; a module that is not named here needs a decision.
 ALLOWED = {
-    "__init__": {"middleware"},
-    "middleware": {"_asgi", "_capture", "_failsafe", "_isolation", "_request"},
-    "_isolation": {"_event", "_failsafe", "_request", "_sdk"},
-    "_capture": {"_failsafe", "_sdk"},
-    "_event": {"_failsafe", "_privacy", "_request"},
+    "__init__": {"_isolation", "middleware"},
+    "middleware": {
+        "_asgi",
+        "_capture",
+        "_exchange",
+        "_failsafe",
+        "_frames",
+        "_isolation",
+        "_once",
+        "_request",
+        "_sessions",
+        "_takeover",
+        "_tracing",
+        "_lifespan",
+        "_settings",
+        "_unwinding",
+    },
+    "_lifespan": {"_capture", "_once"},
+    "_capture": {
+        "_exchange",
+        "_failsafe",
+        "_isolation",
+        "_noise",
+        "_once",
+        "_request",
+        "_sdk",
+        "_swallowed",
+    },
+    "_unwinding": {"_frames", "_isolation"},
+    "_isolation": {"_event", "_exchange", "_failsafe", "_request", "_sdk"},
+    "_event": {
+        "_body",
+        "_failsafe",
+        "_failures",
+        "_privacy",
+        "_request",
+        "_response",
+        "_sdk",
+        "_secrets",
+        "_user",
+    },
+    "_response": {"_body", "_exchange", "_privacy", "_request"},
+    "_secrets": {"_privacy", "_sdk"},
+    "_body": {"_multipart"},
+    "_multipart": set(),
+    "_user": set(),
+    "_failures": {"_exchange", "_once", "_request"},
+    "_exchange": {"_body", "_once", "_request", "_settings", "_swallowed"},
+    "_once": {"_noise", "_sdk", "_swallowed"},
+    "_swallowed": {"_failsafe", "_frames"},
+    "_noise": set(),
+    "_frames": set(),
+    "_settings": set(),
+    "_takeover": {"_sdk"},
+    "_tracing": {"_exchange", "_failsafe", "_request", "_sdk"},
+    "_sessions": {"_exchange", "_failsafe", "_sdk"},
     "_asgi": set(),
-    "_request": set(),
+    "_request": {"_names", "_settings"},
+    "_names": set(),
     "_privacy": set(),
     "_failsafe": set(),
     "_sdk": set(),
@@ -90,7 +142,7 @@ def test_importing_it_imports_nothing_but_itself_and_what_the_sdk_imports() -> N
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(sentry_asgi.__all__) == ["SentryMiddleware", "__version__"]
+    assert sorted(sentry_asgi.__all__) == ["SentryMiddleware", "__version__", "detached"]
     assert sentry_asgi.executor.__all__ == ["ContextPreservingExecutor"]
     assert all(hasattr(sentry_asgi, name) for name in sentry_asgi.__all__)
 

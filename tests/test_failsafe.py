@@ -71,5 +71,6 @@ def test_an_event_whose_request_cannot_be_described_is_sent_all_the_same(
             raise RuntimeError("hostile")
 
     event = _event.describe(Connection(http_scope(endpoint=Hostile())), {}, {})
+    assert event is not None
     assert event["request"]["url"] == "http://example.org/"
     assert "describing the request failed" in caplog.text

@@ -55,7 +55,7 @@ def assert_of_one_request_alone(event: dict[str, Any]) -> None:
     assert event["extra"].keys() - {"sys.argv"} == {name}
     assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == [name]
     assert event["request"]["url"].endswith("/" + name)
-    assert set(event["contexts"]) <= {name, "runtime", "trace"}
+    assert set(event["contexts"]) <= {name, "asgi", "runtime", "trace"}
 
 
 def test_two_requests_in_one_context_share_nothing(sentry: Sentry) -> None:
@@ -201,6 +201,23 @@ def test_a_request_that_ends_in_another_context_does_no_harm(sentry: Sentry) -> 
     contextvars.copy_context().run(coroutine.send, None)
     with pytest.raises(StopIteration):
         contextvars.copy_context().run(coroutine.send, None)
+
+
+def test_a_request_abandoned_in_the_context_of_another_leaves_that_alone(
+    sentry: Sentry, way: Any
+) -> None:
+    if way is PublicScopes:
+        pytest.skip("the SDK's own means refuse this with a ValueError, and do nothing")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        mine = SentryScope.get_isolation_scope()
+        abandoned.close()  # as the garbage collector does, whenever and wherever it likes
+        assert SentryScope.get_isolation_scope() is mine
+        await respond(send)
+
+    abandoned = call(SentryMiddleware(waiting), http_scope("/abandoned"))
+    contextvars.copy_context().run(abandoned.send, None)
+    run(SentryMiddleware(app), http_scope("/a"))
 
 
 async def waiting(scope: Scope, receive: Any, send: Any) -> None:

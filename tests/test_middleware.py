@@ -252,22 +252,6 @@ def test_a_scope_that_lacks_one_optional_key_is_reported(
     assert sentry.event["request"]["url"].endswith("/x")
 
 
-def test_the_app_gets_the_servers_own_receive_and_send(sentry: Sentry) -> None:
-    seen: list[Any] = []
-
-    async def app(scope: Scope, receive: Any, send: Any) -> None:
-        seen.extend([receive, send])
-
-    async def receive() -> Message:
-        return {}
-
-    async def send(message: Message) -> None:
-        pass
-
-    asyncio.run(SentryMiddleware(app)(http_scope(), receive, send))
-    assert seen == [receive, send]
-
-
 # Lifespan
 
 
@@ -483,7 +467,7 @@ def test_a_failure_of_the_isolation_leaves_the_app_alone(
             raise RuntimeError("broken")
 
     app = SentryMiddleware(hello)
-    app._isolation = Broken()  # type: ignore[assignment]
+    app._enter = Broken().enter
     assert run(app) == HELLO
     assert "isolating a connection failed" in caplog.text
 

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from sentry_asgi import SentryMiddleware, _request
 from sentry_asgi._request import Connection
+from sentry_asgi._settings import Settings
 
 from .support import Scope, Sentry, http_scope, pii, run, websocket_scope
 
@@ -245,6 +246,17 @@ def test_without_endpoint_or_route_the_name_is_the_path_alone(sentry: Sentry, st
     assert sentry.event["transaction_info"] == {"source": "url"}
 
 
+def test_each_style_falls_back_on_the_other_before_the_path() -> None:
+    routed = Connection(
+        http_scope("/items/1", path_template="/items/{id}"), Settings(transaction_style="endpoint")
+    )
+    assert _request.name_and_source(routed) == ("/items/{id}", "route")
+    handled = Connection(
+        http_scope("/items/1", endpoint=handler), Settings(transaction_style="route")
+    )
+    assert _request.name_and_source(handled) == (f"{__name__}.handler", "component")
+
+
 def test_a_name_that_the_app_set_wins(sentry: Sentry) -> None:
     import sentry_sdk
 
@@ -401,7 +413,7 @@ KEYS = ["method", "scheme", "path", "raw_path", "query_string", "root_path", "he
 @given(st.dictionaries(st.sampled_from(KEYS), anything))
 def test_no_scope_makes_a_fact_raise(scope: Scope) -> None:
     for style in ("endpoint", "route"):
-        connection = Connection({"type": "http", **scope}, style)
+        connection = Connection({"type": "http", **scope}, Settings(transaction_style=style))
         for fact in (
             _request.method,
             _request.headers,

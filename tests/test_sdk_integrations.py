@@ -35,3 +35,5 @@ def test_with_starlettes_integration_one_failure_makes_one_event(sentry: Sentry,
         run(make())
     assert exception_values(sentry.event) == [("ValueError", "nope")]
     assert sentry.event["request"]["url"] == "http://example.org/"
+    assert sentry.event["transaction"] == f"{__name__}.homepage"
+    assert sentry.event["transaction_info"] == {"source": "component"}

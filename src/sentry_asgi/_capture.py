@@ -1,24 +1,113 @@
 """An exception, made an event of and handed to the SDK's client.
 
-Called where the exception is being handled, within the connection's scopes. Nothing here raises,
-and nothing is done to the exception: its cause, context and traceback stay as they are.
+Called within the connection's scopes, when the app has returned or raised: its client has its response by then.
+Nothing here raises, and nothing is done to the exception: its cause, context and traceback stay as they are.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import sentry_sdk
+from sentry_sdk.scope import add_global_event_processor
 
+from . import _noise, _once
+from ._exchange import Exchange
 from ._failsafe import log_failure
-from ._sdk import event_from_exception
+from ._isolation import connection_here
+from ._request import name_and_source
+from ._sdk import event_from_exception, forget
+from ._swallowed import Failure
 
 
-def capture(exception: Exception) -> None:
-    """Reports an exception that the application did not handle."""
+def raised(exchange: Exchange, exception: Any) -> None:
+    """The app let an exception out."""
     try:
-        event: Any
-        event, hint = event_from_exception(exception, {"type": "asgi", "handled": False})
-        sentry_sdk.capture_event(event, hint=hint)
+        if not _noise.client_left(exchange, exception):
+            failure = exchange.failure
+            # One that the response told of was there before it, though the response is complete by now.
+            if failure is not None and failure.exception is exception:
+                _capture(exchange, exception, failure.phase, handled=False)
+            else:
+                _capture(exchange, exception, exchange.phase, handled=False)
+        _once.leaves(exception)
     except Exception:
         log_failure("capturing an exception")
+
+
+def returned(exchange: Exchange) -> None:
+    """The app returned, but its response, or the websocket's close, told of a failure."""
+    try:
+        failure: Any = exchange.failure
+        if failure.exception is None:
+            _report_without_exception(exchange, failure)
+        elif not _noise.client_left(exchange, failure.exception):
+            _capture(exchange, failure.exception, failure.phase, handled=True)
+    except Exception:
+        log_failure("capturing an exception")
+
+
+def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: bool) -> None:
+    exception = _once.unreported(exchange, exception)
+    event: Any
+    event, hint = event_from_exception(exception, {"type": "asgi", "handled": handled})
+    event["contexts"] = {"asgi": {"phase": phase}}
+    sentry_sdk.capture_event(event, hint=hint)
+
+
+def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
+    """An event that names the status and the route, unless the app has reported something itself."""
+    if not exchange.settings.report_without or exchange.reported:
+        return
+    name, _ = name_and_source(exchange) or ("a request", "")
+    closed = getattr(exchange, "close_code", None)
+    what = f"closed with {closed}" if closed else f"answered with {exchange.status}"
+    event: Any = {
+        "event_id": failure.event_id,
+        "level": "error",
+        "message": f"{name} {what}",
+        "contexts": {"asgi": {"phase": failure.phase}},
+    }
+    sentry_sdk.capture_event(event)
+
+
+def close(exchange: Exchange) -> None:
+    """What was reported is held no longer by the SDK either."""
+    if exchange.reported is not None:
+        try:
+            forget(exception for exception, _ in exchange.reported)
+        except Exception:
+            log_failure("letting go of an exception")
+
+
+def process_failed(exception: BaseException | None, message: str) -> None:
+    """The app failed to start or to shut down; sent before the process dies of it."""
+    try:
+        event: Any = {"level": "error", "message": message}
+        hint: Any = None
+        if exception is not None:
+            event, hint = event_from_exception(exception, {"type": "asgi", "handled": False})
+        sentry_sdk.capture_event(event, hint=hint)
+        if exception is not None:
+            _once.leaves(exception)
+        sentry_sdk.flush(timeout=sentry_sdk.get_client().options["shutdown_timeout"])
+    except Exception:
+        log_failure("capturing an exception")
+
+
+def _drop_echo(event: Any, hint: Any) -> Any:
+    """An event processor of the whole process's."""
+    try:
+        here: Any = connection_here()
+        if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
+            return None
+    except Exception:
+        log_failure("telling an echo")
+    return event
+
+
+@functools.cache
+def drop_echoes() -> None:
+    """From now on, a server's own record of what has been reported makes no event."""
+    add_global_event_processor(_drop_echo)

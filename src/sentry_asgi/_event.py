@@ -1,56 +1,152 @@
 """Facts of a connection, written into an event of Sentry's.
 
-`describe` is the event processor of each connection's isolation scope: nothing descriptive is computed
+`describe` is the event processor of each connection's isolation scope, `protect` that of its current scope: the SDK
+runs them in this order, and what other processors add in between is protected too. Nothing descriptive is computed
 before an event exists. What the application or an SDK integration has put there already stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import sentry_sdk
 
-from . import _privacy, _request
+from . import _failures, _privacy, _request, _response, _sdk, _secrets, _user
+from ._body import Body
 from ._failsafe import log_failure
+from ._privacy import Privacy
 from ._request import Connection
 
 
-def describe(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Adds the request and the transaction's name to an event of any type; never raises."""
+def describe(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Adds the request, user, response and name to an event of any type; never raises.
+
+    None for an event of a failure that has been reported.
+    """
     try:
-        _add_request(connection, event)
+        if not _failures.first_report(connection, event, hint):
+            return None
+        allowed = _privacy.privacy(sentry_sdk.get_client().options)
+        _add_request(connection, event, allowed)
+        _add_user(connection, event, allowed)
+        _add_contexts(connection, event, allowed)
         _add_name(connection, event)
     except Exception:  # an event that says less is better than none
         log_failure("describing the request")
+    if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is not connection:
+        return protect(connection, event, hint)  # nobody else will
     return event
 
 
-def _add_request(connection: Connection, event: dict[str, Any]) -> None:
+def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Removes the request's secrets from wherever they recur in an event; never raises."""
+    try:
+        _add_stacktrace(event)
+        _secrets.redact(event, _secrets_of(connection))
+    except Exception:
+        log_failure("removing secrets")
+        _secrets.hide_all_variables(event)
+    return event
+
+
+def _add_request(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
     request = event.setdefault("request", {})
-    for key, value in request_data(connection).items():
+    for key, value in request_data(connection, allowed).items():
         request.setdefault(key, value)
 
 
-def request_data(connection: Connection) -> dict[str, Any]:
+def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     """The event's `request` interface, of what the client's options allow.
 
     https://develop.sentry.dev/sdk/data-model/event-payloads/request/
     """
-    allowed = _privacy.privacy(sentry_sdk.get_client().options)
     address = _request.client_address(connection) if allowed.user_info else None
+    headers = _request.headers(connection)
     data = {
         "url": _request.url(connection),
         "method": _request.method(connection),
-        "headers": allowed.headers(_request.headers(connection)),
+        "headers": allowed.headers(headers),
+        "cookies": allowed.cookies(headers.get("cookie", "")),
         "query_string": allowed.query_string(_request.query_string(connection)),
         "env": {"REMOTE_ADDR": address} if address else None,
+        "data": _body_data(connection) if allowed.bodies else None,
     }
-    return {key: value for key, value in data.items() if value}
+    # A body that is told by its size alone counts as empty.
+    return {
+        key: value for key, value in data.items() if value or _sdk.metadata_of(value) is not None
+    }
+
+
+def _body_data(connection: Connection) -> Any:
+    """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
+    body, read = _response.body(connection), _response.body_read(connection)
+    if body is None:
+        return _sdk.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
+    if body.data is None:
+        return _sdk.annotated("", {"rem": [["!raw", "x"]], "len": read})
+    data = _privacy.clean_data(body.data)
+    if isinstance(data, str):
+        data = _secrets.clean_text(data)
+    if not _response.body_cut(connection):
+        return data
+    return _sdk.annotated(data, {"rem": [["!limit", "x"]], "len": read})
+
+
+def _add_user(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
+    """Adds who the user is, unless the application has said it or nobody may know."""
+    given = event.get("user") or {}
+    if not allowed.user_info or any(given.get(key) for key in ("id", "username", "email")):
+        return
+    user = _user.describe(connection.scope.get("user"))
+    if user:
+        event["user"] = {**user, **{key: value for key, value in given.items() if value}}
+
+
+def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
+    contexts = event.setdefault("contexts", {})
+    for name, facts in _response.contexts(connection, allowed).items():
+        contexts[name] = {**facts, **(contexts.get(name) or {})}
+
+
+def _add_stacktrace(event: dict[str, Any]) -> None:
+    """Adds what the SDK would add later, behind everybody's back, under `attach_stacktrace`."""
+    options = sentry_sdk.get_client().options
+    if not options.get("attach_stacktrace"):
+        return
+    if event.keys() & {"exception", "stacktrace", "threads"}:
+        return
+    if event.get("type") is not None:  # a transaction: old SDKs would give it one all the same
+        event["threads"] = {"values": []}
+        return
+    stacktrace = _sdk.current_stacktrace(options)
+    frames = stacktrace.get("frames") or []
+    while frames and _secrets.is_own(frames[-1]):
+        frames.pop()
+    thread = {"stacktrace": stacktrace, "crashed": False, "current": True}
+    event["threads"] = {"values": [thread]}
+
+
+def _secrets_of(connection: Connection) -> Iterator[str]:
+    yield from _secrets.of_headers(_request.header_pairs(connection))
+    yield from _secrets.of_query(_request.query_string(connection))
+    yield from _secrets.of_set_cookies(_response.header_pairs(connection))
+    body = _response.body(connection)
+    if isinstance(body, Body):
+        yield from _secrets.of_body(body.raw, body.data)
 
 
 def _add_name(connection: Connection, event: dict[str, Any]) -> None:
-    if event.get("transaction"):
-        return  # the application, or an integration that knows the framework, has named it
+    """Names the event by the connection's style, unless the application has named it itself.
+
+    A name that an SDK integration derived from the same ASGI scope, in its own style, is not the
+    application's.
+    """
+    given = event.get("transaction")
+    if given and given not in _request.derived_names(connection):
+        return
     named = _request.name_and_source(connection)
     if named is not None:
         event["transaction"], source = named

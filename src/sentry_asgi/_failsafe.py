@@ -37,5 +37,5 @@ def log_failure(what: str) -> None:
     more = f" ({left_out} more like it were not logged)" if left_out else ""
     try:
         logger.exception("sentry-asgi: %s failed%s; the application is not affected", what, more)
-    except Exception:  # noqa: S110  # a log handler of the user's; there is nobody left to tell
+    except Exception:  # a log handler of the user's; there is nobody left to tell
         pass

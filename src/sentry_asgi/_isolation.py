@@ -24,7 +24,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from sentry_sdk.client import NonRecordingClient
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
@@ -37,10 +37,17 @@ logger: Final = logging.getLogger("sentry_asgi")
 
 
 class Isolation(Protocol):
-    """Gives connections their scopes. `leave` takes what `enter` gave back, and never raises."""
+    """Gives connections their scopes. What `leave` needs, `enter` keeps in the connection's `outer`."""
 
-    def enter(self, connection: Connection) -> Any: ...
-    def leave(self, entered: Any) -> None: ...
+    lazy: bool
+    """Whether a span that is not sampled can wait until somebody asks for it."""
+
+    def enter(self, connection: Connection) -> None: ...
+    def leave(self, connection: Connection) -> None: ...
+    def use_client(self, client: Any) -> None:
+        """Puts a client in force for the connection that was just entered."""
+        ...
+
     def process(self) -> contextlib.AbstractContextManager[None]:
         """While it lasts, the process's scope is the isolation scope: for the lifespan."""
         ...
@@ -117,16 +124,75 @@ class _IsolationScope(_LazyScope):
         return _isolation_fork(self.asgi_base, self.asgi_connection)
 
 
+# The spans that are active in this context, further in than their scopes' own: (scope, span, what was before).
+_Active: TypeAlias = "tuple[_CurrentScope, Any, _Active] | None"
+_active: ContextVar[_Active] = ContextVar("sentry_asgi_active_span", default=None)
+
+
 class _CurrentScope(_LazyScope):
+    """A current scope whose active span is a matter of context, so that child tasks have their own.
+
+    The SDK keeps the active span in a slot of the scope, which all tasks of a request share: of three tasks
+    that each start a span, the second becomes the first's child. Here the slot holds the connection's own
+    span alone; what is started within it is in a ContextVar, which child tasks copy.
+    """
+
     __slots__ = ()
 
+    @property
+    def _span(self) -> Any:
+        entry = _active.get()
+        while entry is not None:
+            if entry[0] is self:
+                return entry[1]
+            entry = entry[2]
+        span = _sdk.SPAN.__get__(
+            self
+        )  # an AttributeError here leads to __getattr__, which fills the scope
+        trace = getattr(self.asgi_connection, "trace", None)
+        if trace is not None and trace.pending:
+            return self._start_pending_span(trace)
+        return span
+
+    @_span.setter
+    def _span(self, span: Any) -> None:
+        try:
+            own = _sdk.SPAN.__get__(self)
+        except AttributeError:
+            if not hasattr(self, "asgi_connection"):  # a copy in the making
+                _sdk.SPAN.__set__(self, span)
+                return
+            self._fill()
+            own = _sdk.SPAN.__get__(self)
+        outer = _active.get()
+        if outer is not None and outer[0] is self:
+            outer = outer[2]
+        # Scopes whose connection is over are of contexts that this one was copied from.
+        while outer is not None and getattr(outer[0].asgi_connection, "ending", None) is not None:
+            outer = outer[2]
+        _active.set(outer if span is own else (self, span, outer))
+
+    def asgi_set_root_span(self, span: Any) -> None:
+        """Makes a span, or None, the connection's own: active wherever nothing further in is."""
+        _sdk.SPAN.__set__(self, span)
+        self._span = span  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def _start_pending_span(self, trace: Any) -> Any:
+        try:
+            with _filling:
+                return trace.way.start(self.asgi_connection, self)
+        except Exception:
+            log_failure("starting a span")
+            return None
+
     def _model(self) -> Scope:
-        if self.asgi_base is None:
-            return Scope(ty=ScopeType.CURRENT)
-        fork = self.asgi_base.fork()
+        base = self.asgi_base
+        fork = Scope(ty=ScopeType.CURRENT) if base is None else base.fork()
         fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
             setattr(fork, slot, None)
+        protect: Any = functools.partial(_event.protect, self.asgi_connection)
+        fork.add_event_processor(protect)
         return fork
 
 
@@ -134,13 +200,15 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
     """An ordinary isolation scope for one connection, filled from the process's."""
     fork = base.fork()
     fork.clear_breadcrumbs()
+    if getattr(connection, "session", False):
+        _sdk.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
+        fork.start_session(session_mode="request")
+        exchange: Any = connection
+        exchange.session = _sdk.SESSION.__get__(fork)
     processor: Any = functools.partial(_event.describe, connection)
     fork.add_event_processor(processor)
     fork.set_new_propagation_context()
-    headers = _request.headers(connection)
-    incoming: dict[str, str] = {
-        name: headers[name] for name in ("sentry-trace", "baggage") if name in headers
-    }
+    incoming = _request.incoming_trace(connection)
     if incoming:
         try:
             fork.generate_propagation_context(incoming)
@@ -156,6 +224,8 @@ def _beneath(scope: Scope | None) -> Scope | None:
 class LazyScopes:
     """Sets the SDK's context variables to scopes that are filled when they are first read."""
 
+    lazy = True
+
     def __init__(self) -> None:
         assert _sdk.LAZY_SCOPES is not None  # _chosen() asked
         self._isolation, self._current, _ = _sdk.LAZY_SCOPES
@@ -163,29 +233,35 @@ class LazyScopes:
         # the process's.
         self._home = _beneath(Scope.get_isolation_scope())
 
-    def enter(self, connection: Connection) -> tuple[Token[Scope | None], Token[Scope | None]]:
+    def enter(self, connection: Connection) -> None:
         # The hot path: two objects, two context variables, nothing read.
         isolation: Any = _new(_IsolationScope)
-        base: Any = self._isolation.get()
-        if base is None:
-            base = self._home
-        elif isinstance(base, _LazyScope):
-            base = base.asgi_base
+        connection.outer = base = self._isolation.get()
+        if base.__class__ is not Scope:  # a connection's, or none
+            base = _beneath(base) or self._home
         isolation.asgi_base = base
         isolation.asgi_connection = connection
         current: Any = _new(_CurrentScope)
-        base = self._current.get()
-        current.asgi_base = base.asgi_base if isinstance(base, _LazyScope) else base
+        connection.outer_current = base = self._current.get()
+        current.asgi_base = base if base.__class__ is Scope else _beneath(base)
         current.asgi_connection = connection
-        return self._isolation.set(isolation), self._current.set(current)
+        self._isolation.set(isolation)
+        self._current.set(current)
 
-    def leave(self, entered: tuple[Token[Scope | None], Token[Scope | None]]) -> None:
-        isolation, current = entered
-        try:
-            self._current.reset(current)
-            self._isolation.reset(isolation)
-        except ValueError:
-            pass  # left in another context than entered, which nobody can read any more
+    def use_client(self, client: Any) -> None:
+        scope: Any = self._current.get()  # asked first, and alone, as long as it has an active one
+        scope.client = client
+
+    def leave(self, connection: Connection) -> None:
+        # Set back, not reset: a token would take memory for as long as the connection is open. But only
+        # where the connection's own scope is in force: an abandoned coroutine can be closed in any context,
+        # another connection's included.
+        scope: Any = self._isolation.get()
+        if scope.__class__ is _IsolationScope and scope.asgi_connection is connection:
+            self._isolation.set(connection.outer)
+            self._current.set(connection.outer_current)
+        # Or each request of a kept-alive connection would keep the one before it alive.
+        connection.outer = connection.outer_current = None
 
     @contextlib.contextmanager
     def process(self) -> Iterator[None]:
@@ -195,6 +271,14 @@ class LazyScopes:
 
 
 _new: Final[Any] = object.__new__
+
+
+def connection_here() -> Connection | None:
+    """The connection in whose context this runs, its child tasks and worker threads included; it may have ended."""
+    scope = _sdk.LAZY_SCOPES.isolation.get() if _sdk.LAZY_SCOPES else None
+    if isinstance(scope, _LazyScope):
+        return scope.asgi_connection
+    return _public_connection.get()
 
 
 def lazy_scopes_work() -> bool:
@@ -210,9 +294,7 @@ def lazy_scopes_work() -> bool:
             lazy.set_user({"id": "self-check"})
         fork = _isolation_fork(base, connection)
         fork.set_user({"id": "self-check"})
-        # Before 2.20, the SDK's forks have no `client`.
-        slots = [slot for slot in _SLOTS if hasattr(fork, slot)]
-        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in slots)
+        return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
     except Exception:  # whatever a future SDK does: then it does not work
         logger.debug("the self-check of the lazy scopes failed", exc_info=True)
         return False
@@ -229,26 +311,37 @@ def _same(one: Any, other: Any) -> bool:
 # In a connection's context, or one that it left behind: the process's scope beneath it.
 _process_scope: ContextVar[Scope | None] = ContextVar("sentry_asgi_process_scope", default=None)
 
+_public_connection: ContextVar[Connection | None] = ContextVar(
+    "sentry_asgi_connection", default=None
+)
+
 
 class PublicScopes:
     """The same by the SDK's public means alone: whole scopes for each connection, forked at once."""
+
+    lazy = False
 
     def __init__(self) -> None:
         Scope.get_isolation_scope()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
 
-    def enter(self, connection: Connection) -> contextlib.ExitStack:
+    def enter(self, connection: Connection) -> None:
         base = _process_scope.get() or self._lifespan_scope or Scope.get_isolation_scope()
         with contextlib.ExitStack() as stack:
-            stack.callback(_reset, _process_scope.set(base))
+            stack.callback(_reset, _process_scope, _process_scope.set(base))
+            stack.callback(_reset, _public_connection, _public_connection.set(connection))
             stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
             stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
-            entered = stack.pop_all()
-        return entered
+            connection.outer = stack.pop_all()
 
-    def leave(self, entered: contextlib.ExitStack) -> None:
-        with contextlib.suppress(ValueError):  # as in LazyScopes.leave; all of it is left even so
-            entered.close()
+    def use_client(self, client: Any) -> None:
+        Scope.get_current_scope().set_client(client)
+
+    def leave(self, connection: Connection) -> None:
+        with contextlib.suppress(
+            ValueError
+        ):  # in another context than entered, which nobody can read any more
+            connection.outer.close()
 
     @contextlib.contextmanager
     def process(self) -> Iterator[None]:
@@ -257,6 +350,29 @@ class PublicScopes:
             yield
 
 
-def _reset(token: Token[Scope | None]) -> None:
-    with contextlib.suppress(ValueError):  # as in LazyScopes.leave
-        _process_scope.reset(token)
+def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
+    with contextlib.suppress(ValueError):  # as in leave()
+        variable.reset(token)
+
+
+# Out of a connection's scopes again.
+
+
+@contextlib.contextmanager
+def detached() -> Iterator[None]:
+    """What runs or is started within belongs to no request: tasks, threads that carry the context, reports.
+
+    For work that outlives the request in which it happens to be started: a pool, a cache's refresher, a
+    consumer. Its events carry what the process has set, and nothing of the request.
+    """
+    scope = Scope.get_isolation_scope()
+    base = _process_scope.get() or _beneath(scope) or Scope()
+    fork = base.fork()
+    fork.clear_breadcrumbs()
+    fork.set_new_propagation_context()
+    token = _public_connection.set(None)
+    try:
+        with use_isolation_scope(fork), use_scope(Scope(ty=ScopeType.CURRENT)):
+            yield
+    finally:
+        _reset(_public_connection, token)

@@ -1,26 +1,32 @@
-"""What may leave the process, and the one place where secrets are removed.
+"""What may leave the process, by the names of things.
 
 The rules:
 
 - The SDK's options say what is wanted: `data_collection` where the user gave it (SDK 2.75 and 3), else
   `send_default_pii`.
-- Secrets go whatever the options say: the value of any header or query parameter whose name speaks of a
+- Secrets go whatever the options say: the value of any header, cookie, parameter or key whose name speaks of a
   password, token, key, session or the like. Names are compared without regard to case, and `-` and `_` are the same.
 - Without PII, so do the headers that name the client: forwarded addresses and users.
 - Values are replaced by `[Filtered]`; names and structure stay. Query strings are cut on their raw
   bytes and put together again untouched: percent-encoding can neither hide a name nor split a value.
 - URLs inside headers (Referer, Origin, Location) lose secret parameters and credentials too.
+
+A secret that has no name where it recurs, in a frame's variables or a message, is the subject of `_secrets`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 
 FILTERED: Final = "[Filtered]"
+
+# Whether something of that name may be sent; None if nothing of its kind may.
+Keeps: TypeAlias = Callable[[str], bool] | None
 
 # Names after `-`, `.` and space have become `_`. The first part matches anywhere in a name, the second
 # whole words of it. "auth" is one, but for "author" and "authority", of which "authorization" is none.
@@ -34,13 +40,27 @@ _PERSONAL: Final = re.compile(r"forwarded|(?:^|_)ip(?:_|$)|remote_|(?:^|_)user(?
 _URL_HEADERS: Final = frozenset(
     {"referer", "origin", "location", "content-location", "x-original-url"}
 )
+# A value that says itself that it is a credential, whatever its header is called.
+_CREDENTIAL: Final = re.compile(r"\s*(?:basic|bearer|digest|negotiate|token)\s+\S", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"//[^/@?#]*@")
+_NAME_LENGTH: Final = 256
+_DEPTH: Final = 32
 
 
+@functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether a header, cookie, parameter or key of that name holds a secret."""
+    if len(name) > _NAME_LENGTH:  # not kept in the cache of names
+        return _SECRET.search(_canonical(name)) is not None
+    return _is_secret(name)
+
+
+@functools.lru_cache(maxsize=2048)
+def _is_secret(name: str) -> bool:
     return _SECRET.search(_canonical(name)) is not None
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_personal(name: str) -> bool:
     return _PERSONAL.search(_canonical(name)) is not None
 
@@ -54,8 +74,11 @@ class Privacy:
     """What the options of one client allow: `user_info` is about addresses and users."""
 
     user_info: bool
-    keep_header: Callable[[str], bool] | None
-    keep_parameter: Callable[[str], bool] | None
+    keep_header: Keeps
+    keep_parameter: Keeps
+    keep_cookie: Keeps
+    # Whether the bodies of incoming requests may be sent.
+    bodies: bool
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str] | None:
         """Headers (lower-case names) as they may be sent; None if none may."""
@@ -65,23 +88,33 @@ class Privacy:
 
     def _header(self, name: str, value: str) -> str:
         assert self.keep_header is not None  # headers() asked
-        if name == "cookie" and self.user_info and self.keep_header(name):
-            return clean_cookies(value)
-        if is_secret(name) or not self.keep_header(name):
+        if name == "cookie" and self.keep_cookie is not None:
+            return clean_cookies(value, self.keep_cookie)
+        if is_secret(name) or not self.keep_header(name) or _CREDENTIAL.match(value):
             return FILTERED
         return self.url(value) if name in _URL_HEADERS else value
+
+    def cookies(self, header: str) -> dict[str, str] | None:
+        """The cookies of a Cookie header as they may be sent; None if none may."""
+        keep = self.keep_cookie
+        if keep is None:
+            return None
+        return {
+            name: FILTERED if is_secret(name) or not keep(name) else value
+            for name, value in cookie_pairs(header)
+        }
 
     def query_string(self, query: str) -> str | None:
         """A raw query string as it may be sent; None if it may not."""
         keep = self.keep_parameter
         if keep is None:
             return None
-        return _clean_query(query, keep)
+        return clean_query(query, keep)
 
     def url(self, url: str) -> str:
         """A URL or reference without credentials and without what `query_string` removes."""
         address, question, query = url.partition("?")
-        address = re.sub(r"//[^/@]*@", f"//{FILTERED}@", address, count=1)
+        address = _USER_INFO.sub(f"//{FILTERED}@", address, count=1)
         if not question:
             return address
         query, mark, fragment = query.partition("#")
@@ -89,7 +122,8 @@ class Privacy:
         return address if cleaned is None else f"{address}?{cleaned}{mark}{fragment}"
 
 
-def _clean_query(query: str, keep: Callable[[str], bool]) -> str:
+def clean_query(query: str, keep: Callable[[str], bool]) -> str:
+    """A raw query string or urlencoded form, with what is secret or not to be kept replaced."""
     # ";" separates for some parsers, so a secret may hide after it; it is put back as it was.
     return "".join(
         piece if piece in {"&", ";"} else _clean_parameter(piece, keep)
@@ -99,19 +133,75 @@ def _clean_query(query: str, keep: Callable[[str], bool]) -> str:
 
 def _clean_parameter(piece: str, keep: Callable[[str], bool]) -> str:
     name, equals, _ = piece.partition("=")
-    plain = unquote_plus(name)
+    plain = decoded(name)
     if equals and (is_secret(plain) or not keep(plain)):
         return f"{name}={FILTERED}"
     return piece
 
 
-def clean_cookies(header: str) -> str:
-    """A Cookie header with the values of secret cookies replaced."""
+def decoded(text: str) -> str:
+    """Percent-decoded, as often as somebody may have encoded it."""
+    for _ in range(3):
+        plain = unquote_plus(text)
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+def secret_parameters(query: str) -> Iterator[str]:
+    """The values, still encoded, of the secret parameters of a query string or form."""
+    for piece in re.split("[&;]", query):
+        name, equals, value = piece.partition("=")
+        if equals and is_secret(decoded(name)):
+            yield value
+
+
+def cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
+    """Names and values of a Cookie header."""
+    for pair in header.split(";"):
+        name, equals, value = pair.partition("=")
+        if equals:
+            yield name.strip(), value.strip()
+
+
+def clean_cookies(header: str, keep: Callable[[str], bool] = lambda _: True) -> str:
+    """A Cookie header with the values of secret and unwanted cookies replaced."""
     pairs = (pair.partition("=") for pair in header.split(";"))
     return ";".join(
-        f"{name}={FILTERED}" if equals and is_secret(name.strip()) else f"{name}{equals}{value}"
+        f"{name}={FILTERED}"
+        if equals and (is_secret(name.strip()) or not keep(name.strip()))
+        else f"{name}{equals}{value}"
         for name, equals, value in pairs
     )
+
+
+def clean_data(data: Any, depth: int = 0) -> Any:
+    """Parsed data (JSON, a form) with the values of secret keys replaced, at any depth."""
+    if depth > _DEPTH and isinstance(data, (dict, list)):
+        return FILTERED
+    if isinstance(data, dict):
+        return {
+            key: FILTERED if is_secret(str(key)) else clean_data(value, depth + 1)
+            for key, value in data.items()
+        }
+    if isinstance(data, list):
+        return [clean_data(value, depth + 1) for value in data]
+    return data
+
+
+def secret_data(data: Any, *, secret: bool = False, depth: int = 0) -> Iterator[str]:
+    """Every text and number that stands beneath a secret key of parsed data."""
+    if depth > _DEPTH:
+        return
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from secret_data(value, secret=secret or is_secret(str(key)), depth=depth + 1)
+    elif isinstance(data, list):
+        for value in data:
+            yield from secret_data(value, secret=secret, depth=depth + 1)
+    elif secret and data is not None:
+        yield str(data)
 
 
 def privacy(options: Mapping[str, Any]) -> Privacy:
@@ -119,14 +209,29 @@ def privacy(options: Mapping[str, Any]) -> Privacy:
     collection = options.get("data_collection")
     if isinstance(collection, Mapping) and collection.get("provided_by_user", True):
         headers = collection.get("http_headers") or {}
+        bodies = collection.get("http_bodies")
         return Privacy(
             user_info=bool(collection.get("user_info", False)),
             keep_header=_keeper(headers.get("request")),
             keep_parameter=_keeper(collection.get("url_query_params")),
+            keep_cookie=_keeper(collection.get("cookies"), unsaid=None),
+            bodies=bodies is None or "incoming_request" in bodies,
         )
     if options.get("send_default_pii"):
-        return Privacy(user_info=True, keep_header=_anything, keep_parameter=_anything)
-    return Privacy(user_info=False, keep_header=_impersonal, keep_parameter=_anything)
+        return Privacy(
+            user_info=True,
+            keep_header=_anything,
+            keep_parameter=_anything,
+            keep_cookie=_anything,
+            bodies=True,
+        )
+    return Privacy(
+        user_info=False,
+        keep_header=_impersonal,
+        keep_parameter=_anything,
+        keep_cookie=None,
+        bodies=True,
+    )
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001
@@ -137,10 +242,10 @@ def _impersonal(name: str) -> bool:
     return name != "cookie" and not _is_personal(name)
 
 
-def _keeper(behaviour: Any) -> Callable[[str], bool] | None:
+def _keeper(behaviour: Any, unsaid: Keeps = _impersonal) -> Keeps:
     """What a `data_collection` behaviour (`mode`, `terms`) keeps; None for the mode `off`."""
     if not isinstance(behaviour, Mapping):
-        return _impersonal
+        return unsaid
     mode = behaviour.get("mode", "denylist")
     terms = [str(term).lower() for term in behaviour.get("terms") or () if term]
     if mode == "off":

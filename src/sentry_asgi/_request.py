@@ -1,7 +1,7 @@
 """Facts of one connection, read from its ASGI scope. Pure: no Sentry, no I/O, nothing kept.
 
 - A `Connection` is made when the connection opens and costs next to nothing: it remembers the scope
-  and the three values that frameworks are known to rewrite in it while they route.
+  and the two values that frameworks are known to rewrite in it while they route.
 - Everything else is a function of a Connection, called only when an event or a span needs it.
 - No function raises, whatever the scope holds: a missing or odd value is an absent fact.
 """
@@ -9,10 +9,14 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote
+
+from . import _names
+from ._settings import DEFAULTS, Settings
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
@@ -21,6 +25,10 @@ _METHOD: Final = re.compile("[A-Za-z_-]{1,64}")
 # RFC 3986, 3.2.2: a reg-name, IPv4 address or bracketed IP literal, and maybe a port.
 _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::([0-9]*))?")
 
+# RFC 7239, 4: the node of a `for` parameter, which may be quoted.
+_FOR: Final = re.compile(r"(?:^|;)\s*for\s*=\s*(\"[^\"]*\"|[^;\s]+)", re.IGNORECASE)
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
+
 # RFC 3986, 3.3, pchar and "/"; "%" stays, for what is already encoded.
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 
@@ -28,15 +36,31 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 
-    __slots__ = ("path", "raw_path", "root_path", "scope", "transaction_style")
+    __slots__ = (
+        "_full_path",
+        "_headers",
+        "outer",
+        "outer_current",
+        "path",
+        "root_path",
+        "scope",
+        "settings",
+    )
 
-    def __init__(self, scope: Any, transaction_style: str = "endpoint") -> None:
+    # Asked for several times by whatever describes a request; unset until then.
+    _full_path: str | None
+    _headers: dict[str, str]
+
+    # What was in force where the connection began; the isolation's to set and to read.
+    outer: Any
+    outer_current: Any
+
+    def __init__(self, scope: Any, settings: Settings = DEFAULTS) -> None:
         get = scope.get
         self.scope = scope
         self.path = get("path")
-        self.raw_path = get("raw_path")
         self.root_path = get("root_path")
-        self.transaction_style = transaction_style
+        self.settings = settings
 
 
 def method(connection: Connection) -> str | None:
@@ -55,8 +79,17 @@ def headers(connection: Connection) -> dict[str, str]:
 
     Repeated ones are joined by `, ` (RFC 9110, 5.3), and by `; ` for cookies (RFC 9113, 8.2.3).
     """
+    try:
+        return connection._headers  # noqa: SLF001
+    except AttributeError:
+        connection._headers = joined(header_pairs(connection))  # noqa: SLF001
+        return connection._headers  # noqa: SLF001
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name, repeated ones joined as `headers` says."""
     joined: dict[str, str] = {}
-    for name, value in _raw_headers(connection):
+    for name, value in pairs:
         if name not in joined:
             joined[name] = value
         else:
@@ -64,11 +97,16 @@ def headers(connection: Connection) -> dict[str, str]:
     return joined
 
 
-def _raw_headers(connection: Connection) -> Iterable[tuple[str, str]]:
-    pairs = connection.scope.get("headers")
-    if not isinstance(pairs, Iterable):
+def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Request headers as they came, one by one, decoded and with lower-case names."""
+    return pairs(connection.scope.get("headers"))
+
+
+def pairs(headers: Any) -> Iterator[tuple[str, str]]:
+    """The headers of a scope or message, decoded as latin-1, with lower-case names."""
+    if not isinstance(headers, Iterable):
         return
-    for pair in pairs:
+    for pair in headers:
         try:
             name, value = pair
         except (TypeError, ValueError):
@@ -87,12 +125,67 @@ def query_string(connection: Connection) -> str:
     return _text(connection.scope.get("query_string"))
 
 
+# W3C Trace Context, 3.2.2. Version ff is none; an id of zeros is none.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+def incoming_trace(connection: Connection) -> dict[str, str]:
+    """The headers by which Sentry's SDKs continue a trace: `sentry-trace` and `baggage`, if there.
+
+    W3C's `traceparent` stands in for a missing `sentry-trace`: its sampled flag is Sentry's. Without the flag the
+    decision is left open, for it then says only that the caller may not have recorded (3.2.2.5.1).
+    """
+    sent = headers(connection)
+    found: dict[str, str] = {
+        name: sent[name] for name in ("sentry-trace", "baggage") if name in sent
+    }
+    parent = _TRACEPARENT.fullmatch(sent.get("traceparent", "").strip().lower())
+    if parent and "sentry-trace" not in found:
+        sampled = "-1" if int(parent[3], 16) & 1 else ""
+        found["sentry-trace"] = f"{parent[1]}-{parent[2]}{sampled}"
+    return found
+
+
 def client_address(connection: Connection) -> str | None:
-    """The peer's address as the server knows it; forwarded headers are the server's business."""
+    """The client's address: the peer's as the server knows it, or what trusted proxies say of it.
+
+    Each proxy adds the address of its own peer at the right of `X-Forwarded-For` or `Forwarded` (RFC 7239). What
+    stands further left than as many entries as there are trusted proxies was written by anybody.
+    """
+    hops = connection.settings.trusted_hops
+    if hops:
+        entries = _forwarded(connection)
+        if len(entries) >= hops:
+            return entries[-hops]
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
     return None
+
+
+def _forwarded(connection: Connection) -> list[str | None]:
+    """The addresses that proxies have seen, oldest first; None for one that is not told or is none."""
+    values = headers(connection)
+    if "x-forwarded-for" in values:
+        return [_address(entry) for entry in values["x-forwarded-for"].split(",")]
+    found: list[str | None] = []
+    for entry in values.get("forwarded", "").split(",") if "forwarded" in values else ():
+        match = _FOR.search(entry)
+        found.append(_address(match[1]) if match else None)
+    return found
+
+
+def _address(text: str) -> str | None:
+    """The IP address in an entry, without port and brackets; None if it holds none."""
+    text = text.strip().strip('"')
+    match = _BRACKETED.match(text)
+    bare = match[1] if match else text.partition(":")[0] if text.count(":") == 1 else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return None
 
 
 def url(connection: Connection) -> str | None:
@@ -112,14 +205,24 @@ def url(connection: Connection) -> str | None:
 
 
 def _authority(connection: Connection, scheme: str) -> str:
-    host, port = _named_host(connection) or _server_host(connection) or ("localhost", "")
+    host, port = _host_and_port(connection)
     if not port or port == _DEFAULT_PORTS.get(scheme):
         return host
     return f"{host}:{port}"
 
 
+def address(connection: Connection) -> tuple[str, int | None]:
+    """Host and port that the client asked for, as in the URL; no port where it named none."""
+    host, port = _host_and_port(connection)
+    return host, int(port) if port.isdecimal() and port.isascii() else None
+
+
+def _host_and_port(connection: Connection) -> tuple[str, str]:
+    return _named_host(connection) or _server_host(connection) or ("localhost", "")
+
+
 def _named_host(connection: Connection) -> tuple[str, str] | None:
-    value = next((value for name, value in _raw_headers(connection) if name == "host"), "")
+    value = headers(connection).get("host", "")
     # Whoever puts credentials before the host, or what no host may contain, is not followed.
     match = _HOST.fullmatch(value.rpartition("@")[2].strip())
     return (match[1], match[2] or "") if match else None
@@ -142,6 +245,14 @@ def full_path(connection: Connection) -> str | None:
 
     The specification has `path` include `root_path`; not all servers and frameworks do.
     """
+    try:
+        return connection._full_path  # noqa: SLF001
+    except AttributeError:
+        connection._full_path = _joined_path(connection)  # noqa: SLF001
+        return connection._full_path  # noqa: SLF001
+
+
+def _joined_path(connection: Connection) -> str | None:
     path, root = connection.path, connection.root_path
     if not isinstance(path, str):
         return None
@@ -157,7 +268,7 @@ def full_path(connection: Connection) -> str | None:
 
 def _wire_path(connection: Connection) -> str | None:
     """The path as it was sent, if the scope has it and it is the same path."""
-    raw = connection.raw_path
+    raw = connection.scope.get("raw_path")
     if not isinstance(raw, bytes):
         return None
     sent = quote(raw.partition(b"?")[0], safe=_PATH_SAFE)
@@ -170,22 +281,48 @@ def _wire_path(connection: Connection) -> str | None:
 def name_and_source(connection: Connection) -> tuple[str, str] | None:
     """What to call the request, and where the name is from: a `transaction_info.source` of Sentry's.
 
-    By the connection's `transaction_style`: `endpoint` (source `component`) or `route`; each falls
-    back on the path (source `url`). None for a scope that has none of them.
+    The `endpoint` (source `component`) or the `route`, whichever the connection's `transaction_style`
+    asks for, else the other; the path alone (source `url`) where neither is known. None for a scope
+    that has none of them.
     """
-    if connection.transaction_style == "endpoint":
-        named, source = endpoint(connection), "component"
-    else:
-        named, source = route(connection), "route"
-    if named:
-        return named, source
+    known = [(endpoint(connection), "component"), (route(connection), "route")]
+    if connection.settings.transaction_style == "route":
+        known.reverse()
+    known.append((full_path(connection), "url"))
+    return next(((name, source) for name, source in known if name), None)
+
+
+def derived_names(connection: Connection) -> set[str | None]:
+    """Every name that can be made of the scope, in whatever style, by whomever."""
+    leaf = _leaf_template(connection.scope.get("route"))
     path = full_path(connection)
-    return (path, "url") if path else None
+    also = _names.named(connection).also
+    return {
+        endpoint(connection),
+        route(connection),
+        leaf,
+        path,
+        connection.path,
+        url(connection),
+        _url_by_server(connection),
+        *also,
+    }
+
+
+def _url_by_server(connection: Connection) -> str | None:
+    """What the SDK's ASGI middleware calls a request that it knows no better name for."""
+    scope = connection.scope
+    server = scope.get("server")
+    if not isinstance(server, (list, tuple)) or len(server) != 2:  # noqa: PLR2004
+        return None
+    return f"{scope.get('scheme')}://{server[0]}:{server[1]}{connection.path}"
 
 
 def endpoint(connection: Connection) -> str | None:
     """The handler as `module.qualname`, from the `endpoint` that frameworks put into the scope."""
     handler = connection.scope.get("endpoint")
+    if handler is None or not _names.is_handler(handler):
+        handler = _names.named(connection).handler
     while isinstance(handler, (functools.partial, functools.partialmethod)):
         handler = handler.func
     if handler is None:
@@ -197,6 +334,9 @@ def endpoint(connection: Connection) -> str | None:
 
 def route(connection: Connection) -> str | None:
     """The route's template, with the prefix of what it is mounted under: `/sub/items/{id}`."""
+    known = _names.named(connection).template
+    if known:
+        return known
     scope = connection.scope
     for key in ("path_template", "route_path_template"):  # Litestar; Lilya and Ravyn: the full one
         template = scope.get(key)
@@ -231,3 +371,27 @@ def _mount_prefix(connection: Connection, leaf: str) -> str:
     return "/".join(
         f"{{{names[segment]}}}" if segment in names else segment for segment in prefix.split("/")
     )
+
+
+def matcher(patterns: Sequence[str]) -> Callable[[Any], bool] | None:
+    """Tells whether a path is one of `patterns`, in which `*` stands for anything; None if there are none.
+
+    Raises:
+        TypeError: if a pattern is no string.
+        ValueError: if a pattern does not begin with `/` or `*`: no path would ever match.
+
+    """
+    if isinstance(patterns, str):
+        raise TypeError(f"a list of path patterns is needed, such as [{patterns!r}], not a string")
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"a path pattern is a string such as '/health', not {pattern!r}")
+        if not pattern.startswith(("/", "*")):
+            raise ValueError(f"the path pattern {pattern!r} has to begin with '/' or '*'")
+    if not patterns:
+        return None
+    one = "|".join(
+        ".*".join(re.escape(part) for part in pattern.split("*")) for pattern in patterns
+    )
+    fullmatch = re.compile(one, re.DOTALL).fullmatch
+    return lambda path: isinstance(path, str) and fullmatch(path) is not None

@@ -7,14 +7,21 @@ each of these, so that a new SDK that moves one is seen before users see it.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import inspect
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
 
 import sentry_sdk
 import sentry_sdk.scope
+import sentry_sdk.tracing_utils
 import sentry_sdk.utils
 from sentry_sdk.scope import Scope
+from sentry_sdk.serializer import serialize
 
 
 class ScopeVariables(NamedTuple):
@@ -44,6 +51,63 @@ UNINHERITED: Final = tuple(
     name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
 )
 
+# The slots of a span and a session: descriptors, by which they are read and written without any property.
+SPAN: Final[Any] = getattr(Scope, "_span", None)
+SESSION: Final[Any] = getattr(Scope, "_session", None)
+
+
+safe_repr: Final = sentry_sdk.utils.safe_repr
+
+_ANNOTATED: Final[Any] = getattr(sentry_sdk.utils, "AnnotatedValue", None)
+
+
+def annotated(value: Any, metadata: dict[str, Any]) -> Any:
+    """A value with what Sentry is to be told of it (`_meta`); without the SDK's means, the value alone."""
+    return value if _ANNOTATED is None else _ANNOTATED(value, metadata)
+
+
+def metadata_of(value: Any) -> dict[str, Any] | None:
+    """What Sentry is to be told of a value; None if it is a value like any other."""
+    if _ANNOTATED is None or not isinstance(value, _ANNOTATED):
+        return None
+    metadata: dict[str, Any] = value.metadata
+    return metadata
+
+
+def plain(value: Any) -> Any:
+    """A value without what Sentry is to be told of it."""
+    return value if metadata_of(value) is None else value.value
+
+
+def _renders_variables_late() -> bool:
+    """Whether a frame's variables are still the application's own objects when event processors run."""
+    probe = {"vars": {"text": "text"}}
+    frame = serialize({"stacktrace": {"frames": [probe]}})["stacktrace"]["frames"][0]
+    return bool(frame["vars"] == {"text": "'text'"})
+
+
+VARIABLES_ARE_LATE: Final = _renders_variables_late()
+
+
+def rendered_variables(variables: Any) -> Any:
+    """The variables of a frame as an SDK that renders them late would write them, to stay so."""
+    frame = serialize({"stacktrace": {"frames": [{"vars": variables}]}})["stacktrace"]["frames"][0]
+    return annotated(frame["vars"], {})
+
+
+_current_stacktrace: Final[Any] = sentry_sdk.utils.current_stacktrace
+_STACKTRACE_OPTIONS: Final = frozenset(inspect.signature(_current_stacktrace).parameters)
+
+
+def current_stacktrace(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The SDK's stack trace of whoever calls, by a client's options, as far as this SDK takes them."""
+    wanted = ("include_local_variables", "include_source_context", "max_value_length")
+    given = {
+        name: options[name] for name in wanted if name in options and name in _STACKTRACE_OPTIONS
+    }
+    stacktrace: dict[str, Any] = _current_stacktrace(**given)
+    return stacktrace
+
 
 _event_from_exception: Final[Any] = sentry_sdk.utils.event_from_exception
 _TAKES_OPTIONS: Final = "client_options" in inspect.signature(_event_from_exception).parameters
@@ -55,4 +119,119 @@ def event_from_exception(
     """The SDK's event and hint for an exception; 3.x takes the options from the client by itself."""
     options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
     event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
+    if _causes_hold_a_group(exception):
+        _show_groups(event, exception, mechanism, options)
     return event, hint
+
+
+def _causes_hold_a_group(exception: BaseException) -> bool:
+    if isinstance(exception, BaseExceptionGroup):
+        return False  # the SDK unfolds it
+    cause = exception.__cause__
+    return cause is not None and (
+        isinstance(cause, BaseExceptionGroup) or _causes_hold_a_group(cause)
+    )
+
+
+def _show_groups(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:
+    """Has the SDK unfold groups among the causes, too; what it can, but only does where a group comes first."""
+    unfold = getattr(sentry_sdk.utils, "exceptions_from_error", None)
+    if unfold is None:
+        return
+    with contextlib.suppress(Exception):
+        _, values = unfold(
+            exc_type=type(exception),
+            exc_value=exception,
+            tb=exception.__traceback__,
+            mechanism=mechanism,
+            **options,
+        )
+        event["exception"] = {"values": values[::-1]}
+
+
+def forget(exceptions: Iterable[BaseException]) -> None:
+    """Lets the Dedupe integration forget: SDK 2 keeps the last exception, frames and all, SDK 3 marks each for ever."""
+    dedupe = sentry_sdk.get_client().get_integration("dedupe")
+    last_seen = getattr(dedupe, "_last_seen", None)
+    if last_seen is not None:
+        last_seen.set(None)
+    for exception in exceptions:
+        exception.__dict__.pop("_handled_by_sentry", None)
+
+
+VERSION: Final = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
+
+CAN_TAKE_OVER: Final = VERSION >= (2, 15)
+"""Whether the SDK's Starlette integration, once set up, copes with being off; before, handlers of exceptions fail."""
+
+
+# Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.
+
+
+def _public(module: str, name: str) -> Any:
+    """A public name of the SDK's that not all versions have; None where this one has not."""
+    found = importlib.util.find_spec(module)
+    return found and getattr(importlib.import_module(module), name, None)
+
+
+Transaction: Final = _public("sentry_sdk.tracing", "Transaction")
+start_streamed_span: Final = _public("sentry_sdk.traces", "start_span")
+
+_utils: Final[Any] = sentry_sdk.tracing_utils
+Baggage: Final[Any] = _utils.Baggage
+
+_streams: Final[Any] = getattr(
+    _utils, "has_span_streaming_enabled", lambda _options: Transaction is None
+)
+
+
+def trace_lifecycle(options: Any) -> Literal["off", "static", "stream"]:
+    """How a client with these options traces: not at all, by transactions, or by streamed spans."""
+    if not _utils.has_tracing_enabled(options):
+        return "off"
+    return "stream" if _streams(options) else "static"
+
+
+def set_root_span(scope: Any, span: Any) -> None:
+    """Makes a span, or None, what is active on a scope where nothing further in is."""
+    set_root = getattr(scope, "asgi_set_root_span", None)
+    if set_root is None:
+        scope.span = span
+    else:
+        set_root(span)
+
+
+def start_profile(transaction: Any) -> None:
+    """Starts the profile that `start_transaction` may have attached; entering a transaction does it."""
+    profile = getattr(transaction, "_profile", None)
+    if profile is not None:
+        profile.__enter__()
+
+
+def stop_profile(transaction: Any) -> None:
+    """Stops the profiles of a transaction, as leaving it does; before it is finished."""
+    profile = getattr(transaction, "_profile", None)
+    if profile is not None:
+        profile.__exit__(None, None, None)
+    with contextlib.suppress(AttributeError):  # there is none, or this SDK has none
+        transaction._continuous_profile.stop()  # noqa: SLF001
+
+
+def backdate(span: Any, start: datetime) -> None:
+    """Gives a streamed span another start; where the SDK has moved the attribute it keeps its own."""
+    with contextlib.suppress(AttributeError):  # it has slots
+        span._start_timestamp = start  # noqa: SLF001
+
+
+# Sessions.
+
+
+def session_aggregate(client: Any) -> tuple[Any, Any]:
+    """The flusher's dict of aggregated sessions, and in it the newest bucket; (None, None) if it has none."""
+    aggregates = getattr(getattr(client, "session_flusher", None), "pending_aggregates", None)
+    if not isinstance(aggregates, dict) or not aggregates:
+        return None, None
+    buckets = list(aggregates.values())[-1]
+    if not isinstance(buckets, dict) or not buckets:
+        return None, None
+    return aggregates, buckets[max(buckets)]

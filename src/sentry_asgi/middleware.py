@@ -2,9 +2,9 @@
 
 The rules:
 
-- The app gets the server's own `scope`, `receive` and `send`; nothing is read ahead, kept back, changed
-  or added, but for one namespaced key in the scope, which marks a connection as taken. Of nested
-  middlewares the outermost works and the others pass through.
+- The app gets the server's own `scope`, and its `receive` and `send` as they are but watched; nothing is read ahead,
+  kept back, changed or added, but for one namespaced key in the scope, which marks a connection as taken. Of
+  nested middlewares the outermost works and the others pass through.
 - Exceptions leave by a bare `raise`: same object, same cause, context and traceback. Those that are no
   `Exception` (cancellation, interrupt, exit) pass unseen.
 - Without an active client the app runs as if bare; and whatever fails in here, it runs all the same.
@@ -12,18 +12,32 @@ The rules:
 
 from __future__ import annotations
 
+import sys
+import weakref
+from collections.abc import Container, Sequence
 from typing import Any, Final, Literal
 
-from sentry_sdk import get_client
+from sentry_sdk.scope import Scope as SentryScope
 
+from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
-from ._capture import capture
+from ._capture import drop_echoes
+from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
+from ._frames import application
 from ._isolation import isolation
-from ._request import Connection
+from ._lifespan import Lifespan
+from ._request import matcher
+from ._sessions import Sessions, sessions_of
+from ._settings import Settings
+from ._takeover import double, original, put_back, switch_off
+from ._tracing import Tracing, way_of
+from ._unwinding import watch
 
 MARK: Final = "sentry_asgi"
-"""The scope's key for the `Connection` of a SentryMiddleware further out."""
+"""The scope's key for the `Exchange` of a SentryMiddleware further out."""
+
+_get_client: Final = SentryScope.get_client
 
 _STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
 
@@ -38,18 +52,38 @@ class SentryMiddleware:
     Args:
         app: the ASGI application.
         transaction_style: what events are named after. `"endpoint"`: the handler, as
-            `module.qualname`, if the framework puts `endpoint` into the ASGI scope. `"route"`: the
-            route's template, such as `/users/{id}`. `"url"` is the SDK's word for `"route"`. Where
+            `module.qualname`, if the framework tells it. `"route"`: the route's template, such as
+            `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls back on the other, and where
             the framework tells neither, it is the path.
+        exclude: paths that are neither traced nor counted as sessions, such as `"/health"` or `"/static/*"`,
+            where `*` stands for anything. Their errors are reported.
+        failed_request_status_codes: responses that tell of a failure. The exception behind them is
+            reported though the framework let none out.
+        report_5xx_without_exception: whether such a response makes an event, too, if no exception
+            is behind it.
+        event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
+        take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
+            itself, stand aside for what is done here.
+        trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
+            client's address is then that many entries from the right; with 0, it is the server's to know.
 
     Raises:
         TypeError: if `app` cannot be called.
-        ValueError: if `transaction_style` is none of these.
+        ValueError: if an option is none of these.
 
     """
 
     def __init__(
-        self, app: App, *, transaction_style: Literal["endpoint", "route", "url"] = "endpoint"
+        self,
+        app: App,
+        *,
+        transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
+        exclude: Sequence[str] = (),
+        failed_request_status_codes: Container[int] = range(500, 600),
+        report_5xx_without_exception: bool = False,
+        event_id_header: bool = False,
+        take_over: bool = True,
+        trusted_hops: int = 0,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -57,55 +91,129 @@ class SentryMiddleware:
             raise ValueError(
                 f"transaction_style is {transaction_style!r}; it can be 'endpoint', 'route' or 'url'"
             )
+        hops: Any = trusted_hops
+        if not isinstance(hops, int) or hops < 0:
+            raise ValueError(
+                f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+            )
         self.app = app
         self._serve = as_asgi3(app)
-        self._transaction_style = _STYLES[transaction_style]
+        self._settings = Settings(
+            transaction_style=_STYLES[transaction_style],
+            failing=failed_request_status_codes,
+            report_without=report_5xx_without_exception,
+            event_id_header=event_id_header,
+            trusted_hops=trusted_hops,
+            app=app,
+        )
+        self._excluded = matcher(exclude)
         self._isolation = isolation()
+        self._enter, self._leave = self._isolation.enter, self._isolation.leave
+        self._take_over = take_over
+        self._added = take_over and put_back(type(self), SERVE)
+        self._client: Any = None
+        self._double: Any = None
+        self._tracing: Tracing | None = None
+        self._sessions: Sessions | None = None
+        drop_echoes()
+        weakref.finalize(self, watch.end, id(self)).atexit = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        kind = scope.get("type")
-        if kind == "lifespan":
-            return await self._lifespan(scope, receive, send)
-        entered = self._enter(scope) if kind == "http" or kind == "websocket" else None  # noqa: PLR1714  # half the time of `in`
-        if entered is None:
+        # What stands in this frame waits in memory with every open websocket: as few variables as can be.
+        exchange = self._open(scope, receive, send)
+        if exchange is None:
+            if scope.get("type") == "lifespan":
+                return await self._lifespan(scope, receive, send)
             return await self._serve(scope, receive, send)
         try:
-            return await self._serve(scope, receive, send)
-        except Exception as exception:
-            capture(exception)
+            return await self._serve(scope, exchange.receive, exchange.send)
+        except Exception:
+            exchange.ending, exchange.closed_at = "raised", now()
+            _capture.raised(exchange, sys.exception())
+            raise
+        except BaseException:
+            exchange.ending = "cancelled"
             raise
         finally:
-            self._isolation.leave(entered)
-            scope.pop(MARK, None)
+            self._close(exchange)
 
-    def _enter(self, scope: Scope) -> Any:
+    def _open(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         """Takes the connection, if it is this middleware's to take; None if it is not."""
+        kind = scope.get("type")
+        if kind != "http" and kind != "websocket":  # noqa: PLR1714  # half the time of `in`
+            return None
         try:
-            if MARK in scope or not get_client().is_active():
+            if MARK in scope:
                 return None
-            scope[MARK] = connection = Connection(scope, self._transaction_style)
-            return self._isolation.enter(connection)
+            client = _get_client()
+            if client is not self._client and not self._adopt(client):
+                return None
+            made = Exchange if kind == "http" else WebSocketExchange
+            exchange = made(scope, receive, send, self._settings)
+            scope[MARK] = exchange
+            wanted = self._excluded is None or not self._excluded(exchange.path)
+            exchange.session = wanted and self._sessions is not None
+            self._enter(exchange)
+            if self._double is not None:
+                self._isolation.use_client(self._double)
+            if wanted and self._tracing is not None:
+                self._tracing.begin(exchange, lazy=self._isolation.lazy)
+            return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
 
+    def _adopt(self, client: Any) -> bool:
+        """Chooses what is to be done for a client, when it is a new one; whether it is active."""
+        client = original(client)
+        if client is self._client:
+            return True
+        if not client.is_active():
+            self._rest()
+            return False
+        self._client = client
+        self._tracing = way_of(client)
+        self._sessions = sessions_of(client)
+        application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
+        watch.begin(id(self))
+        if self._added:
+            switch_off(client, self)
+        self._double = double(client) if self._take_over else None
+        return True
+
+    def _rest(self) -> None:
+        """Nothing is needed until the next request."""
+        self._client = self._double = None
+        watch.end(id(self))
+
+    def _close(self, exchange: Exchange) -> None:
+        if exchange.ending is None:
+            exchange.ending = "returned"
+            if exchange.held is not None and exchange.failure is not None:
+                _capture.returned(exchange)
+        if exchange.trace is not None:
+            exchange.trace.way.end(exchange)
+        exchange.closed_at = now()
+        if exchange.held is not None:
+            _capture.close(exchange)
+        exchange.held = NOTHING_MORE
+        if exchange.session and self._sessions is not None:
+            self._sessions.count(exchange)
+        self._leave(exchange)
+        exchange.scope.pop(MARK, None)
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        """Serves the lifespan, in the process's own scope: what start-up sets is on every event.
-
-        An app that does not support lifespan raises before it has received anything (ASGI
-        specification, "Lifespan"); that is an answer to the server, and no failure.
-        """
-        received = False
-
-        async def watched_receive() -> Any:
-            nonlocal received
-            received = True
-            return await receive()
-
+        """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""
+        lifespan = Lifespan(receive, send)
         with self._isolation.process():
             try:
-                return await self._serve(scope, watched_receive, send)
+                self._adopt(_get_client())
+                return await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
-                if received:
-                    capture(exception)
+                lifespan.raised(exception)
                 raise
+            finally:
+                self._rest()
+
+
+SERVE: Final = SentryMiddleware.__call__

@@ -28,8 +28,6 @@ sentry_sdk.init(
     # This module is the app here, wherever it is installed, and the rest of the package is not.
     in_app_include=[__name__],
     in_app_exclude=["sentry_asgi"],
-    # The middleware does this work; the SDK's own Starlette integration would name events by route.
-    auto_enabling_integrations=False,
 )
 
 

@@ -1,0 +1,100 @@
+"""The cases, by name. A new one is one more entry: an app, a setting, and a way to measure."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks import imports, inprocess, memory, served
+from benchmarks.workloads import Setting, http_app, starlette_app, websocket_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.figures import Effort, Result, Skipped
+
+ERRORS_ONLY = Setting()
+WITHOUT_SESSIONS = Setting(options={"auto_session_tracking": False})
+AS_INSTALLED = Setting(options={"auto_enabling_integrations": True})
+
+# An incoming trace whose parent was not sampled.
+FOLLOWING = (
+    (b"sentry-trace", b"0123456789abcdef0123456789abcdef-fedcba9876543210-0"),
+    (
+        b"baggage",
+        (
+            b"sentry-trace_id=0123456789abcdef0123456789abcdef,sentry-public_key=public,"
+            b"sentry-environment=production,sentry-sample_rand=0.512345,sentry-sampled=false"
+        ),
+    ),
+)
+
+
+def _sampling(rate: float, **options: object) -> Setting:
+    return Setting(options={"traces_sample_rate": rate, **options}, otel_sample_rate=rate)
+
+
+CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
+    "http": partial(
+        inprocess.measure, "Time added to a request, errors only", http_app, ERRORS_ONLY
+    ),
+    "http-task": partial(
+        inprocess.measure,
+        "Time added to a request, errors only, each request in a task of its own",
+        http_app,
+        ERRORS_ONLY,
+        tasks=True,
+    ),
+    "http-sessionless": partial(
+        inprocess.measure,
+        "Time added to a request, errors only, without the sessions of release health",
+        http_app,
+        WITHOUT_SESSIONS,
+    ),
+    "websocket": partial(
+        memory.measure, "Memory added to an open websocket, errors only", websocket_app, ERRORS_ONLY
+    ),
+    "served": partial(
+        served.measure, "uvicorn + Starlette, errors only", starlette_app, ERRORS_ONLY
+    ),
+    "served-integrated": partial(
+        served.measure,
+        "uvicorn + Starlette, errors only, with the integrations that the SDK enables by itself",
+        starlette_app,
+        AS_INSTALLED,
+    ),
+    "traces-0": partial(
+        inprocess.measure, "Time added to a request, no trace sampled", http_app, _sampling(0.0)
+    ),
+    "traces-1-percent": partial(
+        inprocess.measure, "Time added to a request, 1 % sampled", http_app, _sampling(0.01)
+    ),
+    "traces-incoming": partial(
+        inprocess.measure,
+        "Time added to a request with an incoming trace, not sampled",
+        http_app,
+        Setting(options={"traces_sample_rate": 1.0}, otel_sample_rate=0.0, headers=FOLLOWING),
+    ),
+    "traces-100-percent": partial(
+        inprocess.measure,
+        "Time added to a request, all sampled, transactions",
+        http_app,
+        _sampling(1.0),
+    ),
+    "traces-streamed": partial(
+        inprocess.measure,
+        "Time added to a request, all sampled, streamed spans",
+        http_app,
+        _sampling(1.0, trace_lifecycle="stream"),
+    ),
+    "traces-served": partial(
+        served.measure, "uvicorn + Starlette, 1 % of traces sampled", starlette_app, _sampling(0.01)
+    ),
+    "traces-websocket": partial(
+        memory.measure,
+        "Memory added to an open websocket, all traces sampled",
+        websocket_app,
+        _sampling(1.0),
+    ),
+    "import": partial(imports.measure, "Time that the import adds to `import sentry_sdk`"),
+}

@@ -1,0 +1,88 @@
+"""Whose code a frame runs: the application's, or a library's, and which library's. By its file's name alone.
+
+The rules:
+
+- The standard library, whatever is installed (below `site-packages` or `dist-packages`), code that a library has made
+  up at run time (`<string>`, `<attrs generated ...>`) and compiled extensions are library; the rest is the
+  application.
+- An application that is installed itself says so as it does to the SDK: by the option `in_app_include`;
+  `in_app_exclude` makes a library of what is not installed.
+- Answers are kept by file name: a dictionary look-up, for it is asked for each frame that an exception leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+_STDLIB: Final = str(Path(os.path.normcase(os.__file__)).parent) + os.sep
+_INSTALLED: Final = ("site-packages", "dist-packages")
+_OWN: Final = str(Path(__file__).parent) + os.sep
+_BOUND: Final = 10_000  # file names; code that is made at run time has ever new ones
+
+
+class Files(dict[str, bool]):
+    """Whether a file, by its name, is the application's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._included: tuple[str, ...] = ()
+        self._excluded: tuple[str, ...] = ()
+
+    def configure(self, included: Iterable[str] | None, excluded: Iterable[str] | None) -> None:
+        """Takes the SDK's options, each a list of modules."""
+        options = tuple(included or ()), tuple(excluded or ())
+        if options != (self._included, self._excluded):
+            self._included, self._excluded = options
+            self.clear()
+
+    def __missing__(self, filename: str) -> bool:
+        if len(self) >= _BOUND:
+            self.clear()
+        self[filename] = answer = self._is_application(filename)
+        return answer
+
+    def _is_application(self, filename: str) -> bool:
+        module = _module(filename)
+        if _within(module, self._included):
+            return True
+        return library(filename) is None and not _within(module, self._excluded)
+
+
+application: Final = Files()
+
+
+def library(filename: str) -> str | None:
+    """The top-level package of a library's file; empty for the standard library; None for the application's."""
+    if filename.startswith("<") or filename.endswith((".pyx", ".pxd", ".pyd", ".so")):
+        # What Cython leaves in tracebacks: a name relative to where it was built.
+        return "" if filename.startswith("<") else _top(filename)
+    if filename.startswith(_OWN):
+        return __package__
+    path = filename.replace("\\", "/")
+    for directory in _INSTALLED:
+        _, found, inner = path.rpartition(f"/{directory}/")
+        if found:
+            return _top(inner)
+    return "" if filename.startswith(_STDLIB) else None
+
+
+def _top(path: str) -> str:
+    return path.replace("\\", "/").split("/", 1)[0].split(".", 1)[0]
+
+
+def _module(filename: str) -> str:
+    """A file as a dotted module, as far as can be told: from below `site-packages`, else the whole path."""
+    path = filename.replace("\\", "/")
+    for directory in _INSTALLED:
+        path = path.rpartition(f"/{directory}/")[2]
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _within(module: str, prefixes: tuple[str, ...]) -> bool:
+    return any(
+        module == prefix or module.startswith(prefix + ".") or f".{prefix}." in f"{module}."
+        for prefix in prefixes
+    )

@@ -1,0 +1,199 @@
+"""One failure, one event, whoever reports it.
+
+Within a connection every error event passes its event processor: the app's own `capture_exception`, the logging
+integration's, other integrations', ours. The first to report an exception is let through; what repeats it is not.
+
+The rules:
+
+- An exception is known by identity. Reported with it are its causes and contexts as far as Sentry shows them, and the
+  members of a group.
+- Repeated is also what was raised `from` a reported one, what was raised in its place by the frame that had caught it
+  (`except ...: capture_exception(); raise HTTPException(500)`), and a group of nothing but reported ones.
+- The connection holds what was reported, the last few, and lets go at its end. An exception that leaves the app is
+  marked then, for servers log it in contexts that nobody knows of, and that record is no event of its own.
+- A failing response may carry the event's id; whatever event then reports the failure gets that id.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, Final
+
+from . import _noise
+from ._sdk import event_from_exception
+from ._swallowed import Failure
+
+OVER: Final = ("the connection is over",)
+"""What a connection has reported when nothing more is noted of it."""
+
+KEPT: Final = 64
+HEADER: Final = b"x-sentry-event-id"
+ECHO: Final = 10.0
+"""Seconds in which an exception that has left the app is taken for known."""
+
+_MARK: Final = "__sentry_asgi_left_at__"
+_BOUND: Final = 50
+
+
+def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
+    """Whether this event is to be sent; from now on, what it reports is known."""
+    exception = _exception_of(hint) or _told_as_text(event, hint)
+    if exception is None or exchange.reported is OVER:
+        return True
+    if _noise.client_left(exchange, exception) and not _asked_for(event):
+        return False
+    left_at = exception.__dict__.get(_MARK)
+    if left_at is not None and left_at >= exchange.started_at:
+        return False  # it left an app that was called in-process, and was reported there
+    if reported_as(exchange, exception) is not None:
+        return False
+    failure = exchange.failure
+    shown = _all_of(exception)
+    if failure is not None and any(one is failure.exception for one in shown):
+        event["event_id"] = failure.event_id
+    if exchange.reported is None:
+        exchange.reported = deque(maxlen=KEPT)
+    event_id = event.get("event_id", "")
+    exchange.reported.extend((one, event_id) for one in shown)
+    return True
+
+
+def _exception_of(hint: Any) -> BaseException | None:
+    exc_info = (hint or {}).get("exc_info")
+    return exc_info[1] if isinstance(exc_info, tuple) else None
+
+
+def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
+    """What is being handled, if a log record gives its traceback as text; the event then shows it."""
+    record = (hint or {}).get("log_record")
+    exception = sys.exc_info()[1]
+    if record is None or exception is None:
+        return None
+    text = record.getMessage().rstrip()
+    if "Traceback (most recent call last)" not in text:
+        return None
+    if not text.endswith(traceback.format_exception_only(exception)[-1].rstrip()):
+        return None
+    shown, _ = event_from_exception(exception, {"type": "logging", "handled": True})
+    event["exception"] = shown["exception"]
+    return exception
+
+
+def _asked_for(event: dict[str, Any]) -> bool:
+    """Whether it is the app's own `capture_exception` that reports it."""
+    values = (event.get("exception") or {}).get("values") or [{}]
+    return (values[-1].get("mechanism") or {}).get("type") == "generic"
+
+
+def reported_as(exchange: Any, exception: BaseException) -> str | None:
+    """The id of the event that has reported this exception, or the failure that it is part of."""
+    reported = exchange.reported
+    if not reported:
+        return None
+    for one in _same_failure(exception):
+        for known, event_id in reported:
+            if known is one:
+                return str(event_id)
+    if isinstance(exception, BaseExceptionGroup):
+        members = [reported_as(exchange, member) for member in exception.exceptions]
+        return members[0] if None not in members else None
+    return None
+
+
+def unreported(exchange: Any, exception: Exception) -> Exception:
+    """An exception group without what has been reported of it; any other exception as it is."""
+    if not isinstance(exception, ExceptionGroup) or not exchange.reported:
+        return exception
+    rest = exception.subgroup(
+        lambda one: not isinstance(one, BaseExceptionGroup) and reported_as(exchange, one) is None
+    )
+    return rest or exception
+
+
+def _same_failure(exception: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that it was raised in place of."""
+    one: BaseException | None = exception
+    for _ in range(_BOUND):
+        if one is None:
+            return
+        yield one
+        one = one.__cause__ or _replaced(one)
+
+
+def _replaced(exception: BaseException) -> BaseException | None:
+    context = exception.__context__
+    if context is None or context.__traceback__ is None:
+        return None
+    innermost = exception.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    raised_by = innermost.tb_frame if innermost is not None else None
+    return context if raised_by is context.__traceback__.tb_frame else None
+
+
+def _all_of(exception: BaseException) -> list[BaseException]:
+    """The exception and every other that an event of it shows."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [exception]
+    while waiting and len(found) < _BOUND:
+        one = waiting.pop()
+        if one is None or any(one is known for known in found):
+            continue
+        found.append(one)
+        waiting.append(one.__cause__)
+        if not one.__suppress_context__:
+            waiting.append(one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)
+    return found
+
+
+def leaves(exception: BaseException) -> None:
+    """Marks an exception that was seen to leave the app."""
+    exception.__dict__[_MARK] = time.perf_counter()
+
+
+def expect(*texts: str) -> None:
+    """Servers will log these texts about a failure that is reported."""
+    until = time.perf_counter() + ECHO
+    _expected.update(dict.fromkeys(texts, until))
+
+
+_expected: Final[dict[str, float]] = {}
+
+
+unsupported: Final[ContextVar[Callable[[], bool] | None]] = ContextVar(
+    "sentry_asgi_lifespan", default=None
+)
+"""In a lifespan's context: whether the app may still turn out not to support one."""
+
+
+def is_echo(event: Any, hint: Any) -> bool:
+    """Whether an event outside of any connection repeats what has just left an app, or tells of no failure."""
+    exception = _exception_of(hint)
+    if exception is not None:
+        is_unsupported = unsupported.get()
+        if is_unsupported is not None and is_unsupported() and not _asked_for(event):
+            return True
+        left_at = exception.__dict__.get(_MARK)
+        return left_at is not None and time.perf_counter() - left_at < ECHO
+    record = (hint or {}).get("log_record")
+    if record is None or not _expected:
+        return False
+    until = _expected.get(record.getMessage())
+    return until is not None and time.perf_counter() < until
+
+
+def with_event_id(message: Any, exchange: Any, failure: Failure) -> Any:
+    """The message that starts a failing response, with the id of the event that reports the failure."""
+    exception = failure.exception
+    if exception is None and not exchange.settings.report_without:
+        return message
+    event_id = reported_as(exchange, exception) if exception is not None else None
+    header = (HEADER, (event_id or failure.event_id).encode())
+    return {**message, "headers": [*message.get("headers", ()), header]}

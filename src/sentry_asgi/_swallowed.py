@@ -1,0 +1,139 @@
+"""The exception behind a failing response, for an app that did not let it out.
+
+Asked in `send`, when a response with a failing status starts or a websocket is closed for a failure: on the stack are
+then the frames of the framework that answers, up to the middleware's own.
+
+The rules:
+
+- What is being handled at that moment (`sys.exc_info()`) is behind it, but for what was already being handled when
+  the app was called.
+- Else it is the last exception that crossed: one that left the application's frames (`_unwinding` noted it) and was
+  caught by a frame of the very library that now answers. So one that the application caught again itself is none, nor
+  one that some other library (a template engine, a validator) swallowed after calling back into the application.
+- One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
+  gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
+- Wrong is worse than none: where these do not decide, there is none.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any, Final, NamedTuple
+
+from ._failsafe import log_failure
+from ._frames import application, library
+
+_MIDDLEWARE: Final = f"{__package__}.middleware"
+_ACCEPTED: Final = 101  # a websocket, closed later
+_CHAIN: Final = 20  # of contexts followed
+
+
+class Failure(NamedTuple):
+    """What a failing response or close said of the app."""
+
+    exception: Exception | None
+    event_id: str
+    phase: str
+
+
+def failure(exchange: Any, phase: str = "before response") -> Failure | None:
+    """What is behind the message that is being sent; called by the exchange's `send`. Never raises."""
+    try:
+        frames = list(_frames_of(exchange, sys._getframe(1)))  # noqa: SLF001
+        if exchange.status == _ACCEPTED:
+            phase = "during response"
+        return Failure(_behind(exchange, frames), uuid.uuid4().hex, phase)
+    except Exception:
+        log_failure("looking for the exception behind a response")
+        return None
+
+
+def _behind(exchange: Any, frames: list[FrameType]) -> Exception | None:
+    handled = _handled_within(exchange, frames)
+    crossed = _crossed(exchange, _answering(frames))
+    if handled is None or crossed is None or handled is crossed:
+        return handled or crossed
+    if _passes_application(handled) or handled not in _contexts(crossed):
+        return handled
+    return crossed  # raised by what was called while a library handled its own
+
+
+def _frames_of(exchange: Any, frame: FrameType | None) -> Iterator[FrameType]:
+    """The frames from here out to the middleware's; in a task or thread of the app's, to its first."""
+    while frame is not None and not _is_middleware(exchange, frame):
+        yield frame
+        frame = frame.f_back
+
+
+def _is_middleware(exchange: Any, frame: FrameType) -> bool:
+    if frame.f_globals.get("__name__") != _MIDDLEWARE:
+        return False
+    return frame.f_locals.get("exchange") is exchange
+
+
+def _handled_within(exchange: Any, frames: list[FrameType]) -> Exception | None:
+    """What is being handled here, if the app itself caught it, and not somebody who called the app."""
+    handled = sys.exc_info()[1]
+    if not isinstance(handled, Exception):
+        return None
+    caught_by = handled.__traceback__.tb_frame if handled.__traceback__ else None
+    outermost = frames[-1].f_back  # the middleware's, if it is there
+    if caught_by is None or outermost is None or not _is_middleware(exchange, outermost):
+        return handled
+    return handled if caught_by in frames else None
+
+
+def _answering(frames: list[FrameType]) -> set[str | None]:
+    """The libraries that are at work on the answer."""
+    return {library(frame.f_code.co_filename) for frame in frames} - {None, "", __package__}
+
+
+def _crossed(exchange: Any, answering: set[str | None]) -> Exception | None:
+    for exception in reversed(exchange.crossings or ()):
+        if _was_caught_by(answering, exception):
+            return _first_handled(exception, answering)
+    return None
+
+
+def _was_caught_by(libraries: set[str | None], exception: BaseException) -> bool:
+    traceback = exception.__traceback__
+    if traceback is None:
+        return False
+    filename = traceback.tb_frame.f_code.co_filename
+    if application[filename] or library(filename) not in libraries:
+        return False
+    return _passes_application(exception)
+
+
+def _passes_application(exception: BaseException) -> bool:
+    return any(application[frame.f_code.co_filename] for frame in _passed(exception))
+
+
+def _passed(exception: BaseException) -> Iterator[FrameType]:
+    traceback: TracebackType | None = exception.__traceback__
+    while traceback is not None:
+        yield traceback.tb_frame
+        traceback = traceback.tb_next
+
+
+def _first_handled(exception: Exception, answering: set[str | None]) -> Exception:
+    """The exception, or the one that was being handled when it was raised and swallowed."""
+    for context in _contexts(exception):
+        if not isinstance(context, Exception) or not _was_caught_by(answering, context):
+            continue
+        assert context.__traceback__ is not None  # it was caught
+        if context.__traceback__.tb_frame not in _passed(exception):
+            exception = context
+    return exception
+
+
+def _contexts(exception: BaseException) -> Iterator[BaseException]:
+    context = exception.__context__
+    for _ in range(_CHAIN):
+        if context is None:
+            return
+        yield context
+        context = context.__context__

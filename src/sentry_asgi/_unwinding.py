@@ -1,0 +1,114 @@
+"""Which exceptions have left the application: watched by `sys.monitoring`, from CPython 3.12 on.
+
+The rules:
+
+- While at least one middleware needs it, one free tool id is in use, for the one event PY_UNWIND: a frame is left
+  because of an exception. Code that raises nothing runs as ever. The id is given back when no middleware needs it any
+  more.
+- An exception that goes from a frame of the application's to one of a library's is noted on the connection in whose
+  context it does: the connection's child tasks and worker threads included, as far as its context is theirs.
+- Noted are the last few, and only while the connection is served: nothing is held any longer. Which of them matters,
+  if any, is `_swallowed`'s business.
+- The callback runs for each frame that any exception of the process leaves: a look-up for library frames, a few for
+  others. Whatever happens in it must not reach the code that it runs in.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+from typing import Any, Final
+
+from ._frames import application
+from ._isolation import connection_here
+
+logger: Final = logging.getLogger("sentry_asgi")
+
+KEPT: Final = 8
+"""Exceptions noted for one connection at a time."""
+
+# Without a meaning of their own (PEP 669): 0 to 2 and 5 are debuggers', coverage's, profilers', optimizers'.
+TOOL_IDS: Final = (4, 3)
+
+# Control flow that looks like failure.
+_NO_FAILURES: Final = (StopIteration, StopAsyncIteration)
+
+_getframe: Final = sys._getframe  # noqa: SLF001 - documented, and `inspect` would cost a hundred times as much
+_monitoring: Final[Any] = getattr(sys, "monitoring", None)
+
+
+class Watch:
+    """Who needs the watching, and the tool id that it has while anybody does; None if none was to be had."""
+
+    def __init__(self) -> None:
+        self.users: set[int] = set()
+        self.tool_id: int | None = None
+        self._said = False
+
+    def begin(self, user: int) -> None:
+        """Watches from now on, on behalf of a user; asked again, it changes nothing."""
+        self.users.add(user)
+        if self.tool_id is None:
+            self.tool_id = _acquire()
+        if self.tool_id is None and not self._said:
+            self._said = True
+            logger.debug(
+                "sys.monitoring is not to be had (CPython 3.12 or newer, tool id 3 or 4): of the errors that a "
+                "framework turns into a response, those are found that it handles while the response starts"
+            )
+
+    def end(self, user: int) -> None:
+        """Ends a user's need; with the last one's, the watching ends."""
+        self.users.discard(user)
+        if not self.users and self.tool_id is not None:
+            _give_back(self.tool_id)
+            self.tool_id = None
+
+
+watch: Final = Watch()
+
+
+def _acquire() -> int | None:
+    if _monitoring is None:
+        return None
+    for tool_id in TOOL_IDS:
+        try:
+            _monitoring.use_tool_id(tool_id, "sentry-asgi")
+        except ValueError:  # in use
+            continue
+        _monitoring.register_callback(tool_id, _monitoring.events.PY_UNWIND, unwound)
+        _monitoring.set_events(tool_id, _monitoring.events.PY_UNWIND)
+        return tool_id
+    return None
+
+
+def _give_back(tool_id: int) -> None:
+    _monitoring.set_events(tool_id, 0)
+    _monitoring.register_callback(tool_id, _monitoring.events.PY_UNWIND, None)
+    _monitoring.free_tool_id(tool_id)
+
+
+def unwound(code: Any, _offset: int, exception: BaseException) -> None:
+    """The callback: the frame above this one is being left because of `exception`."""
+    try:
+        if not application[code.co_filename]:
+            return
+        outer = _getframe(1).f_back
+        if outer is not None and application[outer.f_code.co_filename]:
+            return
+        if isinstance(exception, Exception) and not isinstance(exception, _NO_FAILURES):
+            _note(exception)
+    except Exception:  # as at the end of the stack; there is nobody to tell here
+        return
+
+
+def _note(exception: Exception) -> None:
+    connection: Any = connection_here()
+    if connection is None or connection.closed_at is not None:
+        return
+    noted = connection.crossings
+    if noted is None:
+        noted = connection.crossings = deque(maxlen=KEPT)
+    if not noted or noted[-1] is not exception:
+        noted.append(exception)

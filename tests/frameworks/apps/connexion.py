@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from connexion import AsyncApp
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+
+from ..failing import Handled, fail
+
+ROUTES = {"mounted": "/sub/{name}/raise"}
+# It has neither.
+WITHOUT = {"websocket", "background", "stream", "left"}
+
+OPERATION = """
+  {path}:
+    get:
+      operationId: tests.frameworks.apps.connexion.{name}
+      {parameters}
+      responses:
+        "200":
+          description: ok
+"""
+PARAMETER = "parameters: [{in: path, name: name, required: true, schema: {type: string}}]"
+HEAD = "openapi: 3.0.0\ninfo: {title: matrix, version: '1'}\npaths:"
+
+
+async def raising() -> Any:
+    fail("raise")
+
+
+def sync() -> Any:
+    fail("sync")
+
+
+async def mounted(name: str) -> Any:
+    fail("mounted")
+
+
+async def handled() -> Any:
+    raise Handled("handled")
+
+
+def answer(request: ConnexionRequest, exception: Exception) -> ConnexionResponse:
+    return ConnexionResponse(status_code=500, body="sorry")
+
+
+def make(startup_fails: bool) -> Any:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        if startup_fails:
+            fail("startup")
+        yield
+
+    def operation(path: str, name: str, parameters: str = "") -> str:
+        return OPERATION.format(path=path, name=name, parameters=parameters)
+
+    directory = Path(tempfile.mkdtemp())
+    (directory / "main.yaml").write_text(
+        HEAD
+        + operation("/raise", "raising")
+        + operation("/sync", "sync")
+        + operation("/handled", "handled")
+    )
+    (directory / "part.yaml").write_text(HEAD + operation("/{name}/raise", "mounted", PARAMETER))
+    app = AsyncApp(__name__, specification_dir=str(directory), lifespan=lifespan)
+    app.add_api("main.yaml")
+    app.add_api("part.yaml", base_path="/sub")
+    app.add_error_handler(Handled, answer)
+    return app

@@ -1,0 +1,192 @@
+"""Judges what the matrix's runs have found, and writes docs/frameworks.md.
+
+    python -m tests.frameworks.table <directory of results>          judges
+    python -m tests.frameworks.table <directory of results> --write  and writes the page
+
+Each cell is to have exactly one event (none where the client left), with the right exception, request, route and
+`handled`. What falls short is named in `SHORT`, with the reason; anything else that does fails the run, and so does
+a reason that holds no longer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from .drive import CELLS
+
+PAGE = Path(__file__).parents[2] / "docs" / "frameworks.md"
+
+TITLES = {
+    "raise": "raises",
+    "sync": "in a `def`",
+    "mounted": "mounted",
+    "websocket": "websocket",
+    "startup": "start-up",
+    "background": "background",
+    "stream": "mid-stream",
+    "handled": "own handler",
+    "left": "client left",
+}
+
+# (framework, cell): why. A cell that is short only beside the SDK's integrations has "auto" as a third.
+SHORT = {
+    (
+        "litestar",
+        "background",
+        "auto",
+    ): "The SDK's integration cuts off the cause as it lets the exception through: "
+    "the event shows Litestar's wrapper alone.",
+    ("litestar", "stream", "auto"): "As for `background`.",
+    (
+        "falcon",
+        "background",
+    ): "Falcon starts it as a task of its own; asyncio reports it when nobody awaits it, in "
+    "no request's context: the event has no request.",
+    (
+        "nexios",
+        "startup",
+    ): "Nexios logs a warning and starts all the same: there is no failure for the server.",
+    (
+        "emmett",
+        "mounted",
+    ): "Emmett's router does not tell the route; the event is named by its path.",
+    (
+        "nexios",
+        "mounted",
+    ): "Nexios puts no template into the scope; the event is named by its path.",
+    (
+        "muffin",
+        "mounted",
+    ): "Muffin puts no template into the scope; the event is named by its path.",
+    ("sanic", "stream"): "Sanic logs a second record about it, as text: two events.",
+}
+
+
+def verdict(cell: str, found: Any) -> str | None:
+    """What is wrong with a cell; None if nothing is."""
+    events = found["events"]
+    if len(events) != (cell != "left"):
+        return f"{len(events)} events"
+    for event in events:
+        if not any(told.endswith(f": {cell}") for told in event["exceptions"]):
+            return "another exception"
+        if cell == "startup":
+            continue  # belongs to no request
+        if event["by"] == "asgi" and event["handled"] is found["raised"]:
+            return "handled is wrong"
+        if not (event["url"] or "").endswith(path_of(cell)):
+            return "no request"
+        if event["transaction"] != found["template"] and not names_handler(event, cell):
+            return "not named by its route"
+    return None
+
+
+def path_of(cell: str) -> str:
+    return "/sub/42/raise" if cell == "mounted" else f"/{cell}"
+
+
+def names_handler(event: Any, cell: str) -> bool:
+    """Where a framework tells no template, the handler's name does as well."""
+    name = (event["transaction"] or "").rpartition(".")[2]
+    return name in {cell, "raising", "connected"} and "." in event["transaction"]
+
+
+def reason(framework: str, cell: str, auto: bool) -> str | None:
+    return SHORT.get((framework, cell)) or (SHORT.get((framework, cell, "auto")) if auto else None)
+
+
+def judge(results: dict[str, dict[bool, Any]]) -> list[str]:
+    """What is not as it should be, or not as it is said to be."""
+    wrong: list[str] = []
+    for framework, ways in results.items():
+        for auto, result in ways.items():
+            for cell, found in result["cells"].items():
+                said, seen = reason(framework, cell, auto), verdict(cell, found)
+                where = f"{framework}, {cell}, {'auto' if auto else 'plain'}"
+                if seen and not said:
+                    wrong.append(f"{where}: {seen}: {found['events']}")
+                if said and not seen:
+                    wrong.append(f"{where}: is well, though it is said not to be")
+    return wrong
+
+
+def page(results: dict[str, dict[bool, Any]]) -> str:
+    lines = [
+        "# Frameworks",
+        "",
+        *INTRODUCTION,
+        "",
+        "| | " + " | ".join(TITLES[cell] for cell in CELLS) + " |",
+        "|---|" + "---|" * len(CELLS),
+    ]
+    notes: list[str] = []
+    for framework, ways in results.items():
+        cells = [_shown(framework, cell, ways, notes) for cell in CELLS]
+        lines.append(f"| {framework} {ways[True]['version']} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"- **{chr(97 + index)}** {note}" for index, note in enumerate(notes)), ""]
+    lines += [*ABOUT]
+    return "\n".join(lines)
+
+
+def _shown(framework: str, cell: str, ways: dict[bool, Any], notes: list[str]) -> str:
+    if cell not in ways[True]["cells"]:
+        return "-"
+    figures = []
+    for auto in (True, False):
+        said = reason(framework, cell, auto)
+        count = str(len(ways[auto]["cells"][cell]["events"]))
+        if said:
+            if said not in notes:
+                notes.append(said)
+            count += f" ({chr(97 + notes.index(said))})"
+        figures.append(count)
+    return figures[0] if figures[0] == figures[1] else " / ".join(figures)
+
+
+INTRODUCTION = [
+    "Written by `scripts/matrix --write` from a run of each framework in an environment of its own, on CPython 3.13: an",
+    "endpoint raises, and so on. **1** is one event, with the right exception, request, route and `handled`; **0**, where the",
+    "client has left, none. Two figures: with the SDK's integrations for what is installed enabled by the SDK itself, and",
+    "without them. A letter leads to what falls short; `-`: the framework has no such thing.",
+]
+
+ABOUT = [
+    "## What makes an event",
+    "",
+    "- An exception that leaves the app: `handled` is false.",
+    "- A response with a status of `failed_request_status_codes` (500 to 599), or a websocket closed for a failure (1011, 1013,",
+    "  1014, or the status itself, as 4500): the exception behind it, `handled` true. Where a framework closes with 1000 whatever",
+    "  has happened, only an exception that it swallowed makes one.",
+    "- A lifespan that fails, raised or sent; flushed before the server learns of it.",
+    "- What a framework or the SDK's integration for it reports first is the one event; ours is not made then, and `handled` is",
+    "  what that integration says.",
+    "",
+    "`contexts.asgi.phase` says when: `before response`, `during response` (mid-stream), `after response` (background work).",
+    "",
+    "Finding an exception that the framework swallowed, and that is not being handled when the response starts, takes CPython 3.12",
+    "or newer and one free tool id of `sys.monitoring` (3 or 4). Without them the SDK's own integrations, and its logging",
+    "integration, still see what they see; said once in the log of `sentry_asgi`, at DEBUG.",
+    "",
+]
+
+
+def main(directory: Path, write: bool) -> int:
+    results: dict[str, dict[bool, Any]] = {}
+    for path in sorted(directory.glob("*.json")):
+        framework, _, way = path.stem.partition("-")
+        results.setdefault(framework, {})[way == "auto"] = json.loads(path.read_text())
+    wrong = judge(results)
+    for line in wrong:
+        print(line)
+    if write:
+        PAGE.write_text(page(results))
+    cells = sum(len(way["cells"]) for ways in results.values() for way in ways.values())
+    print(f"{len(results)} frameworks, {cells} cells, {len(wrong)} not as they should be")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), "--write" in sys.argv))

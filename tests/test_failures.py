@@ -1,0 +1,723 @@
+"""One failure, one event; none for a client that left; and what an event says of when it happened."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.integrations.logging import LoggingIntegration
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+
+import sentry_asgi
+from sentry_asgi import SentryMiddleware, _once
+
+from .support import (
+    Message,
+    Scope,
+    Sentry,
+    call,
+    exception_values,
+    http_scope,
+    respond,
+    run,
+    websocket_scope,
+)
+
+
+def fail(text: str = "nope") -> None:
+    raise ValueError(text)
+
+
+def failing_with(body: Any, *, expect: type[BaseException] = Exception) -> None:
+    """Serves an app whose body raises."""
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        result = body()
+        if result is not None:
+            await result
+
+    with pytest.raises(expect):
+        run(SentryMiddleware(app))
+
+
+@pytest.fixture
+def logs(sentry: Sentry) -> Sentry:
+    """Errors that are logged make events: SDK 2 has that by default."""
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
+    return sentry
+
+
+# One failure, one event
+
+
+def test_captured_by_the_user_and_raised_again_it_is_one_event(sentry: Sentry) -> None:
+    def body() -> None:
+        try:
+            fail()
+        except ValueError as exception:
+            sentry_sdk.capture_exception(exception)
+            sentry_sdk.capture_exception(RuntimeError("something else in between"))
+            raise
+
+    failing_with(body)
+    assert len(sentry.events) == 2
+
+
+def test_captured_in_a_child_task_and_raised_again_it_is_one_event(sentry: Sentry) -> None:
+    async def child() -> None:
+        try:
+            fail()
+        except ValueError as exception:
+            sentry_sdk.capture_exception(exception)
+            raise
+
+    async def body() -> None:
+        await asyncio.create_task(child())
+
+    failing_with(body)
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+def test_wrapped_from_a_reported_cause_it_is_one_event(sentry: Sentry) -> None:
+    def body() -> None:
+        try:
+            fail()
+        except ValueError as exception:
+            sentry_sdk.capture_exception(exception)
+            raise RuntimeError("wrapped") from exception
+
+    failing_with(body)
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+def test_replaced_where_a_reported_one_was_caught_it_is_one_event(sentry: Sentry) -> None:
+    def body() -> None:
+        try:
+            fail()
+        except ValueError as exception:
+            sentry_sdk.capture_exception(exception)
+            raise RuntimeError("internal server error")  # noqa: B904
+
+    failing_with(body)
+    assert len(sentry.events) == 1
+
+
+def test_what_fails_while_a_reported_one_is_cleaned_up_after_is_another_failure(
+    sentry: Sentry,
+) -> None:
+    def body() -> None:
+        try:
+            fail()
+        except ValueError as exception:
+            sentry_sdk.capture_exception(exception)
+            fail("the clean-up")
+
+    failing_with(body)
+    assert exception_values(sentry.events[1])[-1] == ("ValueError", "the clean-up")
+    assert len(sentry.events) == 2
+
+
+def test_a_cause_of_what_was_reported_is_no_event_of_its_own(sentry: Sentry) -> None:
+    def body() -> None:
+        try:
+            fail()
+        except ValueError as exception:
+            try:
+                raise RuntimeError("wrapped") from exception
+            except RuntimeError as wrapped:
+                sentry_sdk.capture_exception(wrapped)
+            raise
+
+    failing_with(body)
+    assert exception_values(sentry.event) == [("ValueError", "nope"), ("RuntimeError", "wrapped")]
+
+
+def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry, logs: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            fail()
+        except ValueError:
+            logging.getLogger("framework").exception("it failed")
+            await respond(send, status=500)
+
+    run(SentryMiddleware(app))
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+    assert sentry.event["logger"] == "framework"
+
+
+def test_a_group_of_reported_ones_is_no_event_of_its_own(sentry: Sentry) -> None:
+    one, two = ValueError("one"), KeyError("two")
+
+    def body() -> None:
+        sentry_sdk.capture_exception(one)
+        sentry_sdk.capture_exception(two)
+        raise ExceptionGroup("all", [one, ExceptionGroup("inner", [two])])
+
+    failing_with(body)
+    assert len(sentry.events) == 2
+
+
+def test_of_a_group_the_rest_is_reported(sentry: Sentry) -> None:
+    one, two = ValueError("one"), KeyError("two")
+
+    def body() -> None:
+        sentry_sdk.capture_exception(one)
+        raise ExceptionGroup("both", [one, two])
+
+    failing_with(body)
+    assert [kind for kind, _ in exception_values(sentry.events[1])] == [
+        "KeyError",
+        "ExceptionGroup",
+    ]
+
+
+def test_members_of_a_reported_group_are_reported_with_it(sentry: Sentry) -> None:
+    one = ValueError("one")
+
+    def body() -> None:
+        sentry_sdk.capture_exception(ExceptionGroup("all", [one]))
+        raise one
+
+    failing_with(body)
+    assert len(sentry.events) == 1
+
+
+def test_two_middlewares_of_one_process_make_one_event_of_a_wrapped_exception(
+    sentry: Sentry,
+) -> None:
+    async def inner(scope: Scope, receive: Any, send: Any) -> None:
+        fail()
+
+    async def body() -> None:
+        # Another app, called in-process: another connection.
+        try:
+            await call(SentryMiddleware(inner), http_scope("/inner"))
+        except ValueError as exception:
+            raise exception
+
+    failing_with(body)
+    assert sentry.event["request"]["url"] == "http://example.org/inner"
+
+
+def test_the_same_exception_in_another_request_is_another_failure(sentry: Sentry) -> None:
+    singleton = ValueError("made once")
+
+    def body() -> None:
+        raise singleton
+
+    for _ in range(2):
+        failing_with(body)
+    assert len(sentry.events) == 2
+
+
+@pytest.mark.parametrize("context", ["same", "other"])
+def test_what_the_server_logs_of_it_makes_no_event(
+    sentry: Sentry, logs: Sentry, context: str
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        fail()
+
+    def log(exception: Exception) -> None:
+        logging.getLogger("server").error("in the app", exc_info=exception)
+
+    try:
+        run(SentryMiddleware(app))
+    except ValueError as exception:
+        if context == "same":
+            log(exception)
+        else:
+            thread = threading.Thread(target=log, args=(exception,))
+            thread.start()
+            thread.join()
+        assert len(sentry.events) == 1
+    log(RuntimeError("another"))
+    assert len(sentry.events) == 2
+
+
+def test_a_failing_echo_processor_lets_events_through(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: Any, hint: Any) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(_once, "is_echo", broken)
+    SentryMiddleware(Starlette())
+    sentry_sdk.capture_message("still there")
+    assert sentry.event["message"] == "still there"
+    assert "telling an echo failed" in caplog.text
+
+
+def test_chains_without_end_are_followed_to_a_bound(sentry: Sentry) -> None:
+    chain: Exception = ValueError("first")
+    for number in range(200):
+        outer = RuntimeError(str(number))
+        outer.__cause__ = chain
+        chain = outer
+
+    def body() -> None:
+        raise chain
+
+    failing_with(body)
+    assert len(sentry.events) == 1
+    assert len(_once._all_of(chain)) == 50
+    assert len(list(_once._same_failure(chain))) == 50
+
+
+def test_an_exception_that_was_never_raised_can_be_reported(sentry: Sentry) -> None:
+    context = ValueError("never raised")
+
+    def body() -> None:
+        sentry_sdk.capture_exception(KeyError("another"))
+        exception = ValueError("nope")
+        exception.__context__ = context
+        raise exception
+
+    failing_with(body)
+    assert len(sentry.events) == 2
+    assert _once._replaced(RuntimeError()) is None
+    raised = RuntimeError()
+    raised.__context__ = _caught()
+    assert _once._replaced(raised) is None
+
+
+def _caught() -> Exception:
+    try:
+        fail()
+    except ValueError as exception:
+        return exception
+    raise AssertionError
+
+
+def test_no_strong_reference_outlives_the_request(sentry: Sentry) -> None:
+    class Local:
+        pass
+
+    references: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        local = Local()
+        references.append(weakref.ref(local))
+        raise ValueError("of a built-in type, which cannot be referred to weakly")
+
+    async def main() -> None:
+        # In one context, as on a kept-alive connection; nothing is set back when a task ends.
+        with pytest.raises(ValueError, match="built-in"):
+            await call(SentryMiddleware(app), http_scope())
+        gc.collect()
+        assert references[0]() is None
+
+    asyncio.run(main())
+    assert len(sentry.events) == 1
+
+
+def test_a_failure_to_let_go_is_no_ones_problem(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(exceptions: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(sentry_asgi._capture, "forget", broken)
+    failing_with(fail)
+    assert "letting go of an exception failed" in caplog.text
+
+
+# No noise
+
+
+GONE: list[Message] = [{"type": "http.disconnect"}]
+
+
+def test_a_client_that_leaves_while_its_body_is_read_makes_no_event(sentry: Sentry) -> None:
+    async def homepage(request: Request) -> Any:
+        return PlainTextResponse(await request.body())
+
+    with pytest.raises(Exception):  # noqa: B017
+        run(SentryMiddleware(Starlette(routes=[Route("/", homepage)])), messages=GONE)
+    assert sentry.events == []
+
+
+def test_a_client_that_leaves_its_websocket_makes_no_event(sentry: Sentry) -> None:
+    async def endpoint(websocket: Any) -> None:
+        await websocket.accept()
+        await websocket.receive_text()
+
+    messages: list[Message] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.disconnect", "code": 1001},
+    ]
+    with pytest.raises(Exception):  # noqa: B017
+        run(
+            SentryMiddleware(Starlette(routes=[WebSocketRoute("/", endpoint)])),
+            websocket_scope(),
+            messages,
+        )
+    assert sentry.events == []
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_send_raises_when_the_client_has_left_makes_no_event(
+    sentry: Sentry, grouped: bool
+) -> None:
+    async def send(message: Message) -> None:
+        raise BrokenPipeError
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            await respond(send)
+        except OSError as gone:
+            if not grouped:
+                raise
+            raise ExceptionGroup("all", [gone, ExceptionGroup("inner", [gone])])  # noqa: B904
+
+    with pytest.raises((BrokenPipeError, ExceptionGroup)):
+        asyncio.run(SentryMiddleware(app)(http_scope(), None, send))  # type: ignore[arg-type]
+    assert sentry.events == []
+
+
+def test_an_error_of_the_app_after_the_client_has_left_is_reported(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        raise ConnectionResetError("of a database")
+
+    with pytest.raises(ConnectionResetError):
+        run(SentryMiddleware(app), messages=GONE)
+    assert exception_values(sentry.event) == [("ConnectionResetError", "of a database")]
+
+
+def test_a_client_that_left_and_was_answered_with_a_500_makes_no_event(sentry: Sentry) -> None:
+    async def homepage(request: Request) -> Any:
+        return PlainTextResponse(await request.body())
+
+    async def handler(request: Request, exception: Exception) -> Any:
+        return PlainTextResponse("sorry", status_code=500)
+
+    app = Starlette(routes=[Route("/", homepage)])
+    from starlette.requests import ClientDisconnect
+
+    app.add_exception_handler(ClientDisconnect, handler)
+    assert run(SentryMiddleware(app), messages=GONE)[0]["status"] == 500
+    assert sentry.events == []
+
+
+# When it happened
+
+
+def phase(sentry: Sentry) -> Any:
+    return sentry.event["contexts"]["asgi"]["phase"]
+
+
+def test_an_error_before_the_response_says_so_though_the_framework_has_answered(
+    sentry: Sentry,
+) -> None:
+    def homepage(request: Request) -> None:
+        fail()
+
+    with pytest.raises(ValueError, match="nope"):
+        run(SentryMiddleware(Starlette(routes=[Route("/", homepage)])))
+    assert phase(sentry) == "before response"
+    assert sentry.event["exception"]["values"][0]["mechanism"]["handled"] is False
+
+
+def test_an_error_mid_stream_says_so(sentry: Sentry) -> None:
+    async def parts() -> Any:
+        yield b"one"
+        fail()
+
+    def homepage(request: Request) -> Any:
+        return StreamingResponse(parts())
+
+    with pytest.raises(Exception):  # noqa: B017
+        run(SentryMiddleware(Starlette(routes=[Route("/", homepage)])))
+    assert phase(sentry) == "during response"
+
+
+def test_an_error_of_a_background_task_says_so(sentry: Sentry) -> None:
+    from starlette.background import BackgroundTask
+
+    def homepage(request: Request) -> Any:
+        return PlainTextResponse("ok", background=BackgroundTask(fail))
+
+    with pytest.raises(ValueError, match="nope"):
+        run(SentryMiddleware(Starlette(routes=[Route("/", homepage)])))
+    assert phase(sentry) == "after response"
+
+
+def test_late_work_says_how_long_ago_its_request_ended(sentry: Sentry) -> None:
+    async def late() -> None:
+        await asyncio.sleep(0.03)
+        sentry_sdk.capture_exception(ValueError("late"))
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        tasks.append(asyncio.create_task(late()))
+        await respond(send)
+
+    tasks: list[Any] = []
+
+    async def main() -> None:
+        await call(SentryMiddleware(app), http_scope("/first"))
+        await tasks[0]
+
+    asyncio.run(main())
+    context = sentry.event["contexts"]["asgi"]
+    assert context["phase"] == "after response"
+    assert 0.02 < context["seconds_after_request"] < 5
+    assert sentry.event["request"]["url"].endswith("/first")
+
+
+def test_detached_work_belongs_to_no_request(sentry: Sentry) -> None:
+    async def work() -> None:
+        sentry_sdk.set_tag("work", "its own")
+        sentry_sdk.capture_message("detached")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.set_tag("of", "alice")
+        with sentry_asgi.detached():
+            task = asyncio.create_task(work())
+        await task
+        sentry_sdk.capture_message("attached")
+
+    sentry_sdk.get_isolation_scope().set_tag("process", "yes")
+    run(SentryMiddleware(app))
+    detached, attached = sentry.events
+    assert detached["tags"] == {"process": "yes", "work": "its own"}
+    assert "request" not in detached
+    assert attached["tags"] == {"process": "yes", "of": "alice"}
+    assert attached["request"]["url"] == "http://example.org/"
+
+
+def test_outside_of_any_request_detached_is_as_well(sentry: Sentry) -> None:
+    with sentry_asgi.detached():
+        sentry_sdk.set_tag("detached", "yes")
+    sentry_sdk.capture_message("after")
+    assert "tags" not in sentry.event
+
+
+def test_a_broken_description_of_what_failed_does_no_harm(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: Any) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(sentry_asgi._noise, "client_left", broken)
+    failing_with(fail)
+    assert "capturing an exception failed" in caplog.text
+
+
+def test_without_the_sdks_dedupe_there_is_nothing_to_let_go_of(sentry: Sentry) -> None:
+    sentry.init(default_integrations=False)
+    failing_with(fail)
+    assert len(sentry.events) == 1
+
+
+# Lifespan
+
+
+def lifespan(app: Any) -> list[Message]:
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    return run(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, messages)
+
+
+@pytest.mark.parametrize("which", ["startup", "shutdown"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_failure_that_is_sent_is_one_event_raised_again_or_not(
+    sentry: Sentry, logs: Sentry, which: str, again: bool
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            fail()
+        except ValueError:
+            await send({"type": f"lifespan.{which}.failed", "message": "a traceback"})
+            if again:
+                raise
+
+    if again:
+        with pytest.raises(ValueError, match="nope"):
+            lifespan(SentryMiddleware(app))
+    else:
+        lifespan(SentryMiddleware(app))
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+    # What uvicorn makes of it.
+    logging.getLogger("uvicorn.error").error("a traceback")
+    logging.getLogger("uvicorn.error").error("Application startup failed. Exiting.")
+    assert len(sentry.events) == 1
+    logging.getLogger("uvicorn.error").error("something else")
+    assert len(sentry.events) == 2
+
+
+def test_a_failure_that_is_sent_without_an_exception_is_an_event(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+
+    lifespan(SentryMiddleware(app))
+    assert sentry.event["message"] == "lifespan.startup.failed"
+
+
+def test_it_is_flushed_before_the_server_learns_of_it(sentry: Sentry) -> None:
+    seen: list[str] = []
+
+    class Flushed(type(sentry.transport)):  # type: ignore[misc]
+        def flush(self, timeout: float, callback: Any = None) -> None:
+            seen.append("flushed")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        seen.append(message["type"])
+
+    sentry.init(transport=Flushed())
+    asyncio.run(SentryMiddleware(app)({"type": "lifespan"}, receive, send))
+    assert seen == ["flushed", "lifespan.startup.failed"]
+
+
+def test_a_broken_capture_does_not_stop_the_lifespan(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("the SDK is broken")
+
+    monkeypatch.setattr(sentry_asgi._capture, "event_from_exception", broken)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+        try:
+            fail()
+        except ValueError:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            raise
+
+    with pytest.raises(ValueError, match="nope"):
+        lifespan(SentryMiddleware(app))
+
+    async def swallowing(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            fail()
+        except ValueError:
+            await respond(send, status=500)
+
+    run(SentryMiddleware(swallowing))
+    assert "capturing an exception failed" in caplog.text
+
+
+def test_logging_below_the_event_level_changes_nothing(sentry: Sentry) -> None:
+    sentry.init(integrations=[LoggingIntegration(event_level=None)])
+    failing_with(fail)
+    assert len(sentry.events) == 1
+
+
+# What others tell of it
+
+
+def test_a_traceback_logged_as_text_is_the_exceptions_event(sentry: Sentry, logs: Sentry) -> None:
+    import traceback
+
+    logger = logging.getLogger("framework")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            fail()
+        except ValueError:
+            logger.error("nothing about it")
+            logger.error("Traceback (most recent call last): of something else")
+            logger.error(traceback.format_exc())
+            logger.error("in text: %s", traceback.format_exc())
+            await respond(send, status=500)
+
+    run(SentryMiddleware(app))
+    assert len(sentry.events) == 3
+    assert exception_values(sentry.events[2]) == [("ValueError", "nope")]
+
+
+def test_a_framework_that_logs_that_the_client_has_left_makes_no_event(
+    sentry: Sentry, logs: Sentry
+) -> None:
+    from starlette.requests import ClientDisconnect
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            raise ClientDisconnect
+        except ClientDisconnect as exception:
+            if scope["path"] == "/asked":
+                sentry_sdk.capture_exception(exception)
+            else:
+                logging.getLogger("framework").exception("it left")
+
+    run(SentryMiddleware(app))
+    assert sentry.events == []
+    run(SentryMiddleware(app), http_scope("/asked"))
+    assert len(sentry.events) == 1
+
+
+def test_a_sentence_of_a_frameworks_counts_only_if_the_client_has_left(sentry: Sentry) -> None:
+    class InternalServerException(Exception):
+        __module__ = "litestar.exceptions"
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        raise InternalServerException("500: client disconnected prematurely")
+
+    for messages, events in ((GONE, 0), ([], 1)):
+        with pytest.raises(InternalServerException):
+            run(SentryMiddleware(app), messages=messages)
+        assert len(sentry.events) == events
+
+
+def test_what_an_integration_says_of_an_unsupported_lifespan_makes_no_event(
+    sentry: Sentry,
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            raise AssertionError("no lifespan")
+        except AssertionError as exception:
+            event, hint = sentry_asgi._sdk.event_from_exception(
+                exception, {"type": "django", "handled": False}
+            )
+            sentry_sdk.capture_event(event, hint=hint)  # type: ignore[arg-type]
+            raise
+
+    with pytest.raises(AssertionError):
+        lifespan(SentryMiddleware(app))
+    assert sentry.events == []
+
+
+def test_a_group_among_the_causes_is_shown_with_its_members(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> None:
+        try:
+            raise ExceptionGroup("both", [ValueError("one"), KeyError("two")])
+        except ExceptionGroup as group:
+            try:
+                raise LookupError("in between") from group
+            except LookupError as exception:
+                raise RuntimeError("wrapped") from exception
+
+    failing_with(body)
+    kinds = {kind for kind, _ in exception_values(sentry.event)}
+    assert kinds == {"ValueError", "KeyError", "ExceptionGroup", "LookupError", "RuntimeError"}
+    monkeypatch.delattr("sentry_sdk.utils.exceptions_from_error")
+    with pytest.raises(RuntimeError), monkeypatch.context():
+        run(SentryMiddleware(_raising(body)))
+
+
+def _raising(body: Any) -> Any:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        body()
+
+    return app

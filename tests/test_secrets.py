@@ -1,0 +1,327 @@
+"""The secrets of a request, and of what stands beside it, wherever they recur in an event."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]
+
+from sentry_asgi import SentryMiddleware, _event, _privacy, _sdk, _secrets
+from sentry_asgi._privacy import FILTERED
+from sentry_asgi._request import Connection
+
+from .support import Scope, Sentry, http_scope, run
+
+KNOWN = "hunter2-of-alice"
+
+
+def redacted(event: dict[str, Any], *secrets: str) -> dict[str, Any]:
+    _secrets.redact(event, secrets or (KNOWN,))
+    return event
+
+
+def frames(**variables: Any) -> dict[str, Any]:
+    frame = {"function": "f", "module": "app", "vars": variables}
+    return {"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}}
+
+
+def variables_of(event: dict[str, Any]) -> Any:
+    return _sdk.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0].get("vars"))
+
+
+def shown(text: str) -> str:
+    """A text among the variables of a frame, as it is in an event that is about to be sent."""
+    return str(redacted({"extra": {"text": text}})["extra"]["text"])
+
+
+def test_the_middlewares_own_frame_shows_no_variables_and_others_show_no_secret(
+    sentry: Sentry,
+) -> None:
+    async def failing(scope: Scope, receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        token = headers[b"x-api-key"]
+        raise ValueError(f"no such key: {token!r}")
+
+    scope = http_scope("/", headers=[(b"x-api-key", KNOWN.encode()), (b"accept", b"text/html")])
+    with pytest.raises(ValueError, match="hunter2"):
+        run(SentryMiddleware(failing), scope)
+    assert KNOWN not in json.dumps(sentry.event)
+    (exception,) = sentry.event["exception"]["values"]
+    assert exception["value"] == f"no such key: b'{FILTERED}'"
+    own, app = exception["stacktrace"]["frames"][-2:]
+    assert (own["module"], own.get("vars")) == ("sentry_asgi.middleware", None)
+    assert app["vars"]["headers"]["b'accept'"] == "b'text/html'"
+    assert app["vars"]["token"] == FILTERED
+
+
+def test_another_processors_data_is_protected_too(sentry: Sentry) -> None:
+    def processor(event: Any, hint: Any) -> Any:
+        event.setdefault("extra", {})["seen"] = f"the header was {KNOWN}"
+        return event
+
+    async def failing(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.get_isolation_scope().add_event_processor(processor)
+        raise ValueError("nope")
+
+    with pytest.raises(ValueError, match="nope"):
+        run(SentryMiddleware(failing), http_scope("/", headers=[(b"x-token", KNOWN.encode())]))
+    assert sentry.event["extra"]["seen"] == f"the header was {FILTERED}"
+
+
+def test_a_message_with_a_stack_trace_shows_no_secret(sentry: Sentry) -> None:
+    sentry.init(attach_stacktrace=True)
+
+    async def telling(scope: Scope, receive: Any, send: Any) -> None:
+        seen = list(scope["headers"])
+        sentry_sdk.capture_message(f"seen {len(seen)}")
+
+    run(SentryMiddleware(telling), http_scope("/", headers=[(b"x-token", KNOWN.encode())]))
+    (thread,) = sentry.event["threads"]["values"]
+    assert thread["stacktrace"]["frames"][-1]["function"] == "telling"
+    assert KNOWN not in json.dumps(sentry.event)
+
+
+def test_where_secrets_cannot_be_removed_no_frame_shows_variables(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(event: Any, secrets: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(_secrets, "redact", broken)
+    event = frames(a="b")
+    assert _event.protect(Connection(http_scope("/")), event, {}) is event
+    assert variables_of(event) is None
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        KNOWN,
+        repr(KNOWN + "'\"")[1:-4],
+        base64.b64encode(KNOWN.encode()).decode(),
+        "".join(f"%{byte:02x}" for byte in b"?=") + KNOWN,
+    ],
+)
+def test_a_secret_is_found_in_every_form(form: str) -> None:
+    assert KNOWN not in shown(f"before {form} after")
+    assert form not in shown(f"before {form} after")
+    assert shown(f"before {form} after").endswith(f"{FILTERED} after")
+
+
+def test_a_secret_in_utf_8_is_found_as_the_app_and_as_the_server_read_it() -> None:
+    secret = "pässwörd-of-älice"
+    as_header = secret.encode().decode("latin-1")
+    for text in (secret, as_header, repr(secret.encode())):
+        event = redacted({"extra": {"text": text}}, as_header)
+        assert FILTERED in event["extra"]["text"]
+
+
+def test_basic_credentials_are_known_by_their_password_too() -> None:
+    packed = base64.b64encode(b"alice:correct horse").decode()
+    found = set(_secrets.of_headers([("authorization", f"Basic {packed}")]))
+    assert {packed, "alice:correct horse", "correct horse"} <= found
+    assert "not base64 at all" in set(_secrets.of_headers([("x-token", "not base64 at all")]))
+
+
+def test_short_secrets_go_where_they_stand_alone_and_shorter_ones_stay() -> None:
+    event = redacted({"extra": {"text": "1234 of 12345, a-1234!, abc"}}, "1234", "abc")
+    assert event["extra"]["text"] == f"{FILTERED} of 12345, a-{FILTERED}!, abc"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("b'x-" + KNOWN[:9] + "'", f"b'x-{FILTERED}'"),
+        (KNOWN[:9] + "...", f"{FILTERED}..."),
+        ('"' + KNOWN[4:] + ' and more"', f'"{FILTERED} and more"'),
+        ("hunter22", "hunter22"),
+        (KNOWN[:5], KNOWN[:5]),
+    ],
+)
+def test_the_piece_of_a_secret_at_the_edge_of_a_text_goes_too(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{'password': 'x y', 'a': 'b'}", f"{{'password': '{FILTERED}', 'a': 'b'}}"),
+        ('{"user_token": "x\\"y", "a": 1}', f'{{"user_token": "{FILTERED}", "a": 1}}'),
+        ("[(b'authorization', b'x'), (b'a', b'b')]", f"[(b'authorization', b'{FILTERED}'), (b'a', b'b')]"),
+        ("a=1&client_secret=x&b=2", f"a=1&client_secret={FILTERED}&b=2"),
+        ("Login(user='a', password='b')", f"Login(user='a', password='{FILTERED}')"),
+        ("Authorization: Bearer abcdefgh", f"Authorization: Bearer {FILTERED}"),
+        ("https://u:p@example.org/?sid=1&a=2", f"https://{FILTERED}@example.org/?sid={FILTERED}&a=2"),
+        ("is eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln it", f"is {FILTERED} it"),
+        ("token=None, password=True", "token=None, password=True"),
+        ("the token is lost", "the token is lost"),
+        ("['password', 'username', 'email']", "['password', 'username', 'email']"),
+        ("a mail to alice@example.org at 10:30", "a mail to alice@example.org at 10:30"),
+    ],
+)  # fmt: skip
+def test_what_no_request_told_is_known_by_its_name_or_looks(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+def test_values_go_by_the_names_that_they_stand_under() -> None:
+    event = redacted(
+        {
+            "extra": {"api-key": 5, "a": {"csrf": ["x"]}, "cookies": {"theme": "dark", "sid": "x"}},
+            "contexts": {
+                "mine": {"otp": "123", "is_secret": True, "token": None, "empty_token": ""}
+            },
+            "breadcrumbs": {"values": [{"data": {"http.query": "a=1&key=2"}}]},
+            "tags": {"session_id": "x"},
+        }
+    )
+    assert event == {
+        "extra": {"api-key": FILTERED, "a": {"csrf": FILTERED}, "cookies": {"theme": "dark", "sid": FILTERED}},
+        "contexts": {"mine": {"otp": FILTERED, "is_secret": True, "token": None, "empty_token": ""}},
+        "breadcrumbs": {"values": [{"data": {"http.query": f"a=1&key={FILTERED}"}}]},
+        "tags": {"session_id": FILTERED},
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(_sdk.VARIABLES_ARE_LATE, reason="there, values are rendered first")
+def test_variables_go_by_fewer_names_for_many_are_called_key() -> None:
+    cleaned = variables_of(
+        redacted(frames(key="'a'", pin="1", db_password="'b'", auth="'c'", author="'d'"))
+    )
+    assert cleaned == {
+        "key": "'a'", "pin": "1", "db_password": FILTERED, "auth": FILTERED, "author": "'d'",
+    }  # fmt: skip
+
+
+def test_objects_are_looked_at_as_they_will_be_written_and_never_changed() -> None:
+    class Thing:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __repr__(self) -> str:
+            return f"<{self.text}>"
+
+    harmless, telling = Thing("nothing"), Thing(f"a {KNOWN}")
+    live: dict[str, Any] = {
+        "harmless": harmless,
+        "telling": telling,
+        "bytes": KNOWN.encode(),
+        "set": {KNOWN},
+        "plain set": {"a"},
+        KNOWN: "key",
+        "list": ["a", KNOWN],
+    }
+    before = dict(live)
+    extra = redacted({"extra": live})["extra"]
+    assert live == before
+    assert live["list"] == ["a", KNOWN]
+    assert extra["harmless"] is harmless
+    assert extra["telling"] == f"<a {FILTERED}>"
+    assert extra["bytes"] == FILTERED
+    assert (extra["set"], extra["plain set"]) == ([FILTERED], {"a"})
+    assert extra[FILTERED] == "key"
+
+
+def test_what_sentry_is_told_of_a_value_stays_with_it() -> None:
+    cut = AnnotatedValue(f"a {KNOWN}", {"len": 99})
+    same = AnnotatedValue("a", {"len": 98})
+    extra = redacted({"extra": {"cut": cut, "same": same}})["extra"]
+    assert (extra["cut"].value, extra["cut"].metadata) == (f"a {FILTERED}", {"len": 99})
+    assert extra["same"] is same
+
+
+def test_a_secret_cannot_change_the_event_itself() -> None:
+    event = {**frames(a="'b'"), "contexts": {"trace": {"trace_id": "a" * 32, "span_id": "b" * 16}}}
+    names = ["exception", "stacktrace", "contexts", "trace_id", "a" * 32, "b" * 16, "function"]
+    cleaned = redacted(event, *names)
+    assert cleaned["contexts"]["trace"] == {"trace_id": "a" * 32, "span_id": "b" * 16}
+    assert variables_of(cleaned) == {"a": "'b'"}
+
+
+def test_source_lines_are_code_and_stay() -> None:
+    frame = {
+        "function": "f",
+        "filename": "a.py",
+        "context_line": "password = 'x'",
+        "pre_context": [],
+    }
+    event = {"exception": {"values": [{"stacktrace": {"frames": [dict(frame)]}}]}}
+    assert redacted(event)["exception"]["values"][0]["stacktrace"]["frames"] == [frame]
+
+
+def test_no_event_is_too_large_or_too_deep() -> None:
+    wide = {"list": [f"{number} {KNOWN}" for number in range(300_000)]}
+    deep: Any = KNOWN
+    for _ in range(100):
+        deep = [deep]
+    cyclic: dict[str, Any] = {}
+    cyclic["self"] = cyclic
+    started = time.perf_counter()
+    event = redacted({"extra": {"cyclic": cyclic, "deep": deep, "wide": wide, "more": {"a": [1]}}})
+    assert time.perf_counter() - started < 20
+    assert KNOWN not in repr(event)
+
+
+def test_secrets_without_end_are_bounded() -> None:
+    assert len(_secrets._bounded(f"secret-{number}" for number in range(10_000))) == 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["password" * 20_000, "token=" * 20_000, '"token": "' * 20_000, "://" * 30_000, "a" * 200_000],
+)
+def test_no_text_takes_for_ever(text: str) -> None:
+    started = time.perf_counter()
+    _secrets.clean_text(text)
+    assert time.perf_counter() - started < 5
+
+
+def test_variables_of_old_sdks_are_rendered_before_they_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_sdk, "VARIABLES_ARE_LATE", True)
+    event = frames(a=KNOWN, b=[b"x"])
+    for _ in range(2):  # as two processors do
+        redacted(event)
+        assert FILTERED in str(variables_of(event)["a"])
+        assert KNOWN not in str(variables_of(event))
+    own: Any = {"stacktrace": {"frames": [{"module": "sentry_asgi.middleware", "vars": {"a": 1}}]}}
+    redacted(own)
+    assert own == {"stacktrace": {"frames": [{"module": "sentry_asgi.middleware"}]}}
+
+
+def test_without_the_sdks_means_a_body_is_its_value_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sdk, "_ANNOTATED", None)
+    assert _sdk.annotated("a", {"len": 3}) == "a"
+    assert _sdk.plain("a") == "a"
+
+
+def test_data_without_end_is_replaced_where_it_is_too_deep() -> None:
+    deep: Any = "x"
+    for _ in range(sys.getrecursionlimit() // 2):
+        deep = {"a": deep}
+    assert FILTERED in str(_privacy.clean_data(deep))
+    assert list(_privacy.secret_data({"token": deep})) == []
+
+
+def test_a_name_too_long_to_remember_is_judged_all_the_same() -> None:
+    assert _privacy.is_secret("x" * 1_000 + "password")
+
+
+def test_names_that_are_encoded_again_and_again_are_seen_through() -> None:
+    assert _privacy.privacy({}).query_string("%2570assword=1") == f"%2570assword={FILTERED}"
+    assert _privacy.decoded("%25252525252525") != "%"
+
+
+def test_a_header_that_says_itself_that_it_is_a_credential_goes() -> None:
+    allowed = _privacy.privacy({})
+    assert allowed.headers({"x-upstream": "Bearer abcdef"}) == {"x-upstream": FILTERED}
+
+
+def test_cookies_without_a_value_are_none() -> None:
+    assert list(_privacy.cookie_pairs("a; b=1;c")) == [("b", "1")]

@@ -1,0 +1,714 @@
+"""Failures that the app does not let out, and what is behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sentry_sdk
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from sentry_asgi import SentryMiddleware, _frames, _swallowed, _unwinding
+
+from .support import (
+    Message,
+    Scope,
+    Sentry,
+    call,
+    exception_values,
+    http_scope,
+    respond,
+    run,
+    websocket_scope,
+)
+
+monitored = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
+
+
+def library(source: str, name: str = "framework") -> Any:
+    """A module that counts as an installed library's."""
+    namespace: dict[str, Any] = {"asyncio": asyncio, "respond": respond}
+    exec(compile(source, f"/nowhere/site-packages/{name}/app.py", "exec"), namespace)
+    return type(
+        name,
+        (),
+        {
+            key: staticmethod(value) if callable(value) else value
+            for key, value in namespace.items()
+        },
+    )
+
+
+framework = library(
+    """
+def make(endpoint, status=500, page=None):
+    # Answers when nothing is being handled any more, as most frameworks that answer by themselves do.
+    async def handle(scope):
+        try:
+            await endpoint(scope)
+            return 200
+        except Exception:
+            if page is not None:
+                page()
+            return status
+
+    async def app(scope, receive, send):
+        await respond(send, status=await handle(scope))
+
+    return app
+
+def in_a_child_task(endpoint):
+    inner = make(endpoint)
+    async def app(scope, receive, send):
+        await asyncio.ensure_future(inner(scope, receive, send))
+    return app
+
+def while_handling(endpoint):
+    async def app(scope, receive, send):
+        try:
+            await endpoint(scope)
+        except Exception:
+            await respond(send, status=500)
+    return app
+
+def after_a_miss(endpoint):
+    # Calls the endpoint, and answers, while an exception of its own is being handled.
+    inner = make(endpoint)
+    async def app(scope, receive, send):
+        try:
+            {}["cached"]
+        except KeyError:
+            await inner(scope, receive, send)
+    return app
+"""
+)
+
+engine = library(
+    """
+def render(function):
+    # As a template engine or a validator: calls the application back, and swallows what it raises.
+    try:
+        return function()
+    except Exception:
+        return ""
+""",
+    "engine",
+)
+
+
+async def failing(scope: Scope) -> None:
+    raise ValueError("nope")
+
+
+def missing() -> None:
+    raise KeyError("missing")
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_watches() -> None:
+    for user in list(_unwinding.watch.users):
+        _unwinding.watch.end(user)
+
+
+# Found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(framework.make, marks=monitored),
+        pytest.param(framework.in_a_child_task, marks=monitored),
+        framework.while_handling,
+        pytest.param(framework.after_a_miss, marks=monitored),
+    ],
+)
+def test_an_exception_that_the_framework_turned_into_a_500_is_reported(
+    sentry: Sentry, make: Any
+) -> None:
+    sent = run(SentryMiddleware(make(failing)))
+    assert sent[0]["status"] == 500
+    assert exception_values(sentry.event)[-1] == ("ValueError", "nope")
+    mechanism = sentry.event["exception"]["values"][-1]["mechanism"]
+    assert (mechanism["type"], mechanism["handled"]) == ("asgi", True)
+    assert sentry.event["contexts"]["asgi"]["phase"] == "before response"
+    assert sentry.event["request"]["url"] == "http://example.org/"
+
+
+@monitored
+def test_an_exception_of_a_worker_thread_is_found(sentry: Sentry) -> None:
+    async def endpoint(scope: Scope) -> None:
+        await asyncio.to_thread(missing)
+
+    run(SentryMiddleware(framework.make(endpoint)))
+    assert exception_values(sentry.event) == [("KeyError", "'missing'")]
+
+
+@monitored
+def test_behind_starlettes_base_http_middleware_it_is_found(sentry: Sentry) -> None:
+    async def dispatch(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    async def homepage(request: Any) -> None:
+        raise ValueError("nope")
+
+    async def handler(request: Any, exception: Exception) -> Any:
+        return PlainTextResponse("sorry", status_code=503)
+
+    app = Starlette(
+        routes=[Route("/", homepage)],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=dispatch)],
+        exception_handlers={ValueError: handler},
+    )
+    assert run(SentryMiddleware(app))[0]["status"] == 503
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+@monitored
+def test_a_websocket_closed_for_a_failure_is_reported(sentry: Sentry) -> None:
+    source = """
+def make(endpoint, code):
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        try:
+            await endpoint(scope)
+        except Exception:
+            pass
+        await send({"type": "websocket.close", "code": code})
+    return app
+"""
+    for code in (1011, 1014, 4500, 500):
+        run(SentryMiddleware(library(source).make(failing, code)), websocket_scope())
+    assert len(sentry.events) == 4
+    assert exception_values(sentry.events[0]) == [("ValueError", "nope")]
+    for code in (1001, 4404):
+        run(SentryMiddleware(library(source).make(failing, code)), websocket_scope())
+    assert len(sentry.events) == 4
+
+
+@monitored
+def test_a_websocket_closed_as_if_nothing_were_is_reported_if_its_handler_failed(
+    sentry: Sentry,
+) -> None:
+    source = """
+def make(endpoint):
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        try:
+            await endpoint(scope)
+        except Exception:
+            pass
+        await send({"type": "websocket.close"})
+    return app
+"""
+
+    async def well(scope: Scope) -> None:
+        engine.render(missing)
+
+    run(SentryMiddleware(library(source).make(well)), websocket_scope())
+    assert sentry.events == []
+    run(SentryMiddleware(library(source).make(failing)), websocket_scope())
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+def test_a_websocket_denied_with_a_failing_status_is_reported(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError:
+            await send({"type": "websocket.http.response.start", "status": 500, "headers": []})
+
+    run(SentryMiddleware(app), websocket_scope())
+    assert exception_values(sentry.event) == [("KeyError", "'missing'")]
+
+
+def test_which_statuses_tell_of_a_failure_is_an_option(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError:
+            await respond(send, status=int(scope["path"][1:]))
+
+    wrapped = SentryMiddleware(app, failed_request_status_codes={404, 500})
+    for status in (404, 500, 503):
+        run(wrapped, http_scope(f"/{status}"))
+    assert len(sentry.events) == 2
+
+
+def test_the_client_has_its_response_before_anything_is_captured(sentry: Sentry) -> None:
+    seen: list[int] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError:
+            await respond(send, status=500)
+            seen.append(len(sentry.events))
+
+    run(SentryMiddleware(app))
+    assert seen == [0]
+    assert len(sentry.events) == 1
+
+
+# Not a wrong one
+
+
+async def answers_503(scope: Scope, receive: Any, send: Any) -> None:
+    await respond(send, status=503)
+
+
+def test_a_key_error_for_control_flow_is_not_behind_a_503(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError:
+            pass
+        await respond(send, status=503)
+
+    run(SentryMiddleware(app))
+    run(SentryMiddleware(answers_503))
+    assert sentry.events == []
+
+
+def test_what_a_template_engine_swallowed_is_not_behind_a_503(sentry: Sentry) -> None:
+    async def endpoint(scope: Scope) -> None:
+        engine.render(missing)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await framework.make(endpoint)(scope, receive, lambda message: asyncio.sleep(0))
+        await respond(send, status=503)
+
+    run(SentryMiddleware(app))
+    assert sentry.events == []
+
+
+@monitored
+def test_what_a_template_engine_swallowed_before_is_not_taken_for_the_failure(
+    sentry: Sentry,
+) -> None:
+    async def endpoint(scope: Scope) -> None:
+        engine.render(missing)
+        try:
+            missing()
+        except KeyError:
+            pass
+        raise ValueError("nope")
+
+    run(SentryMiddleware(framework.make(endpoint)))
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+@monitored
+def test_what_was_swallowed_while_the_error_page_is_rendered_is_not_taken_for_the_failure(
+    sentry: Sentry,
+) -> None:
+    def page() -> None:
+        engine.render(missing)
+        framework_engine.render(missing)
+        try:
+            missing()
+        except KeyError:
+            pass
+
+    framework_engine = library("def render(f):\n  try: f()\n  except Exception: pass")
+    run(SentryMiddleware(framework.make(failing, page=page)))
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+@monitored
+def test_an_error_handler_that_fails_itself_is_the_failure(sentry: Sentry) -> None:
+    outer = library(
+        """
+def make(inner):
+    async def handle(scope, receive, send):
+        try:
+            await inner(scope, receive, send)
+        except Exception:
+            return
+    async def app(scope, receive, send):
+        await handle(scope, receive, send)
+        await respond(send, status=500)
+    return app
+"""
+    )
+    run(SentryMiddleware(outer.make(framework.make(failing, page=missing))))
+    assert exception_values(sentry.event) == [("ValueError", "nope"), ("KeyError", "'missing'")]
+
+
+def test_what_was_being_handled_around_the_app_is_not_behind_its_500(sentry: Sentry) -> None:
+    app = SentryMiddleware(answers_503)
+
+    async def main() -> None:
+        try:
+            missing()
+        except KeyError:
+            await call(app, http_scope())
+
+    asyncio.run(main())
+    assert sentry.events == []
+
+
+@monitored
+def test_a_concurrent_requests_exception_is_not_taken(sentry: Sentry) -> None:
+    async def endpoint(scope: Scope) -> None:
+        if scope["path"] == "/fails":
+            await asyncio.sleep(0.01)
+            raise ValueError("nope")
+        await asyncio.sleep(0.02)
+
+    app = SentryMiddleware(framework.make(endpoint))
+    other = SentryMiddleware(framework.make(failing, 200))
+
+    async def answer(scope: Scope, receive: Any, send: Any) -> None:
+        await framework.make(endpoint, 500)(scope, receive, lambda message: asyncio.sleep(0))
+        await respond(send, status=503)
+
+    async def main() -> None:
+        await asyncio.gather(
+            call(app, http_scope("/fails")),
+            call(SentryMiddleware(answer), http_scope("/waits")),
+            call(other, http_scope()),
+        )
+        await call(SentryMiddleware(answers_503), http_scope())
+
+    asyncio.run(main())
+    assert sentry.event["request"]["url"].endswith("/fails")
+
+
+def test_a_library_of_its_own_that_answers_without_an_exception_makes_no_event(
+    sentry: Sentry,
+) -> None:
+    run(SentryMiddleware(library("async def app(s, r, send): await respond(send, status=500)").app))
+    assert sentry.events == []
+
+
+# Without an exception
+
+
+def test_a_failing_response_without_an_exception_is_a_message_on_request(sentry: Sentry) -> None:
+    run(SentryMiddleware(answers_503, report_5xx_without_exception=True), http_scope("/x"))
+    assert sentry.event["message"] == "/x answered with 503"
+    assert sentry.event["level"] == "error"
+
+
+def test_a_failing_close_without_an_exception_is_a_message_on_request(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 1011})
+
+    wrapped = SentryMiddleware(app, report_5xx_without_exception=True)
+    run(wrapped, {"type": "websocket"})
+    assert sentry.event["message"] == "a request closed with 1011"
+
+
+def test_what_the_app_reported_itself_needs_no_message(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError as exception:
+            sentry_sdk.capture_exception(exception)
+        await respond(send, status=500)
+
+    run(SentryMiddleware(app, report_5xx_without_exception=True))
+    assert len(sentry.events) == 1
+
+
+# The watching
+
+
+def watching() -> bool:
+    return _unwinding.watch.tool_id is not None
+
+
+@monitored
+def test_the_tool_id_is_in_use_while_a_middleware_with_a_client_needs_it(sentry: Sentry) -> None:
+    app = SentryMiddleware(answers_503)
+    assert not watching()
+    run(app)
+    assert watching()
+    other = SentryMiddleware(answers_503)
+    run(other)
+    sentry_sdk.get_global_scope().set_client(None)
+    run(app)
+    assert watching()
+    run(other)
+    assert not watching()
+    sentry.init()
+    run(app)
+    assert watching()
+    del app
+    gc.collect()
+    assert not watching()
+
+
+@monitored
+def test_with_the_lifespan_the_watching_ends(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await respond(send)
+
+    wrapped = SentryMiddleware(app)
+    run(wrapped)
+    assert watching()
+    run(wrapped, {"type": "lifespan"})
+    assert not watching()
+
+
+@pytest.fixture
+def no_tool_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if _unwinding._monitoring is not None:
+        for tool_id in _unwinding.TOOL_IDS:
+            sys.monitoring.use_tool_id(tool_id, "test")
+    monkeypatch.setattr(_unwinding.watch, "_said", False)
+    yield
+    if _unwinding._monitoring is not None:
+        for tool_id in _unwinding.TOOL_IDS:
+            sys.monitoring.free_tool_id(tool_id)
+
+
+def test_without_a_tool_id_what_is_being_handled_is_still_found_and_it_is_said_once(
+    sentry: Sentry, no_tool_id: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    gc.collect()
+    caplog.set_level(logging.DEBUG, "sentry_asgi")
+    for _ in range(2):
+        run(SentryMiddleware(framework.make(failing)))
+    assert sentry.events == []
+    run(SentryMiddleware(framework.while_handling(failing)))
+    assert len(sentry.events) == 1
+    assert sum("sys.monitoring" in record.getMessage() for record in caplog.records) == 1
+
+
+def left(exception: BaseException) -> None:
+    """Calls what sys.monitoring calls, where coverage can see it."""
+
+    def app() -> None:
+        _unwinding.unwound(app.__code__, 0, exception)
+
+    engine_call = library("def call(f): f()").call
+    engine_call(app)
+
+
+def test_of_a_connection_the_last_few_crossings_are_noted_while_it_is_served(
+    sentry: Sentry,
+) -> None:
+    noted: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        exchange: Any = scope["sentry_asgi"]
+        for ignored in (StopIteration(), asyncio.CancelledError()):
+            left(ignored)
+        assert exchange.crossings is None
+        for number in range(20):
+            left(ValueError(number))
+        crossings: Any = exchange.crossings
+        noted.append([error.args[0] for error in crossings])
+        left(crossings[-1])
+        noted.append(len(crossings))
+        noted.append(exchange)
+
+    run(SentryMiddleware(app))
+    assert noted[0] == list(range(12, 20))
+    assert noted[1] == _unwinding.KEPT
+    assert noted[2].crossings is None
+    left(ValueError("outside of any connection"))
+
+
+def test_frames_between_application_frames_and_library_frames_are_no_crossings() -> None:
+    def app() -> None:
+        _unwinding.unwound(app.__code__, 0, ValueError())
+        _unwinding.unwound(library.__code__.replace(co_filename="<string>"), 0, ValueError())
+
+    app()
+
+
+def test_whatever_happens_in_the_callback_does_not_reach_the_code_that_it_runs_in() -> None:
+    _unwinding.unwound(None, 0, ValueError())
+
+
+def test_what_cannot_be_looked_for_is_no_ones_problem(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _swallowed.failure(object()) is None
+    assert "looking for the exception behind a response failed" in caplog.text
+
+
+@monitored
+def test_nothing_of_the_failure_outlives_the_request(sentry: Sentry) -> None:
+    class Local:
+        pass
+
+    references: list[Any] = []
+
+    def raising(kind: type[Exception]) -> None:
+        local = Local()
+        references.append(weakref.ref(local))
+        raise kind("nope")
+
+    async def endpoint(scope: Scope) -> None:
+        engine.render(lambda: raising(KeyError))
+        try:
+            raising(LookupError)
+        except LookupError as exception:
+            sentry_sdk.capture_exception(exception)
+        raising(ValueError)
+
+    async def main() -> None:
+        await call(SentryMiddleware(framework.make(endpoint)), http_scope())
+        assert len(sentry.events) == 2
+        gc.collect()
+        assert [reference() for reference in references] == [None, None, None]
+
+    asyncio.run(main())
+
+
+def test_an_exception_that_only_a_library_raised_is_found_if_it_is_being_handled(
+    sentry: Sentry,
+) -> None:
+    source = """
+async def app(scope, receive, send):
+    try:
+        {}["of the framework's own"]
+    except KeyError:
+        await respond(send, status=500)
+"""
+    run(SentryMiddleware(library(source).app))
+    assert exception_values(sentry.event) == [("KeyError", '"of the framework\'s own"')]
+
+
+@monitored
+def test_what_the_framework_swallowed_before_it_failed_itself_is_not_taken_for_its_failure(
+    sentry: Sentry,
+) -> None:
+    source = """
+def make(callback):
+    async def app(scope, receive, send):
+        try:
+            callback()
+        except Exception:
+            pass
+        try:
+            {}["of the framework's own"]
+        except KeyError:
+            await respond(send, status=500)
+    return app
+"""
+    run(SentryMiddleware(library(source).make(missing)))
+    assert exception_values(sentry.event) == [("KeyError", '"of the framework\'s own"')]
+
+
+def test_an_exception_without_a_traceback_is_behind_it_if_it_is_being_handled(
+    sentry: Sentry,
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError as exception:
+            left(exception)
+            exception.__traceback__ = None
+            await respond(send, status=500)
+
+    run(SentryMiddleware(app))
+    assert exception_values(sentry.event) == [("KeyError", "'missing'")]
+
+
+def test_an_interruption_is_behind_nothing(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            await respond(send, status=503)
+
+    run(SentryMiddleware(app))
+    assert sentry.events == []
+
+
+def test_rings_of_contexts_are_followed_to_a_bound() -> None:
+    one, two = ValueError(), KeyError()
+    one.__context__, two.__context__ = two, one
+    assert len(list(_swallowed._contexts(one))) == _swallowed._CHAIN
+
+
+# Whose code it is
+
+
+def test_a_files_name_tells_whose_it_is() -> None:
+    assert _frames.library("/srv/app/main.py") is None
+    assert _frames.library("/srv/.venv/lib/python3.13/site-packages/quart/app.py") == "quart"
+    assert _frames.library("C:\\venv\\Lib\\site-packages\\microdot.py") == "microdot"
+    assert _frames.library("/usr/lib/python3/dist-packages/django/urls/base.py") == "django"
+    assert _frames.library("blacksheep/baseapp.pyx") == "blacksheep"
+    assert _frames.library("<string>") == ""
+    assert _frames.library(asyncio.__file__) == ""
+    assert _frames.library(threading.__file__) == ""
+    assert _frames.library(_frames.__file__) == "sentry_asgi"
+
+
+def test_the_sdks_options_tell_what_else_is_the_applications() -> None:
+    files = _frames.Files()
+    installed, vendored = "/x/site-packages/shop/views.py", "/srv/shop/vendored/thing.py"
+    assert (files[installed], files[vendored]) == (False, True)
+    files.configure(["shop"], ["vendored"])
+    assert (files[installed], files[vendored]) == (True, True)
+    files.configure(None, ["shop.vendored"])
+    assert (files[installed], files[vendored]) == (False, False)
+    files.configure(None, ["shop.vendored"])
+    assert len(files) == 2
+
+
+def test_answers_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_frames, "_BOUND", 3)
+    files = _frames.Files()
+    for number in range(10):
+        assert files[f"/srv/{number}.py"]
+    assert len(files) <= 3
+
+
+# The event's id
+
+
+def headers(sent: list[Message]) -> dict[bytes, bytes]:
+    return dict(sent[0]["headers"])
+
+
+def test_a_failing_response_can_carry_its_events_id(sentry: Sentry) -> None:
+    sent = run(SentryMiddleware(framework.while_handling(failing), event_id_header=True))
+    assert headers(sent) == {b"x-sentry-event-id": sentry.event["event_id"].encode()}
+
+
+def test_the_id_is_that_of_whatever_event_reports_the_failure(sentry: Sentry) -> None:
+    async def before(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError as exception:
+            sentry_sdk.capture_exception(exception)
+            await respond(send, status=500)
+
+    async def after(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            missing()
+        except KeyError as exception:
+            await respond(send, status=500)
+            sentry_sdk.capture_exception(exception)
+
+    for app in (before, after):
+        sent = run(SentryMiddleware(app, event_id_header=True))
+        event = sentry.events[-1]
+        assert headers(sent) == {b"x-sentry-event-id": event["event_id"].encode()}
+    assert len(sentry.events) == 2
+
+
+def test_no_event_no_id(sentry: Sentry) -> None:
+    assert headers(run(SentryMiddleware(answers_503, event_id_header=True))) == {}
+    wrapped = SentryMiddleware(answers_503, event_id_header=True, report_5xx_without_exception=True)
+    assert headers(run(wrapped)) == {b"x-sentry-event-id": sentry.event["event_id"].encode()}

@@ -192,7 +192,7 @@ def forget_names(value: Any) -> Any:
         value = re.sub(rf"(?i)(bearer|basic) {re.escape(FILTERED)}", FILTERED, value)
         value = re.sub(r'[\w-]+"((?:\\*[rn]|\s)+)\[Filtered]', "", value)  # of a multipart form
         value = re.sub(
-            r"[\w-]+['\"\\:=\s]*(?:\\[rn\\]|['\"]|\.{3})*$", "", value
+            r"[\w-]+(?:['\"\\:=\s.]|(?<=\\)[rn])*$", "", value
         )  # the name of what was cut off
         return re.sub(
             rf"""[\w.%\[\]-]+['"\\]*\s*[:=,]\s*(?:b?['"\\]*{re.escape(FILTERED)}|[{{\[])""",

@@ -24,16 +24,25 @@ from ._swallowed import Failure
 def raised(exchange: Exchange, exception: Any) -> None:
     """The app let an exception out."""
     try:
-        if not _noise.client_left(exchange, exception):
+        if not _is_noise(exchange, exception):
             failure = exchange.failure
             # One that the response told of was there before it, though the response is complete by now.
             if failure is not None and failure.exception is exception:
                 _capture(exchange, exception, failure.phase, handled=False)
             else:
                 _capture(exchange, exception, exchange.phase, handled=False)
-        _once.leaves(exception)
+        _once.leaves(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
+
+
+def _is_noise(exchange: Exchange, exception: Exception) -> bool:
+    """Whether it says no more than that the client has left; in doubt, it is reported."""
+    try:
+        return _noise.client_left(exchange, exception)
+    except Exception:
+        log_failure("telling noise")
+        return False
 
 
 def returned(exchange: Exchange) -> None:
@@ -42,7 +51,7 @@ def returned(exchange: Exchange) -> None:
         failure: Any = exchange.failure
         if failure.exception is None:
             _report_without_exception(exchange, failure)
-        elif not _noise.client_left(exchange, failure.exception):
+        elif not _is_noise(exchange, failure.exception):
             _capture(exchange, failure.exception, failure.phase, handled=True)
     except Exception:
         log_failure("capturing an exception")

@@ -48,7 +48,7 @@ def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any])
         _secrets.redact(event, _secrets_of(connection))
     except Exception:
         log_failure("removing secrets")
-        _secrets.hide_all_variables(event)
+        _secrets.hide_data(event)
     return event
 
 

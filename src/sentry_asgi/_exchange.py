@@ -58,6 +58,12 @@ def _of_held(name: str) -> Any:
     return property(get, put)
 
 
+class Ended:
+    """An exchange in a scope that comes from elsewhere: it is over here."""
+
+    ending: Final = "returned"
+
+
 class Exchange(Connection):
     """A connection and what has passed on it so far. This class is of HTTP requests."""
 
@@ -189,6 +195,8 @@ class Exchange(Connection):
         return with_event_id(message, self, self.failure)
 
     def _send_failed(self, error: OSError) -> None:
+        if error.filename is not None:
+            return  # of a file that was to be sent
         self.client_left = True
         self.holding().send_error = error
 
@@ -202,6 +210,17 @@ class Exchange(Connection):
     crossings = _of_held("crossings")
     reported = _of_held("reported")
     send_error = _of_held("send_error")
+
+    # Apps copy their scope, and an exchange is in it. What it holds is the server's, and one of a kind.
+
+    def __copy__(self) -> Exchange:
+        return self
+
+    def __deepcopy__(self, _memo: Any) -> Exchange:
+        return self
+
+    def __reduce__(self) -> tuple[type[Ended], tuple[()]]:
+        return Ended, ()
 
     @property
     def phase(self) -> Phase:

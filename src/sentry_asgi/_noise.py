@@ -40,13 +40,25 @@ SENTENCES: Final = {("litestar", "InternalServerException"): "client disconnecte
 """Where the word is for other things, too: what it says if the client has left."""
 
 
+_BOUND: Final = 1000  # exceptions of a group looked at
+
+
 def client_left(exchange: Any, exception: BaseException) -> bool:
     """Whether an exception says no more than that the client has left."""
-    if isinstance(exception, BaseExceptionGroup):
-        return all(client_left(exchange, member) for member in exception.exceptions)
+    waiting, seen = [exception], 0
+    while waiting and seen < _BOUND:
+        one, seen = waiting.pop(), seen + 1
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)
+        elif not _says_so(exchange, one):
+            return False
+    return not waiting
+
+
+def _says_so(exchange: Any, exception: BaseException) -> bool:
     if exception is exchange.send_error:
         return True
-    names = [(one.__module__.split(".")[0], one.__name__) for one in type(exception).__mro__]
+    names = [(str(one.__module__).split(".")[0], one.__name__) for one in type(exception).__mro__]
     if any(name in WORDS for name in names):
         return True
     sentence = SENTENCES.get(names[0])

@@ -48,9 +48,8 @@ def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> 
         return True
     if _noise.client_left(exchange, exception) and not _asked_for(event):
         return False
-    left_at = exception.__dict__.get(_MARK)
-    if left_at is not None and left_at >= exchange.started_at:
-        return False  # it left an app that was called in-process, and was reported there
+    if _left_within(exchange, exception):
+        return False
     if reported_as(exchange, exception) is not None:
         return False
     failure = exchange.failure
@@ -91,17 +90,17 @@ def _asked_for(event: dict[str, Any]) -> bool:
     return (values[-1].get("mechanism") or {}).get("type") == "generic"
 
 
-def reported_as(exchange: Any, exception: BaseException) -> str | None:
+def reported_as(exchange: Any, exception: BaseException, depth: int = 0) -> str | None:
     """The id of the event that has reported this exception, or the failure that it is part of."""
     reported = exchange.reported
     if not reported:
         return None
     for one in _same_failure(exception):
-        for known, event_id in reported:
+        for known, event_id in tuple(reported):  # threads of the request may be reporting, too
             if known is one:
                 return str(event_id)
-    if isinstance(exception, BaseExceptionGroup):
-        members = [reported_as(exchange, member) for member in exception.exceptions]
+    if isinstance(exception, BaseExceptionGroup) and depth < _BOUND:
+        members = [reported_as(exchange, member, depth + 1) for member in exception.exceptions]
         return members[0] if None not in members else None
     return None
 
@@ -154,12 +153,29 @@ def _all_of(exception: BaseException) -> list[BaseException]:
     return found
 
 
-def leaves(exception: BaseException) -> None:
-    """Marks an exception that was seen to leave the app."""
-    exception.__dict__[_MARK] = time.perf_counter()
+def leaves(exception: BaseException, exchange: Any = None) -> None:
+    """Marks an exception that was seen to leave the app, on a connection or on none."""
+    exception.__dict__[_MARK] = time.perf_counter(), _around(exchange)
     expect(
         _last_line(exception), f"{type(exception).__name__}: {exception}".rstrip()
     )  # as Granian has it
+
+
+def _around(exchange: Any) -> tuple[tuple[int, float], ...]:
+    """Which connections are being served around this one, their apps having called it in-process."""
+    around: list[tuple[int, float]] = []
+    while len(around) < _BOUND:
+        exchange = getattr(getattr(exchange, "outer", None), "asgi_connection", None)
+        if exchange is None:
+            break
+        around.append((id(exchange), exchange.started_at))
+    return tuple(around)
+
+
+def _left_within(exchange: Any, exception: BaseException) -> bool:
+    """Whether an exception has left an app that this connection's called in-process, and was reported there."""
+    mark = exception.__dict__.get(_MARK)
+    return mark is not None and (id(exchange), exchange.started_at) in mark[1]
 
 
 def _last_line(exception: BaseException) -> str:
@@ -188,8 +204,10 @@ def is_echo(event: Any, hint: Any) -> bool:
     """Whether an event outside of any connection repeats what has just left an app, or tells of no failure."""
     exception = _exception_of(hint)
     if exception is not None:
+        if _asked_for(event):
+            return False
         is_unsupported = unsupported.get()
-        if is_unsupported is not None and is_unsupported() and not _asked_for(event):
+        if is_unsupported is not None and is_unsupported():
             return True
         return any(_just_left(one) for one in _all_of(exception))
     record = (hint or {}).get("log_record")
@@ -197,8 +215,8 @@ def is_echo(event: Any, hint: Any) -> bool:
 
 
 def _just_left(exception: BaseException) -> bool:
-    left_at = exception.__dict__.get(_MARK)
-    return left_at is not None and time.perf_counter() - left_at < ECHO
+    mark = exception.__dict__.get(_MARK)
+    return mark is not None and time.perf_counter() - mark[0] < ECHO
 
 
 def _is_expected(text: str) -> bool:
@@ -213,8 +231,11 @@ def _is_expected(text: str) -> bool:
 def with_event_id(message: Any, exchange: Any, failure: Failure) -> Any:
     """The message that starts a failing response, with the id of the event that reports the failure."""
     exception = failure.exception
+    headers = message.get("headers", ())
     if exception is None and not exchange.settings.report_without:
         return message
+    if not isinstance(headers, (list, tuple)):
+        return message  # whatever it is, it may be there to be read once
     event_id = reported_as(exchange, exception) if exception is not None else None
     header = (HEADER, (event_id or failure.event_id).encode())
-    return {**message, "headers": [*message.get("headers", ()), header]}
+    return {**message, "headers": [*headers, header]}

@@ -41,7 +41,9 @@ _URL_HEADERS: Final = frozenset(
     {"referer", "origin", "location", "content-location", "x-original-url"}
 )
 # A value that says itself that it is a credential, whatever its header is called.
-_CREDENTIAL: Final = re.compile(r"\s*(?:basic|bearer|digest|negotiate|token)\s+\S", re.IGNORECASE)
+_CREDENTIAL: Final = re.compile(
+    r"\s{0,20}(?:basic|bearer|digest|negotiate|token)\s{1,20}\S", re.IGNORECASE
+)
 _USER_INFO: Final = re.compile(r"//[^/@?#]*@")
 _NAME_LENGTH: Final = 64
 _DEPTH: Final = 32

@@ -124,13 +124,18 @@ def event_from_exception(
     return event, hint
 
 
+_CAUSES: Final = 50  # looked at; a chain of them can be of any length, or a circle
+
+
 def _causes_hold_a_group(exception: BaseException) -> bool:
     if isinstance(exception, BaseExceptionGroup):
         return False  # the SDK unfolds it
     cause = exception.__cause__
-    return cause is not None and (
-        isinstance(cause, BaseExceptionGroup) or _causes_hold_a_group(cause)
-    )
+    for _ in range(_CAUSES):
+        if cause is None or isinstance(cause, BaseExceptionGroup):
+            break
+        cause = cause.__cause__
+    return isinstance(cause, BaseExceptionGroup)
 
 
 def _show_groups(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:

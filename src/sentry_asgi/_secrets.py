@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,11 +58,11 @@ _VARIABLE: Final = re.compile(
 )
 # A name, what may stand between, and a value: `'password': 'x'`, `(b'token', b'x')`, `token=x`, `"a_secret": "x"`.
 _QUOTED: Final = re.compile(
-    rf"""((?:{_WORDS})[\w.\[\]-]{{0,40}}\\*['"]?\]?\s{{0,3}}(?:[:=]|=>)\s{{0,3}}b?\\*(['"]))((?:\\.|(?!\2).)+)""",
+    rf"""((?:{_WORDS})[\w.\[\]-]{{0,40}}\\*['"]?\]?\s{{0,3}}(?:[:=]|=>)\s{{0,3}}b?\\*(['"]))((?:\\.|(?!\2)[^\\])+)""",
     re.IGNORECASE | re.DOTALL,
 )
 _PAIRED: Final = re.compile(
-    rf"""((?:{_WORDS})[\w.-]{{0,40}}\\*['"],\s?b?\\*(['"]))((?:\\.|(?!\2).)+)(?=\2[)\]])""",
+    rf"""((?:{_WORDS})[\w.-]{{0,40}}\\*['"],\s?b?\\*(['"]))((?:\\.|(?!\2)[^\\])+)(?=\2[)\]])""",
     re.IGNORECASE | re.DOTALL,
 )
 _BARE: Final = re.compile(
@@ -71,15 +72,12 @@ _BARE: Final = re.compile(
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[\w+/=.~-]{4,}", re.IGNORECASE)
 _NAME: Final = re.compile(r"b?(['\"]?)([\w.-]{1,100})\1")
 _USER_INFO: Final = re.compile(r"(://)[^\s/@?#'\"]{1,256}@")
-_URL: Final = re.compile(r"(://[^\s'\"<>?#]{1,2048}\?)([^\s'\"<>#]+)")
-_JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*")
+_URL: Final = re.compile(r"(://[^\s'\"<>?#]{1,512}\?)([^\s'\"<>#]+)")
+_JWT: Final = re.compile(r"\beyJ[\w-]{8,2000}\.[\w-]{4,4000}\.[\w-]*")
 _JSON_VALUE: Final = re.compile(
-    rf'"[^"\\]*(?:{_WORDS})[^"\\]*"\s*:\s*"((?:[^"\\]|\\.)*)', re.IGNORECASE
+    rf'"[^"\\]{{0,100}}(?:{_WORDS})[^"\\]{{0,100}}"\s*:\s*"((?:[^"\\]|\\.)*)', re.IGNORECASE
 )
-_PART: Final = re.compile(
-    r"""name="?([^";\r\n]{1,200})[^\r\n]*\r?\n(?:[^\r\n]+\r?\n){0,8}\r?\n(.*?)(?:\r?\n--|$)""",
-    re.DOTALL,
-)
+_PART_NAME: Final = re.compile(r'name="?([^";]{1,200})')
 
 # Of an event, what holds no text of a request. Source lines are code, not data.
 _LEFT_ALONE: Final = frozenset(
@@ -150,7 +148,28 @@ def of_body(raw: str, data: Any) -> Iterator[str]:
     yield from of_query(raw)
     yield from (match[1] for match in _JSON_VALUE.finditer(raw))
     if 'name="' in raw:
-        yield from (match[2] for match in _PART.finditer(raw) if is_secret(match[1]))
+        yield from (value for name, value in _fields(raw) if is_secret(name))
+
+
+def _fields(raw: str) -> Iterator[tuple[str, str]]:
+    """Names and values in what looks like the parts of a multipart form."""
+    # No regular expression: what anybody sends is to take no longer than it is long.
+    lines = iter(raw.split("\n"))
+    for line in lines:
+        if not line.lower().startswith("content-disposition:"):
+            continue
+        name = _PART_NAME.search(line)
+        if name is None:
+            continue
+        for header in lines:
+            if not header.strip():
+                break
+        value = []
+        for one in lines:
+            if one.startswith("--"):
+                break
+            value.append(one.removesuffix("\r"))
+        yield name[1], "\n".join(value)
 
 
 def _credentials(value: str) -> Iterator[str]:
@@ -185,7 +204,8 @@ def forms(secret: str) -> set[str]:
         plain.add(unpacked)
     found = set(plain)
     for text in plain:
-        found.update((quote(text, safe="", errors="replace"), quote_plus(text, errors="replace")))
+        found.update(quote(text, safe=safe, errors="replace") for safe in ("", "/"))
+        found.add(quote_plus(text, errors="replace"))
         data = text.encode(errors="replace")
         found.update(
             variant.decode() for variant in (base64.b64encode(data), base64.urlsafe_b64encode(data))
@@ -256,6 +276,21 @@ def hide_all_variables(event: dict[str, Any]) -> None:
         frame.pop("vars", None)
 
 
+def hide_data(event: dict[str, Any]) -> None:
+    """Takes from an event all that could hold a secret: for when it could not be cleaned."""
+    hide_all_variables(event)
+    for key in ("breadcrumbs", "extra", "request", "message", "logentry", "tags", "user", "spans"):
+        event.pop(key, None)
+    event["contexts"] = {
+        name: context
+        for name, context in (event.get("contexts") or {}).items()
+        if name in {"trace", "runtime"}
+    }
+    values = event.get("exception")
+    for value in (values.get("values") if isinstance(values, dict) else values) or ():
+        value["value"] = FILTERED
+
+
 def is_own(frame: dict[str, Any]) -> bool:
     """Whether a frame is of this package."""
     return str(frame.get("module") or "").partition(".")[0] == __package__
@@ -282,18 +317,25 @@ def _texts(root: Any) -> Iterator[str]:
     while waiting and left:
         left -= 1
         value, depth = waiting.pop()
-        value = _sdk.plain(value)
-        if isinstance(value, str):
-            yield value
-        elif value is None or isinstance(value, (bool, int, float)):
-            continue
-        elif isinstance(value, Mapping) and depth < _DEPTH:
-            waiting.extend((one, depth + 1) for one in value.values())
-            yield from (key for key in value if isinstance(key, str))
-        elif isinstance(value, (list, tuple, set, frozenset)) and depth < _DEPTH:
-            waiting.extend((one, depth + 1) for one in value)
-        else:
-            yield _written(value)
+        with contextlib.suppress(
+            Exception
+        ):  # of an object of the application's, which `clean` replaces
+            texts, inner = _parts_of(_sdk.plain(value), depth)
+            waiting.extend((one, depth + 1) for one in inner)
+            yield from texts
+
+
+def _parts_of(value: Any, depth: int) -> tuple[list[str], Iterable[Any]]:
+    """The texts of one node, and the nodes within it."""
+    if isinstance(value, str):
+        return [value], ()
+    if value is None or isinstance(value, (bool, int, float)):
+        return [], ()
+    if isinstance(value, Mapping) and depth < _DEPTH:
+        return [key for key in value if isinstance(key, str)], list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)) and depth < _DEPTH:
+        return [], value
+    return [_written(value)], ()
 
 
 def _written(value: Any) -> str:
@@ -326,8 +368,14 @@ class _Redactor:
         self._looks = [looks for looks in _LOOKS if looks.search(everything) is not None]
         self._left = _NODES
 
-    def clean(self, value: Any, name: str, place: Place, depth: int = 0) -> Any:  # noqa: PLR0911  # a case for each kind
+    def clean(self, value: Any, name: str, place: Place, depth: int = 0) -> Any:
         """A value as it may be sent; `name` is what it stands under."""
+        try:
+            return self._clean(value, name, place, depth)
+        except Exception:  # of an object of the application's; what cannot be looked at is not sent
+            return FILTERED
+
+    def _clean(self, value: Any, name: str, place: Place, depth: int) -> Any:  # noqa: PLR0911  # a case for each kind
         self._left -= 1
         if isinstance(value, str):
             return self.text(value) if self._left > 0 else FILTERED
@@ -363,7 +411,9 @@ class _Redactor:
 
     def _named(self, name: str, value: Any, place: Place, depth: int) -> Any:
         plain = _sdk.plain(value)
-        if plain is None or isinstance(plain, bool) or plain in ("", FILTERED):
+        if plain is None or isinstance(plain, bool):
+            return value
+        if isinstance(plain, str) and plain in {"", FILTERED}:
             return value
         if name == "cookies" and isinstance(plain, Mapping):  # which have names of their own
             return self.clean(value, "", "data", depth)

@@ -139,11 +139,12 @@ class SentryMiddleware:
 
     def _open(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         """Takes the connection, if it is this middleware's to take; None if it is not."""
-        kind = scope.get("type")
-        if kind != "http" and kind != "websocket":  # noqa: PLR1714  # half the time of `in`
-            return None
         try:
-            if MARK in scope:
+            kind = scope.get("type")
+            if kind != "http" and kind != "websocket":  # noqa: PLR1714  # half the time of `in`
+                return None
+            # A mark that is left over, in a copy of a scope, is of a connection that has ended.
+            if MARK in scope and scope[MARK].ending is None:
                 return None
             client = _get_client()
             if client is not self._client and not self._adopt(client):
@@ -187,6 +188,14 @@ class SentryMiddleware:
         watch.end(id(self))
 
     def _close(self, exchange: Exchange) -> None:
+        try:
+            self._end(exchange)
+            self._leave(exchange)
+            exchange.scope.pop(MARK, None)
+        except Exception:  # of a scope that is no dict, for instance
+            log_failure("closing a connection")
+
+    def _end(self, exchange: Exchange) -> None:
         if exchange.ending is None:
             exchange.ending = "returned"
             if exchange.held is not None and exchange.failure is not None:
@@ -199,8 +208,6 @@ class SentryMiddleware:
         exchange.held = NOTHING_MORE
         if exchange.session and self._sessions is not None:
             self._sessions.count(exchange)
-        self._leave(exchange)
-        exchange.scope.pop(MARK, None)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""

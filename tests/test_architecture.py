@@ -27,6 +27,7 @@ ALLOWED = {
         "_isolation",
         "_once",
         "_request",
+        "_sdk",
         "_sessions",
         "_takeover",
         "_tracing",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Container, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sentry_sdk.scope import Scope as SentryScope
 
@@ -28,11 +28,14 @@ from ._frames import application
 from ._isolation import isolation
 from ._lifespan import Lifespan
 from ._request import matcher
+from ._sdk import trace_lifecycle
 from ._sessions import Sessions, sessions_of
 from ._settings import Settings
 from ._takeover import double, original, put_back, switch_off
-from ._tracing import Tracing, way_of
 from ._unwinding import watch
+
+if TYPE_CHECKING:
+    from ._tracing import Tracing
 
 MARK: Final = "sentry_asgi"
 """The scope's key for the `Exchange` of a SentryMiddleware further out."""
@@ -173,7 +176,7 @@ class SentryMiddleware:
             self._rest()
             return False
         self._client = client
-        self._tracing = way_of(client)
+        self._tracing = _way_of(client)
         self._sessions = sessions_of(client)
         application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
         watch.begin(id(self))
@@ -221,6 +224,14 @@ class SentryMiddleware:
                 raise
             finally:
                 self._rest()
+
+
+def _way_of(client: Any) -> Tracing | None:
+    if trace_lifecycle(client.options) == "off":
+        return None
+    from ._tracing import way_of  # noqa: PLC0415  # for those who trace
+
+    return way_of(client)
 
 
 SERVE: Final = SentryMiddleware.__call__

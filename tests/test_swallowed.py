@@ -33,6 +33,7 @@ from .support import (
     websocket_scope,
 )
 
+MONITORING: Any = getattr(sys, "monitoring", None)
 monitored = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
 
 
@@ -468,12 +469,12 @@ def test_with_the_lifespan_the_watching_ends(sentry: Sentry) -> None:
 def no_tool_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if _unwinding._monitoring is not None:
         for tool_id in _unwinding.TOOL_IDS:
-            sys.monitoring.use_tool_id(tool_id, "test")
+            MONITORING.use_tool_id(tool_id, "test")
     monkeypatch.setattr(_unwinding.watch, "_said", False)
     yield
     if _unwinding._monitoring is not None:
         for tool_id in _unwinding.TOOL_IDS:
-            sys.monitoring.free_tool_id(tool_id)
+            MONITORING.free_tool_id(tool_id)
 
 
 def test_without_a_tool_id_what_is_being_handled_is_still_found_and_it_is_said_once(

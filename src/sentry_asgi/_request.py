@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -179,6 +178,8 @@ def _forwarded(connection: Connection) -> list[str | None]:
 
 def _address(text: str) -> str | None:
     """The IP address in an entry, without port and brackets; None if it holds none."""
+    import ipaddress  # noqa: PLC0415  # for those behind proxies
+
     text = text.strip().strip('"')
     match = _BRACKETED.match(text)
     bare = match[1] if match else text.partition(":")[0] if text.count(":") == 1 else text

@@ -16,6 +16,8 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["check", "tests", "sdk", "old_starlette"]
 
 SDK = "2.75.0"
+# Most tests wait, for servers and browsers: more at once than there are cores.
+PARALLEL = ["--numprocesses=3", "--dist=loadgroup"]
 OTHER_SDKS = ["2.47.0", "3.0.0b2"]
 
 
@@ -44,7 +46,7 @@ def tests(session: nox.Session) -> None:
     """All tests, on the newest 2.x, with 100 % branch coverage of the package."""
     install(session, SDK)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     # Before 3.12 there is no `sys.monitoring`: what judges the exceptions that it would have seen is not reached.
     floor = ["--fail-under=98"] if sys.version_info < (3, 12) else []
@@ -56,7 +58,7 @@ def tests(session: nox.Session) -> None:
 def sdk(session: nox.Session, version: str) -> None:
     """The same tests on the lowest supported SDK and on the coming one."""
     install(session, version)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session

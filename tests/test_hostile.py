@@ -226,6 +226,29 @@ def test_an_app_may_copy_its_scope(sentry: Sentry, copied: Any) -> None:
     assert len(sentry.events) == 1
 
 
+def test_a_copy_of_what_marks_a_scope_is_the_same_mark(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        mark = scope["sentry_asgi"]
+        assert copy.copy(mark) is copy.deepcopy(mark) is mark
+        await respond(send)
+
+    assert run(SentryMiddleware(app))[1]["body"] == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        ('Content-Disposition: form-data; name="token"\r\n\r\nabc\r\n--b', ["abc"]),
+        ('Content-Disposition: form-data; name="token"\r\nX: y\r\n\r\nabc', ["abc"]),  # cut off
+        ('Content-Disposition: form-data; name="token"\r\nX: y', [""]),
+        ('Content-Disposition: form-data\r\n\r\nname="', []),
+        ('x\r\nname="token"', []),
+    ],
+)
+def test_what_looks_like_a_form_is_read_line_by_line(raw: str, found: list[str]) -> None:
+    assert [value for name, value in _secrets._fields(raw) if name == "token"] == found
+
+
 def test_a_scope_that_does_not_let_go_of_its_mark_does_no_harm(
     sentry: Sentry, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -164,12 +164,15 @@ def leaves(exception: BaseException, exchange: Any = None) -> None:
 def _around(exchange: Any) -> tuple[tuple[int, float], ...]:
     """Which connections are being served around this one, their apps having called it in-process."""
     around: list[tuple[int, float]] = []
-    while len(around) < _BOUND:
-        exchange = getattr(getattr(exchange, "outer", None), "asgi_connection", None)
-        if exchange is None:
-            break
-        around.append((id(exchange), exchange.started_at))
+    outer = _outer(exchange)
+    while outer is not None and len(around) < _BOUND:
+        around.append((id(outer), outer.started_at))
+        outer = _outer(outer)
     return tuple(around)
+
+
+def _outer(exchange: Any) -> Any:
+    return getattr(getattr(exchange, "outer", None), "asgi_connection", None)
 
 
 def _left_within(exchange: Any, exception: BaseException) -> bool:

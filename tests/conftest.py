@@ -41,3 +41,16 @@ def sentry() -> Iterator[Sentry]:
         sentry_sdk.get_global_scope().clear()
         sentry_sdk.get_global_scope().set_client(None)
     fixture.judge()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts browsers and servers of its own does so one at a time: several starve each other."""
+    for item in items:
+        if item.path.stem in {
+            "test_browser",
+            "test_commands",
+            "test_demo",
+            "test_sdks",
+            "test_doctor",
+        }:
+            item.add_marker(pytest.mark.xdist_group("processes"))

@@ -54,6 +54,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def plain(session: nox.Session) -> None:
+    """The same without coverage: for other interpreters."""
+    install(session, SDK)
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session
 @nox.parametrize("version", OTHER_SDKS)
 def sdk(session: nox.Session, version: str) -> None:
     """The same tests on the lowest supported SDK and on the coming one."""

@@ -2,8 +2,7 @@
 
 `describe` is the event processor of each connection's isolation scope, `protect` that of its current scope: the SDK
 runs them in this order, and what other processors add in between is protected too. Nothing descriptive is computed
-before an event exists, and `_secrets`, whose patterns take a third of the whole import to compile, is imported for
-the first. What the application or an SDK integration has put there already stays.
+before an event exists. What the application or an SDK integration has put there already stays.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 import sentry_sdk
 
-from . import _failures, _privacy, _request, _response, _sdk, _user
+from . import _failures, _privacy, _request, _response, _sdk, _secrets, _user
 from ._body import Body
 from ._failsafe import log_failure
 from ._privacy import Privacy
@@ -44,8 +43,6 @@ def describe(
 
 def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     """Removes the request's secrets from wherever they recur in an event; never raises."""
-    from . import _secrets  # noqa: PLC0415  # see the top
-
     try:
         _add_stacktrace(event)
         _secrets.redact(event, _secrets_of(connection))
@@ -85,8 +82,6 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
 
 def _body_data(connection: Connection) -> Any:
     """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
-    from . import _secrets  # noqa: PLC0415  # see the top
-
     body, read = _response.body(connection), _response.body_read(connection)
     if body is None:
         return _sdk.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
@@ -118,8 +113,6 @@ def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privac
 
 def _add_stacktrace(event: dict[str, Any]) -> None:
     """Adds what the SDK would add later, behind everybody's back, under `attach_stacktrace`."""
-    from . import _secrets  # noqa: PLC0415  # see the top
-
     options = sentry_sdk.get_client().options
     if not options.get("attach_stacktrace"):
         return
@@ -137,8 +130,6 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
 
 
 def _secrets_of(connection: Connection) -> Iterator[str]:
-    from . import _secrets  # noqa: PLC0415  # see the top
-
     yield from _secrets.of_headers(_request.header_pairs(connection))
     yield from _secrets.of_query(_request.query_string(connection))
     yield from _secrets.of_set_cookies(_response.header_pairs(connection))

@@ -29,7 +29,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from sentry_sdk.client import NonRecordingClient
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
-from . import _event, _request, _sdk
+from . import _request, _sdk
 from ._failsafe import log_failure
 from ._request import Connection
 
@@ -191,9 +191,23 @@ class _CurrentScope(_LazyScope):
         fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
             setattr(fork, slot, None)
-        protect: Any = functools.partial(_event.protect, self.asgi_connection)
-        fork.add_event_processor(protect)
+        fork.add_event_processor(_protecting(self.asgi_connection))
         return fork
+
+
+# What describes events is half of all there is to import: `import sentry_asgi` leaves it to the self-check below.
+
+
+def _describing(connection: Connection) -> Any:
+    from ._event import describe  # noqa: PLC0415  # see above
+
+    return functools.partial(describe, connection)
+
+
+def _protecting(connection: Connection) -> Any:
+    from ._event import protect  # noqa: PLC0415  # see above
+
+    return functools.partial(protect, connection)
 
 
 def _isolation_fork(base: Scope, connection: Connection) -> Scope:
@@ -205,8 +219,7 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
         fork.start_session(session_mode="request")
         exchange: Any = connection
         exchange.session = _sdk.SESSION.__get__(fork)
-    processor: Any = functools.partial(_event.describe, connection)
-    fork.add_event_processor(processor)
+    fork.add_event_processor(_describing(connection))
     fork.set_new_propagation_context()
     incoming = _request.incoming_trace(connection)
     if incoming:
@@ -332,8 +345,7 @@ class PublicScopes:
             stack.callback(_reset, _public_connection, _public_connection.set(connection))
             stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
             current = Scope(ty=ScopeType.CURRENT)
-            protect: Any = functools.partial(_event.protect, connection)
-            current.add_event_processor(protect)
+            current.add_event_processor(_protecting(connection))
             stack.enter_context(use_scope(current))
             connection.outer = stack.pop_all()
 

@@ -191,26 +191,24 @@ class SentryMiddleware:
         watch.end(id(self))
 
     def _close(self, exchange: Exchange) -> None:
+        # The hot path's other half.
         try:
-            self._end(exchange)
+            if exchange.ending is None:
+                exchange.ending = "returned"
+                if exchange.held is not None and exchange.failure is not None:
+                    _capture.returned(exchange)
+            if exchange.trace is not None:
+                exchange.trace.way.end(exchange)
+            exchange.closed_at = now()
+            if exchange.held is not None:
+                _capture.close(exchange)
+            exchange.held = NOTHING_MORE
+            if exchange.session and self._sessions is not None:
+                self._sessions.count(exchange)
             self._leave(exchange)
             exchange.scope.pop(MARK, None)
         except Exception:  # of a scope that is no dict, for instance
             log_failure("closing a connection")
-
-    def _end(self, exchange: Exchange) -> None:
-        if exchange.ending is None:
-            exchange.ending = "returned"
-            if exchange.held is not None and exchange.failure is not None:
-                _capture.returned(exchange)
-        if exchange.trace is not None:
-            exchange.trace.way.end(exchange)
-        exchange.closed_at = now()
-        if exchange.held is not None:
-            _capture.close(exchange)
-        exchange.held = NOTHING_MORE
-        if exchange.session and self._sessions is not None:
-            self._sessions.count(exchange)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""

@@ -12,7 +12,7 @@ import pytest
 import sentry_sdk
 from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]
 
-from sentry_asgi import SentryMiddleware, _event, _privacy, _sdk, _secrets
+from sentry_asgi import SentryMiddleware, _event, _privacy, _redaction, _sdk, _secrets, _texts
 from sentry_asgi._privacy import FILTERED
 from sentry_asgi._request import Connection
 
@@ -22,7 +22,7 @@ KNOWN = "hunter2-of-alice"
 
 
 def redacted(event: dict[str, Any], *secrets: str) -> dict[str, Any]:
-    _secrets.redact(event, secrets or (KNOWN,))
+    _redaction.redact(event, secrets or (KNOWN,))
     return event
 
 
@@ -93,7 +93,7 @@ def test_where_secrets_cannot_be_removed_no_frame_shows_variables(
     def broken(event: Any, secrets: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_secrets, "redact", broken)
+    monkeypatch.setattr(_redaction, "redact", broken)
     event = frames(a="b")
     assert _event.protect(Connection(http_scope("/")), event, {}) is event
     assert variables_of(event) is None
@@ -276,7 +276,7 @@ def test_no_event_is_too_large_or_too_deep() -> None:
 
 
 def test_secrets_without_end_are_bounded() -> None:
-    assert len(_secrets._bounded(f"secret-{number}" for number in range(10_000))) == 500
+    assert len(_secrets.bounded(f"secret-{number}" for number in range(10_000))) == 500
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_secrets_without_end_are_bounded() -> None:
 )
 def test_no_text_takes_for_ever(text: str) -> None:
     started = time.perf_counter()
-    _secrets.clean_text(text)
+    _texts.clean_text(text)
     assert time.perf_counter() - started < 5
 
 

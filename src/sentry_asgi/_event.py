@@ -2,8 +2,8 @@
 
 `describe` is the event processor of each connection's isolation scope, `protect` that of its current scope: the SDK
 runs them in this order, and what other processors add in between is protected too. Nothing descriptive is computed
-before an event exists, and `_secrets`, whose patterns take a third of the whole import to compile, is imported for
-the first. What the application or an SDK integration has put there already stays.
+before an event exists, and `_redaction`, whose patterns take a third of the whole import to compile, is imported
+for the first. What the application or an SDK integration has put there already stays.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def describe(
 
 def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     """Removes the request's secrets from wherever they recur in an event; never raises."""
-    from . import _secrets  # noqa: PLC0415  # see the top
+    from . import _redaction  # noqa: PLC0415  # see the top
 
     try:
         _add_stacktrace(event)
-        _secrets.redact(event, _secrets_of(connection))
+        _redaction.redact(event, _secrets_of(connection))
     except Exception:
         log_failure("removing secrets")
-        _secrets.hide_data(event)
+        _redaction.hide_data(event)
     return event
 
 
@@ -85,7 +85,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
 
 def _body_data(connection: Connection) -> Any:
     """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
-    from . import _secrets  # noqa: PLC0415  # see the top
+    from . import _texts  # noqa: PLC0415  # see the top
 
     body, read = _response.body(connection), _response.body_read(connection)
     if body is None:
@@ -94,7 +94,7 @@ def _body_data(connection: Connection) -> Any:
         return _sdk.annotated("", {"rem": [["!raw", "x"]], "len": read})
     data = _privacy.clean_data(body.data)
     if isinstance(data, str):
-        data = _secrets.clean_text(data)
+        data = _texts.clean_text(data)
     if not _response.body_cut(connection):
         return data
     return _sdk.annotated(data, {"rem": [["!limit", "x"]], "len": read})
@@ -118,7 +118,7 @@ def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privac
 
 def _add_stacktrace(event: dict[str, Any]) -> None:
     """Adds what the SDK would add later, behind everybody's back, under `attach_stacktrace`."""
-    from . import _secrets  # noqa: PLC0415  # see the top
+    from . import _redaction  # noqa: PLC0415  # see the top
 
     options = sentry_sdk.get_client().options
     if not options.get("attach_stacktrace"):
@@ -130,7 +130,7 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
         return
     stacktrace = _sdk.current_stacktrace(options)
     frames = stacktrace.get("frames") or []
-    while frames and _secrets.is_own(frames[-1]):
+    while frames and _redaction.is_own(frames[-1]):
         frames.pop()
     thread = {"stacktrace": stacktrace, "crashed": False, "current": True}
     event["threads"] = {"values": [thread]}
@@ -142,6 +142,7 @@ def _secrets_of(connection: Connection) -> Iterator[str]:
     yield from _secrets.of_headers(_request.header_pairs(connection))
     yield from _secrets.of_query(_request.query_string(connection))
     yield from _secrets.of_set_cookies(_response.header_pairs(connection))
+    yield from _secrets.of_path(connection.scope.get("path_params"))
     body = _response.body(connection)
     if isinstance(body, Body):
         yield from _secrets.of_body(body.raw, body.data)

@@ -79,7 +79,7 @@ ALLOWED = {
     "_tracing": {"_exchange", "_failsafe", "_request", "_sdk"},
     "_sessions": {"_exchange", "_failsafe", "_sdk"},
     "_asgi": set(),
-    "_request": {"_names", "_settings"},
+    "_request": {"_names", "_privacy", "_settings"},
     "_names": set(),
     "_privacy": set(),
     "_failsafe": set(),

@@ -32,7 +32,7 @@ def describe(
             return None
         allowed = _privacy.privacy(sentry_sdk.get_client().options)
         _add_request(connection, event, allowed)
-        _add_user(connection, event, allowed)
+        _add_user(connection, event, hint, allowed)
         _add_contexts(connection, event, allowed)
         _add_name(connection, event)
     except Exception:  # an event that says less is better than none
@@ -100,14 +100,19 @@ def _body_data(connection: Connection) -> Any:
     return _sdk.annotated(data, {"rem": [["!limit", "x"]], "len": read})
 
 
-def _add_user(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
+def _add_user(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any], allowed: Privacy
+) -> None:
     """Adds who the user is, unless the application has said it or nobody may know."""
     given = event.get("user") or {}
     if not allowed.user_info or any(given.get(key) for key in ("id", "username", "email")):
         return
-    user = _user.describe(connection.scope.get("user"))
-    if user:
-        event["user"] = {**user, **{key: value for key, value in given.items() if value}}
+    user = connection.scope.get("user")
+    if user is None and event.get("type") is None:
+        user = _user.of_copied_scope(connection, (hint or {}).get("exc_info"))
+    described = _user.describe(user)
+    if described:
+        event["user"] = {**described, **{key: value for key, value in given.items() if value}}
 
 
 def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
@@ -142,7 +147,11 @@ def _secrets_of(connection: Connection) -> Iterator[str]:
     yield from _secrets.of_headers(_request.header_pairs(connection))
     yield from _secrets.of_query(_request.query_string(connection))
     yield from _secrets.of_set_cookies(_response.header_pairs(connection))
-    yield from _secrets.of_path(connection.scope.get("path_params"))
+    parameters = connection.scope.get("path_params")
+    yield from _secrets.of_path(parameters)
+    template = None if parameters else _request.route(connection)
+    if template and isinstance(connection.path, str):
+        yield from _secrets.of_template(template, connection.path)
     body = _response.body(connection)
     if isinstance(body, Body):
         yield from _secrets.of_body(body.raw, body.data)

@@ -39,7 +39,7 @@ _SECRET: Final = re.compile(
 # Of variables fewer: many are called `key` or `pin` that hold nothing secret.
 _VARIABLE: Final = re.compile(
     r"passw|passphrase|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
-    r"|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt|(?:^|[^a-z])auth(?:[^a-z]|$)|_auth|sessid|signature"
+    r"|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt|(?:^|[^a-z])auth(?:[^a-z]|$)|_auth(?!or(?!i[sz]))|sessid|signature"
 )
 # Of these, what only measures or describes: `max_tokens`, `session_length`, `tokenType`. And keys that unlock nothing.
 _DESCRIBED: Final = re.compile(

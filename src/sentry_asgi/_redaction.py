@@ -168,8 +168,10 @@ def _glances(parts: dict[str, Any]) -> Iterator[_Glance]:
             small.append({key: one for key, one in frame.items() if key not in _VARIABLES_AND_CODE})
     for key, part in parts.items():
         if key in {"exception", "threads"}:
-            for value in _values(part):
-                small.append({name: one for name, one in value.items() if name != "stacktrace"})
+            small += (
+                {name: one for name, one in value.items() if name != "stacktrace"}
+                for value in _values(part)
+            )
         elif key in {"breadcrumbs", "spans"}:
             yield _glance(_values(part), SECRETS)
         elif key == "contexts" and part.__class__ is dict:
@@ -204,16 +206,22 @@ def _glance(pieces: list[Any], names: Names) -> _Glance:
     keys: set[Any] = set()
     for mapping in mappings:
         keys.update(mapping)
-    if not named and any(map(names.__getitem__, keys)):
-        secret = [key for key in keys if names[key]]
-        named = any(
-            key in mapping and not _is_nothing(_sdk.plain(mapping[key]))
-            for key in secret
-            for mapping in mappings
-        )
-    if not named and not keys.isdisjoint(VALUE_KEYS):
-        named = any(map(told_by_name, mappings))
+    named = named or _names_secret(keys, mappings, names)
     return _Glance(pieces, "\n".join(texts), keys, named, whole=True)
+
+
+def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
+    """Whether something stands in one of the mappings that has to go for its name."""
+    if not keys.isdisjoint(VALUE_KEYS) and any(map(told_by_name, mappings)):
+        return True
+    if not any(map(names.__getitem__, keys)):
+        return False
+    secret = [key for key in keys if names[key]]
+    return any(
+        key in mapping and not _is_nothing(_sdk.plain(mapping[key]))
+        for key in secret
+        for mapping in mappings
+    )
 
 
 def _is_nothing(value: Any) -> bool:
@@ -443,7 +451,7 @@ def is_pair_of_secret(value: Any) -> bool:
     name, other = value
     if name.__class__ not in {str, bytes} or other.__class__ not in {str, bytes}:
         return False
-    bare = _NAME.fullmatch(name.decode("latin-1") if name.__class__ is bytes else name)
+    bare = _NAME.fullmatch(name.decode("latin-1") if isinstance(name, bytes) else name)
     return bare is not None and other != FILTERED and is_secret(bare[2])
 
 

@@ -94,11 +94,22 @@ def of_body(raw: str, data: Any) -> Iterator[str]:
 
 
 def of_path(parameters: Any) -> Iterator[str]:
-    """The values of the parameters of a path that variables by their name would not show."""
+    """The secret parameters of a path, where the framework tells them."""
     if isinstance(parameters, Mapping):
         for name, value in parameters.items():
             if isinstance(name, str) and VARIABLES[name] and isinstance(value, (str, int)):
                 yield str(value)
+
+
+def of_template(template: str, path: str) -> Iterator[str]:
+    """The same by a route's template, `/reset/{token}` or `/reset/<str:token>`, and the path."""
+    names, values = template.split("/"), path.split("/")
+    if len(names) != len(values):
+        return
+    for name, value in zip(names, values, strict=True):
+        bare = name.strip("{}<>:").split(":")
+        if name[:1] in {"{", "<", ":"} and any(map(VARIABLES.__getitem__, bare)):
+            yield value
 
 
 def _fields(raw: str) -> Iterator[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 The rules:
 
-- A name is one that `_privacy` calls secret for variables; the value goes that stands beside it: quoted (`'token': 'x'`),
-  as a pair (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), or
+- A name is one that `_privacy` calls secret for variables; the value goes that stands beside it: quoted
+  (`'token': 'x'`), as a pair (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), or
   told by a name (`"name": "password", "value": "x"`).
 - After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
   required", "token: expired". A passphrase in prose cannot be told from prose.
@@ -48,41 +48,17 @@ _SAID: Final = re.compile(
 _LINE_OF: Final = re.compile(
     r"[ \t]{0,2}:[ \t]{0,3}(?:(?:bearer|basic)[ \t]{1,3})?([^\r\n'\"\\]{2,4000})"
 )
+_WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `_schemes` sees to it
 _CREDENTIALS: Final = re.compile(
     r"[ \t]{0,2}:[ \t]{0,3}(?:digest|negotiate|ntlm|token|apikey|hawk|aws4-hmac-sha256) "
 )
 # Words that are said about a secret, or that stand for one in code.
 _PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z]")
 _PLAIN: Final = frozenset(
-    [
-        "none",
-        "null",
-        "nil",
-        "true",
-        "false",
-        "yes",
-        "no",
-        "ok",
-        "str",
-        "string",
-        "bytes",
-        "int",
-        "optional",
-        "any",
-        "expired",
-        "invalid",
-        "missing",
-        "required",
-        "revoked",
-        "rejected",
-        "expected",
-        "unknown",
-        "unset",
-        "empty",
-        "undefined",
-        "redacted",
-        "filtered",
-    ]
+    {"none", "null", "nil", "true", "false", "yes", "no", "ok", "str", "string", "bytes", "int"}
+    | {"optional", "any", "expired", "invalid", "missing", "required", "revoked", "rejected"}
+    | {"expected", "unknown", "unset", "empty", "undefined", "redacted", "filtered"}
+    | {"return", "raise", "pass", "continue", "break"}
 )
 _VALUE_FIRST: Final = re.compile(
     r"['\"](?:value|val|content)\\{0,20}['\"]\s{0,3}:\s{0,3}(\\{0,20})(['\"])([^'\"\\]{1,500})\1\2\s{0,3},\s{0,3}"
@@ -199,6 +175,8 @@ def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
             "=" in line[1] if name.startswith("cookie") else _CREDENTIALS.match(small, at)
         ):
             return line.span(1)
+    if name.startswith("authori") and _WITH_SCHEME.match(small, at):
+        return None
     found = _SAID.match(small, at)
     if found is None or small[max(0, name_at - 11) : name_at].strip() == "unexpected":
         return None
@@ -224,7 +202,7 @@ def _end_of(small: str, start: int, opened: re.Match[str], limit: int) -> int:
     return min(limit, len(small))
 
 
-def _value_first(text: str, small: str) -> Iterator[Cut]:
+def _value_first(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
     for match in _VALUE_FIRST.finditer(small):
         yield match.start(3), match.end(3), FILTERED
 

@@ -94,7 +94,7 @@ def _body_data(connection: Connection) -> Any:
         return _sdk.annotated("", {"rem": [["!raw", "x"]], "len": read})
     data = _privacy.clean_data(body.data)
     if isinstance(data, str):
-        data = _texts.clean_text(data)
+        data = _texts.clean_body(data)
     if not _response.body_cut(connection):
         return data
     return _sdk.annotated(data, {"rem": [["!limit", "x"]], "len": read})

@@ -228,6 +228,11 @@ def told_by_name(data: Mapping[Any, Any]) -> bool:
     return False
 
 
+def is_secret_in(data: Mapping[Any, Any], key: Any, names: Names = SECRETS) -> bool:
+    """Whether a key of a mapping stands for a secret; of a `{"key": ..., "value": ...}` the key is a name."""
+    return names[key] and not (key == "key" and not VALUE_KEYS.isdisjoint(data))
+
+
 def clean_data(data: Any, depth: int = 0) -> Any:
     """Parsed data (JSON, a form) with the values of secret keys replaced, at any depth."""
     if depth > _DEPTH and isinstance(data, (dict, list)):
@@ -236,7 +241,7 @@ def clean_data(data: Any, depth: int = 0) -> Any:
         told = told_by_name(data)
         return {
             key: FILTERED
-            if is_secret(str(key)) or (told and key in VALUE_KEYS)
+            if is_secret_in(data, key) or (told and key in VALUE_KEYS)
             else clean_data(value, depth + 1)
             for key, value in data.items()
         }
@@ -252,7 +257,7 @@ def secret_data(data: Any, *, secret: bool = False, depth: int = 0) -> Iterator[
     if isinstance(data, dict):
         told = told_by_name(data)
         for key, value in data.items():
-            known = secret or is_secret(str(key)) or (told and key in VALUE_KEYS)
+            known = secret or is_secret_in(data, key) or (told and key in VALUE_KEYS)
             yield from secret_data(value, secret=known, depth=depth + 1)
     elif isinstance(data, list):
         for value in data:

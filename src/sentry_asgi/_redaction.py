@@ -29,6 +29,7 @@ from ._privacy import (
     Names,
     clean_query,
     is_secret,
+    is_secret_in,
     told_by_name,
 )
 from ._secrets import ANYWHERE, EDGE, bounded, forms, packed
@@ -362,6 +363,7 @@ class _Redactor:
     def _mapping(self, value: Mapping[Any, Any], place: Place, depth: int) -> Any:
         code = place == "event" and ("function" in value or "filename" in value)
         told = told_by_name(value)
+        names = VARIABLES if place == "variables" else SECRETS
         cleaned: dict[Any, Any] = {}
         same = True
         for key, one in value.items():
@@ -369,21 +371,28 @@ class _Redactor:
                 cleaned[key] = one
                 continue
             shown = key if place == "event" or not isinstance(key, str) else self.text(key)
-            hidden = FILTERED if told and key in VALUE_KEYS else self._named(key, one, place, depth)
+            if told and key in VALUE_KEYS:
+                hidden = FILTERED
+            elif not _is_nothing(_sdk.plain(one)) and is_secret_in(value, key, names):
+                hidden = self._secret(key, one, depth)
+            else:
+                hidden = self._named(key, one, place, depth)
             same = same and hidden is one and shown is key
             cleaned[shown] = hidden
         return value if same else cleaned
 
-    def _named(self, name: Any, value: Any, place: Place, depth: int) -> Any:
-        plain = _sdk.plain(value)
-        if _is_nothing(plain):
-            return value
-        if name == "cookies" and isinstance(plain, Mapping):  # which have names of their own
+    def _secret(self, name: Any, value: Any, depth: int) -> Any:
+        """What stands under the name of a secret."""
+        if name == "cookies" and isinstance(
+            _sdk.plain(value), Mapping
+        ):  # which have names of their own
             return self.clean(value, "", "data", depth)
-        if (VARIABLES if place == "variables" else SECRETS)[name]:
-            return FILTERED
-        if name in _QUERIES and isinstance(plain, str):
-            cleaned = clean_query(plain, _anything)
+        return FILTERED
+
+    def _named(self, name: Any, value: Any, place: Place, depth: int) -> Any:
+        if name in _QUERIES:
+            plain = _sdk.plain(value)
+            cleaned = clean_query(plain, _anything) if isinstance(plain, str) else plain
             value = value if cleaned == plain else cleaned
         return self.clean(value, name, place, depth)
 

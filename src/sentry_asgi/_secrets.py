@@ -227,13 +227,14 @@ def _either(letters: str) -> Iterator[str]:
 
 
 def _wide(text: str) -> Iterator[str]:
-    """UTF-16: as it is, as `repr` writes it, and as JSON does."""
+    """UTF-16: as it is, as JSON writes it, and as `repr` does, once and again."""
     if text.isascii():  # whichever byte comes first
         yield from (nul.join(text) for nul in ("\0", "\\x00", "\\\\x00", "\\u0000"))
     for order in ("utf-16-le", "utf-16-be"):
         data = text.encode(order, errors="replace")
         yield data.decode("latin-1")
-        yield from _inside_repr(data)
+        for written in _inside_repr(data):
+            yield from (written, written.replace("\\", "\\\\"))
 
 
 _base64: Final = binascii.b2a_base64

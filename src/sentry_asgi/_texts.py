@@ -3,8 +3,8 @@
 The rules:
 
 - A name is one that `_privacy` calls secret for variables; the value goes that stands beside it: quoted
-  (`'token': 'x'`), as a pair (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), or
-  told by a name (`"name": "password", "value": "x"`).
+  (`'token': 'x'`), as a pair (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element
+  (`<password>x</password>`), or told by a name (`"name": "password", "value": "x"`).
 - After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
   required", "token: expired". A passphrase in prose cannot be told from prose.
 - Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, and JSON web tokens go.
@@ -98,17 +98,28 @@ def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
     return found
 
 
+def clean_body(text: str) -> str:
+    """A whole text that somebody sent: its lines may each be a name and a value."""
+    cuts = list(_lines(text))
+    return clean_text(_without(text, cuts) if cuts else text)
+
+
 def secret_values(text: str) -> Iterator[str]:
     """What a text, such as a request's body, holds in elements, lines and pairs of a secret's name and its value."""
     small = _small(text)
     if found_hints(small):
-        yield from (text[start:end] for start, end, _ in _named(text, small))
-        yield from (text[start:end] for start, end, _ in _elements(text, small))
-        yield from (match[1].strip() for match in _LINE.finditer(text))
+        for cuts in (_named(text, small), _elements(text, small), _lines(text)):
+            yield from (text[start:end] for start, end, _ in cuts)
+
+
+def _lines(text: str) -> Iterator[Cut]:
+    for match in _LINE.finditer(text):
+        if VARIABLES[match[1]]:
+            yield match.start(2), match.start(2) + len(match[2].rstrip()), FILTERED
 
 
 _LINE: Final = re.compile(
-    rf"^[ \t]{{0,20}}[\w-]{{0,20}}{_WORDS}[\w-]{{0,20}}[ \t]{{0,3}}[:=][ \t]{{0,3}}(\S[^\r\n]{{0,300}})",
+    rf"^[ \t]{{0,20}}([\w-]{{0,20}}{_WORDS}[\w-]{{0,20}})[ \t]{{0,3}}[:=][ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -124,12 +124,11 @@ def test_a_secret_packed_into_a_longer_text_is_found(secret: str, before: str) -
     for text in packed(f"{before}{secret} and more".encode()):
         cleaned = redacted({"extra": {"text": text}}, secret)["extra"]["text"]
         assert FILTERED in cleaned
-        for start in range(4):
-            for piece in (
-                cleaned.replace("=", "")[start:].replace("-", "+").replace("_", "/").split(FILTERED)
-            ):
-                plain = base64.b64decode(piece[: len(piece) // 4 * 4]).decode(errors="replace")
-                assert secret[2:-2] not in plain
+        for piece in cleaned.split(FILTERED):
+            letters = piece.replace("-", "+").replace("_", "/").rstrip("=")
+            for start in range(4):
+                whole = letters[start:][: max(0, len(letters) - start) // 4 * 4]
+                assert secret[2:-2] not in base64.b64decode(whole).decode(errors="replace")
 
 
 @pytest.mark.parametrize(

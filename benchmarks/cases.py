@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, inprocess, memory, served
+from benchmarks import imports, inprocess, memory, served, upload
 from benchmarks.workloads import Setting, http_app, starlette_app, websocket_app
 
 if TYPE_CHECKING:
@@ -96,5 +96,6 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         websocket_app,
         _sampling(1.0),
     ),
+    "upload": partial(upload.measure, "An upload of a gigabyte, errors only"),
     "import": partial(imports.measure, "Time that the import adds to `import sentry_sdk`"),
 }

@@ -50,10 +50,27 @@ class Effort:
     generations: int
     slices: int
     imports: int
+    upload: int
 
 
-FULL = Effort(rounds=101, requests=500, connections=10_000, generations=3, slices=5, imports=15)
-QUICK = Effort(rounds=15, requests=200, connections=1_000, generations=1, slices=2, imports=5)
+FULL = Effort(
+    rounds=101,
+    requests=500,
+    connections=10_000,
+    generations=3,
+    slices=5,
+    imports=15,
+    upload=1_000_000_000,
+)
+QUICK = Effort(
+    rounds=15,
+    requests=200,
+    connections=1_000,
+    generations=1,
+    slices=2,
+    imports=5,
+    upload=100_000_000,
+)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

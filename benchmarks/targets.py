@@ -47,6 +47,8 @@ TARGETS = (
     ),
     Target("traces-served", "share", "at 1 %, 82 % of the bare app's requests/s", at_least=0.82),
     Target("traces-websocket", "added", "adds at most 2 KB to a traced websocket", at_most=2 * KB),
+    Target("upload", "held", "holds at most 64 KB of an upload of 1 GB", at_most=64 * KB),
+    Target("upload", "share", "and takes at most 2 % of its throughput", at_most=0.02),
     Target("import", "added", "its import adds at most 30 ms", at_most=30),
 )
 

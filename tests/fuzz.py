@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from sentry_asgi import _body, _event, _privacy, _request, _response, _secrets, _user
+from sentry_asgi import _body, _event, _privacy, _redaction, _request, _response, _secrets, _user
 from sentry_asgi._exchange import Exchange
 from sentry_asgi._settings import Settings
 
@@ -71,7 +71,7 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
     _response.contexts(exchange, allowed)
     _request.client_address(exchange)
     _user.describe({"id": text})
-    _secrets.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)
+    _redaction.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)
     took = time.perf_counter() - started
     assert took < HANG, (took, content_type, sent)
 

@@ -8,8 +8,10 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote_to_bytes
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
@@ -19,6 +21,8 @@ from sentry_asgi._privacy import FILTERED
 
 from .apps import FRAMEWORKS
 from .support import SDK_VERSION, App, Sentry, http_scope, pii, run
+
+CHECKOUT = str(Path(__file__).parent.parent)  # whose name may be anything
 
 # A secret has a name, a value, and a place.
 
@@ -46,7 +50,20 @@ def encode(how: str, text: str) -> str:
 
 
 encodings = st.sampled_from(["quote", "plus", "all", "twice"])
-bodies = st.sampled_from(["json", "nested json", "escaped json", "form", "multipart", "none"])
+bodies = st.sampled_from(
+    [
+        "json",
+        "nested json",
+        "escaped json",
+        "pairs",
+        "utf-16",
+        "form",
+        "multipart",
+        "xml",
+        "lines",
+        "none",
+    ]
+)
 
 
 def body_of(kind: str, how: str, fields: list[tuple[str, str]]) -> tuple[bytes, bytes]:
@@ -60,7 +77,15 @@ def body_of(kind: str, how: str, fields: list[tuple[str, str]]) -> tuple[bytes, 
             for name, value in fields
         ]
         return ("".join(parts) + "--limit--\r\n").encode(), b"multipart/form-data; boundary=limit"
+    if kind == "xml":
+        elements = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields)
+        return f"<order a='b'>{elements}</order>".encode(), b"application/xml"
+    if kind == "lines":
+        lines = [f"{name}: {value}" for name, value in fields]
+        return "\n".join(["page: 2", *lines]).encode(), b"text/plain; charset=utf-8"
     data: Any = dict(fields)
+    if kind == "pairs":
+        data = [{"name": name, "value": value} for name, value in fields]
     if kind == "nested json":
         data = {
             "page": 1,
@@ -68,7 +93,9 @@ def body_of(kind: str, how: str, fields: list[tuple[str, str]]) -> tuple[bytes, 
             "credentials": {"of": list(data.values())},
         }
     written = json.dumps(data, ensure_ascii=kind == "escaped json")
-    return (b"", b"") if kind == "none" else (written.encode(), b"application/json")
+    if kind == "none":
+        return b"", b""
+    return written.encode("utf-16" if kind == "utf-16" else "utf-8"), b"application/json"
 
 
 requests = st.fixed_dictionaries(
@@ -164,7 +191,12 @@ def strings(data: bytes) -> Iterator[str]:
 
 
 def removable(event: dict[str, Any]) -> list[str]:
-    """What Sentry's own scrubbing, by its default rules, would still find to remove in an event."""
+    """What Sentry's own scrubbing, by its default rules, would still find to remove in an event.
+
+    Its rules take a whole text for the sake of a name in it, value or not: "the author" and "password: [Filtered]" go.
+    Names are to stay, and so do texts; so of texts, and of nothing else, the names that this corpus uses are taken out
+    before it looks. Whether a text holds any of the planted values has been seen by then, without its help.
+    """
     from sentry_relay.processing import convert_datascrubbing_config, pii_strip_event
 
     rules = convert_datascrubbing_config(
@@ -176,42 +208,44 @@ def removable(event: dict[str, Any]) -> list[str]:
             "sensitiveFields": [],
         }
     )
-    # Its rules take a whole text for the sake of a name in it, even where the value is gone already.
-    event = forget_names(event)
+    query = event.get("request", {}).get("query_string")  # to Sentry no text, but names and values
+    event = without_names(event)
+    event.setdefault("request", {})["query_string"] = query
     event.get("extra", {}).pop("sys.argv", None)  # names of tests
     stripped = pii_strip_event(rules, json.loads(json.dumps(event)))
     return list(removed(event, stripped.get("_meta") or {}, ""))
 
 
-def forget_names(value: Any) -> Any:
+NUL = r"(?:\x00|\\+x00)?"  # between the letters of UTF-16
+SAID = [*NAMES, "proxy-authorization", "authorization", "bearer", "basic"]
+SPOKEN = "|".join(NUL.join(map(re.escape, name)) for name in sorted(SAID, key=len, reverse=True))
+# Of bodies in chunks, the name that was cut in two.
+BEGUN = "|".join(re.escape(name[:end]) for name in SAID for end in range(len(name), 2, -1))
+ENDED = "|".join(re.escape(name[start:]) for name in SAID for start in range(1, len(name) - 3))
+NAME = re.compile(rf"(?i){SPOKEN}|(?:{BEGUN})(?=[\\'\"]*$)|^b?[\\'\"]*(?:{ENDED})")
+
+
+def without_names(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: forget_names(one) for key, one in value.items() if key != "_meta"}
+        return {key: without_names(one) for key, one in value.items() if key != "_meta"}
     if isinstance(value, list):
-        return [forget_names(one) for one in value]
+        return [without_names(one) for one in value]
     if isinstance(value, str):
-        value = re.sub(rf"(?i)(bearer|basic) {re.escape(FILTERED)}", FILTERED, value)
-        value = re.sub(r'[\w-]+"((?:\\*[rn]|\s)+)\[Filtered]', "", value)  # of a multipart form
-        value = re.sub(
-            r"[\w-]+(?:['\"\\:=\s.]|(?<=\\)[rn])*$", "", value
-        )  # the name of what was cut off
-        return re.sub(
-            rf"""[\w.%\[\]-]+['"\\]*\s*[:=,]\s*(?:b?['"\\]*{re.escape(FILTERED)}|[{{\[])""",
-            "",
-            value,
-        )
+        return NAME.sub("", value.replace(CHECKOUT, ""))
     return value
 
 
 def removed(value: Any, meta: Any, path: str) -> Iterator[str]:
-    """Path and text of each thing that was removed, by what `_meta` says."""
+    """Path and text of each thing that was removed, by what `_meta` says; headers and such have become lists by then."""
     for key, inner in meta.items():
         if key == "":
             if "rem" in inner:
                 yield f"{path}: {value!r}"
-        elif isinstance(value, dict):
-            yield from removed(value.get(key), inner, f"{path}/{key}")
         elif isinstance(value, list):
             yield from removed(value[int(key)], inner, f"{path}/{key}")
+        else:
+            there = value.get(key) if isinstance(value, dict) else None
+            yield from removed(there, inner, f"{path}/{key}")
 
 
 def envelopes(sentry: Sentry) -> Iterator[bytes]:
@@ -220,13 +254,19 @@ def envelopes(sentry: Sentry) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@settings(max_examples=85, phases=[Phase.explicit, Phase.generate])
-@given(request=requests)
-def test_no_secret_of_a_request_is_in_any_envelope(
-    sentry: Sentry, framework: str, request: dict[str, Any]
-) -> None:
+def test_no_secret_of_a_request_is_in_any_envelope(sentry: Sentry, framework: str) -> None:
     sentry.init(attach_stacktrace=True, traces_sample_rate=1.0)
-    assert_nothing_planted_arrives(sentry, FRAMEWORKS[framework](), request)
+    requests_made = 0
+
+    @settings(max_examples=90, phases=[Phase.generate])
+    @given(request=requests)
+    def look(request: dict[str, Any]) -> None:
+        nonlocal requests_made
+        requests_made += 1
+        assert_nothing_planted_arrives(sentry, FRAMEWORKS[framework](), request)
+
+    look()
+    assert requests_made >= 300 / len(FRAMEWORKS)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -240,6 +280,52 @@ def test_asking_for_personal_data_asks_for_no_secret(
     for event in sentry.events:
         assert event["request"]["env"] == {"REMOTE_ADDR": "203.0.113.7"}
         assert event["request"]["cookies"]["theme"] == "dark"
+
+
+# Whether those that judge here can tell.
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="relay has no wheel there")
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"request": {"headers": {"x-api-key": "k"}}},
+        {"request": {"query_string": "token=k"}},
+        {"request": {"data": {"deep": [{"password": "k"}]}}},
+        {"request": {"cookies": {"session_token": "k"}}},
+        {"contexts": {"mine": {"credentials": "k"}}},
+        {"extra": {"url": "https://alice:k@example.org/"}},
+        {"extra": {"of another": "a secretive one"}},
+        {"breadcrumbs": {"values": [{"data": {"apiKey": "k"}}]}},
+        {"exception": {"values": [{"stacktrace": {"frames": [{"vars": {"auth": "k"}}]}}]}},
+        {"spans": [{"data": {"passwd": "k"}}]},
+    ],
+)
+def test_sentrys_scrubbing_sees_what_is_left_and_what_the_corpus_does_not_name(left: Any) -> None:
+    assert len(removable(left)) == 1
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="relay has no wheel there")
+@pytest.mark.parametrize("text", [f"password: {FILTERED}", "b'x&authTo", "b'sword=1", "Bearer x"])
+def test_of_a_text_with_nothing_but_a_name_it_has_nothing_to_say(text: str) -> None:
+    assert removable({"extra": {"text": text}}) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a hunter2'x b",
+        r"a hunter2\'x b",
+        "a=hunter2%27x",
+        "%68%75%6E%74%65%72%32%27%78",
+        quote(quote("a&hunter2'x=", safe=""), safe=""),
+        base64.b64encode(b"hunter2'x of alice").decode(),
+        base64.urlsafe_b64encode(b"hunter2'x of alice").decode(),
+    ],
+)
+def test_whoever_looks_for_planted_secrets_sees_them(text: str) -> None:
+    written = json.dumps({"a": [{"b": text}]}).encode()
+    assert any("hunter2'x" in sight for sight in sights(written))
 
 
 def assert_nothing_planted_arrives(sentry: Sentry, app: App, request: dict[str, Any]) -> None:

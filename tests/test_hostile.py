@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _privacy, _secrets
+from sentry_asgi import SentryMiddleware, _privacy, _redaction, _secrets, _texts
 
 from .support import (
     SDK_VERSION,
@@ -45,7 +45,7 @@ async def failing(scope: Scope, receive: Any, send: Any) -> None:
 
 PATTERNS = [
     pattern
-    for module in (_secrets, _privacy)
+    for module in (_secrets, _texts, _redaction, _privacy)
     for pattern in vars(module).values()
     if isinstance(pattern, re.Pattern)
 ]
@@ -124,7 +124,7 @@ def test_an_event_that_cannot_be_cleaned_says_no_more_than_what_failed(
     def broken(*args: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_secrets, "redact", broken)
+    monkeypatch.setattr(_redaction, "redact", broken)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         sentry_sdk.set_tag("key", SECRET)

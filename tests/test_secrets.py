@@ -12,7 +12,7 @@ import pytest
 import sentry_sdk
 from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]
 
-from sentry_asgi import SentryMiddleware, _event, _privacy, _sdk, _secrets
+from sentry_asgi import SentryMiddleware, _event, _privacy, _redaction, _sdk, _secrets, _texts
 from sentry_asgi._privacy import FILTERED
 from sentry_asgi._request import Connection
 
@@ -22,7 +22,7 @@ KNOWN = "hunter2-of-alice"
 
 
 def redacted(event: dict[str, Any], *secrets: str) -> dict[str, Any]:
-    _secrets.redact(event, secrets or (KNOWN,))
+    _redaction.redact(event, secrets or (KNOWN,))
     return event
 
 
@@ -93,7 +93,7 @@ def test_where_secrets_cannot_be_removed_no_frame_shows_variables(
     def broken(event: Any, secrets: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_secrets, "redact", broken)
+    monkeypatch.setattr(_redaction, "redact", broken)
     event = frames(a="b")
     assert _event.protect(Connection(http_scope("/")), event, {}) is event
     assert variables_of(event) is None
@@ -112,6 +112,56 @@ def test_a_secret_is_found_in_every_form(form: str) -> None:
     assert KNOWN not in shown(f"before {form} after")
     assert form not in shown(f"before {form} after")
     assert shown(f"before {form} after").endswith(f"{FILTERED} after")
+
+
+def packed(data: bytes) -> list[str]:
+    return [base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()]
+
+
+@pytest.mark.parametrize("secret", ["hunter2-of-alice", "pässwörd>?~ of älice"])
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+def test_a_secret_packed_into_a_longer_text_is_found(secret: str, before: str) -> None:
+    for text in packed(f"{before}{secret} and more".encode()):
+        cleaned = redacted({"extra": {"text": text}}, secret)["extra"]["text"]
+        assert FILTERED in cleaned
+        for piece in cleaned.split(FILTERED):
+            letters = piece.replace("-", "+").replace("_", "/").rstrip("=")
+            for start in range(4):
+                whole = letters[start:][: max(0, len(letters) - start) // 4 * 4]
+                assert secret[2:-2] not in base64.b64decode(whole).decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    "secret", ["hunter2-of-alice", "pässwörd of älice", "秘密の合言葉はこれです"]
+)
+def test_a_secret_in_hex_or_utf_16_is_found(secret: str) -> None:
+    wide = [secret.encode(order) for order in ("utf-16-le", "utf-16-be", "utf-16")]
+    texts = [secret.encode().hex(), secret.encode().hex().upper(), *map(repr, wide)]
+    texts += [repr(repr(one)) for one in wide]
+    texts += [one.decode("latin-1") for one in wide]
+    for text in texts:
+        cleaned = redacted({"extra": {"text": text}}, secret)["extra"]["text"]
+        assert FILTERED in cleaned, text
+        assert len(cleaned) < 40, text
+
+
+def test_a_body_in_utf_16_is_understood_and_its_secret_goes_from_its_bytes(sentry: Sentry) -> None:
+    async def failing(scope: Scope, receive: Any, send: Any) -> None:
+        message = await receive()
+        body = message["body"]
+        raise ValueError(body, message)
+
+    sent = json.dumps({"password": KNOWN}).encode("utf-16")
+    headers = [(b"content-type", b"application/json")]
+    with pytest.raises(ValueError, match="x00"):
+        run(
+            SentryMiddleware(failing),
+            http_scope("/", headers=headers),
+            [{"type": "http.request", "body": sent}],
+        )
+    assert sentry.event["request"]["data"] == {"password": FILTERED}
+    assert "h\\\\x00u" not in json.dumps(sentry.event)
+    assert FILTERED in sentry.event["exception"]["values"][0]["value"]
 
 
 def test_a_secret_in_utf_8_is_found_as_the_app_and_as_the_server_read_it() -> None:
@@ -135,6 +185,62 @@ def test_basic_credentials_are_known_by_their_password_too() -> None:
     found = set(_secrets.of_headers([("authorization", f"Basic {packed}")]))
     assert {packed, "alice:correct horse", "correct horse"} <= found
     assert "not base64 at all" in set(_secrets.of_headers([("x-token", "not base64 at all")]))
+
+
+def test_a_name_beside_its_value_tells_what_is_secret() -> None:
+    rows = [{"name": "password", "value": KNOWN}, {"name": "colour", "value": "red"}]
+    told = {"key": "api-key", "value": 5, "more": {"field": "PIN", "content": ["1", "2"]}}
+    assert list(_privacy.secret_data([rows, told])) == [KNOWN, "5", "1", "2"]
+    assert _privacy.clean_data([rows, told]) == [
+        [{"name": "password", "value": FILTERED}, {"name": "colour", "value": "red"}],
+        {"key": "api-key", "value": FILTERED, "more": {"field": "PIN", "content": FILTERED}},
+    ]
+    event = redacted({"extra": {"rows": rows}, **frames(row={"name": "'pin'", "value": "'1234'"})})
+    assert event["extra"]["rows"][0]["value"] == FILTERED
+    assert event["extra"]["rows"][1] is rows[1]
+    assert variables_of(event)["row"]["value"] == FILTERED
+
+
+def test_the_project_of_a_trace_and_what_measures_stay() -> None:
+    trace = {"dynamic_sampling_context": {"public_key": "abcdefgh", "trace_id": "a" * 32}}
+    event = {"contexts": {"trace": trace}, "extra": {"max_tokens": 4096, "session_length": 3}}
+    assert redacted({**event}) == event
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({"token": KNOWN, "page": "2"}, f"/reset/{KNOWN}/2"),
+        ({"session_id": 12345}, "/sessions/12345"),
+        ({"token": "ä bc"}, "/reset/%C3%A4%20bc"),
+    ],
+)
+def test_a_path_parameter_that_is_secret_by_its_name_is_shown_nowhere(
+    sentry: Sentry, params: dict[str, Any], path: str
+) -> None:
+    from urllib.parse import unquote
+
+    async def routed(scope: Scope, receive: Any, send: Any) -> None:
+        scope["path_params"] = params
+        sentry_sdk.set_tag("seen", scope["path"])
+        raise ValueError(f"not found: {scope['path']}")
+
+    with pytest.raises(ValueError, match="not found"):
+        run(SentryMiddleware(routed), http_scope(unquote(path), raw_path=path.encode()))
+    assert sentry.event["request"]["url"].count(FILTERED) == 1
+    assert sentry.event["transaction"].count(FILTERED) == 1
+    for name, value in params.items():
+        assert (str(value) in json.dumps(sentry.event)) is (name == "page"), name
+        assert name == "page" or str(value) not in sentry.event["exception"]["values"][0]["value"]
+
+
+def test_a_routes_template_tells_which_segments_are_secret() -> None:
+    assert list(_secrets.of_template("/reset/{token:str}/{page}", "/reset/abcd/2")) == ["abcd"]
+    assert list(_secrets.of_template("/reset/<str:token>/<page>", "/reset/abcd/2")) == ["abcd"]
+    assert list(_secrets.of_template("/tokens/:id", "/tokens/1")) == []
+    assert list(_secrets.of_template("/{token}", "/a/b")) == []
+    assert list(_secrets.of_path({"token": object(), 1: "x", "key": "y"})) == []
+    assert list(_secrets.of_path(["token"])) == []
 
 
 def test_short_secrets_go_where_they_stand_alone_and_shorter_ones_stay() -> None:
@@ -276,7 +382,7 @@ def test_no_event_is_too_large_or_too_deep() -> None:
 
 
 def test_secrets_without_end_are_bounded() -> None:
-    assert len(_secrets._bounded(f"secret-{number}" for number in range(10_000))) == 500
+    assert len(_secrets.bounded(f"secret-{number}" for number in range(10_000))) == 500
 
 
 @pytest.mark.parametrize(
@@ -285,7 +391,7 @@ def test_secrets_without_end_are_bounded() -> None:
 )
 def test_no_text_takes_for_ever(text: str) -> None:
     started = time.perf_counter()
-    _secrets.clean_text(text)
+    _texts.clean_text(text)
     assert time.perf_counter() - started < 5
 
 

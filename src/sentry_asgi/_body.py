@@ -29,6 +29,7 @@ CAP: Final = 50_000
 _LIMITS: Final = {"never": 0, "small": 1_000, "medium": 10_000, "always": CAP}
 _FIELDS: Final = 1_000
 _DEPTH: Final = 200
+_TEXTS: Final = ("/xml", "+xml", "/graphql", "/yaml", "/x-ndjson")
 _CLOSERS: Final = {"[": "]", "{": "}"}
 
 
@@ -81,7 +82,7 @@ def _parser(kind: str) -> Callable[[bytes, str, str, bool], Any] | None:
         return _form
     if kind == "multipart/form-data":
         return _fields
-    if kind.startswith("text/") or kind == "application/graphql":
+    if kind.startswith("text/") or kind.endswith(_TEXTS):
         return _text
     return None
 

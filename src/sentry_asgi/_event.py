@@ -12,7 +12,17 @@ from typing import Any
 
 import sentry_sdk
 
-from . import _failures, _privacy, _request, _response, _sdk, _secrets, _user
+from . import (
+    _failures,
+    _privacy,
+    _redaction,
+    _request,
+    _response,
+    _sdk,
+    _secrets,
+    _texts,
+    _user,
+)
 from ._body import Body
 from ._failsafe import log_failure
 from ._privacy import Privacy
@@ -31,7 +41,7 @@ def describe(
             return None
         allowed = _privacy.privacy(sentry_sdk.get_client().options)
         _add_request(connection, event, allowed)
-        _add_user(connection, event, allowed)
+        _add_user(connection, event, hint, allowed)
         _add_contexts(connection, event, allowed)
         _add_name(connection, event)
     except Exception:  # an event that says less is better than none
@@ -45,10 +55,10 @@ def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any])
     """Removes the request's secrets from wherever they recur in an event; never raises."""
     try:
         _add_stacktrace(event)
-        _secrets.redact(event, _secrets_of(connection))
+        _redaction.redact(event, _secrets_of(connection))
     except Exception:
         log_failure("removing secrets")
-        _secrets.hide_data(event)
+        _redaction.hide_data(event)
     return event
 
 
@@ -89,20 +99,25 @@ def _body_data(connection: Connection) -> Any:
         return _sdk.annotated("", {"rem": [["!raw", "x"]], "len": read})
     data = _privacy.clean_data(body.data)
     if isinstance(data, str):
-        data = _secrets.clean_text(data)
+        data = _texts.clean_body(data)
     if not _response.body_cut(connection):
         return data
     return _sdk.annotated(data, {"rem": [["!limit", "x"]], "len": read})
 
 
-def _add_user(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
+def _add_user(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any], allowed: Privacy
+) -> None:
     """Adds who the user is, unless the application has said it or nobody may know."""
     given = event.get("user") or {}
     if not allowed.user_info or any(given.get(key) for key in ("id", "username", "email")):
         return
-    user = _user.describe(connection.scope.get("user"))
-    if user:
-        event["user"] = {**user, **{key: value for key, value in given.items() if value}}
+    user = connection.scope.get("user")
+    if user is None and event.get("type") is None:
+        user = _user.of_copied_scope(connection, (hint or {}).get("exc_info"))
+    described = _user.describe(user)
+    if described:
+        event["user"] = {**described, **{key: value for key, value in given.items() if value}}
 
 
 def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
@@ -123,7 +138,7 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
         return
     stacktrace = _sdk.current_stacktrace(options)
     frames = stacktrace.get("frames") or []
-    while frames and _secrets.is_own(frames[-1]):
+    while frames and _redaction.is_own(frames[-1]):
         frames.pop()
     thread = {"stacktrace": stacktrace, "crashed": False, "current": True}
     event["threads"] = {"values": [thread]}
@@ -133,6 +148,11 @@ def _secrets_of(connection: Connection) -> Iterator[str]:
     yield from _secrets.of_headers(_request.header_pairs(connection))
     yield from _secrets.of_query(_request.query_string(connection))
     yield from _secrets.of_set_cookies(_response.header_pairs(connection))
+    parameters = connection.scope.get("path_params")
+    yield from _secrets.of_path(parameters)
+    template = None if parameters else _request.route(connection)
+    if template and isinstance(connection.path, str):
+        yield from _secrets.of_template(template, connection.path)
     body = _response.body(connection)
     if isinstance(body, Body):
         yield from _secrets.of_body(body.raw, body.data)

@@ -31,12 +31,27 @@ Keeps: TypeAlias = Callable[[str], bool] | None
 # Names after `-`, `.` and space have become `_`. The first part matches anywhere in a name, the second
 # whole words of it. "auth" is one, but for "author" and "authority", of which "authorization" is none.
 _SECRET: Final = re.compile(
-    r"passw|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|credential|session"
+    r"passw|passphrase|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
     r"|csrf|xsrf|cookie|bearer|jwt|saml|signature|auth(?!or(?!i[sz]))"
     r"|(?:^|_)(?:key|pass|sid|sess|sso|otp|pin|cvv|cvc|ssn|sig|code_verifier)(?:_|$)"
     r"|sessid|sess_id"
 )
-_PERSONAL: Final = re.compile(r"forwarded|(?:^|_)ip(?:_|$)|remote_|(?:^|_)user(?:_|$)|^via$")
+# Of variables fewer: many are called `key` or `pin` that hold nothing secret.
+_VARIABLE: Final = re.compile(
+    r"passw|passphrase|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
+    r"|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt|(?:^|[^a-z])auth(?:[^a-z]|$)|_auth(?!or(?!i[sz]))|sessid|signature"
+)
+# Of these, what only measures or describes: `max_tokens`, `session_length`, `tokenType`. And keys that unlock nothing.
+_DESCRIBED: Final = re.compile(
+    r"_(?:count|length|len|size|limit|ttl|age|duration|lifetime|timeout|expiry|expires|expires_at|expires_in|expired"
+    r"|expiration|types?|usage|used|total|budget|strength|required|enabled|policy|consent|exempt)$"
+    r"|(?:^|_)(?:max|min|num|total|prompt|completion|input|output|cached|reasoning)(?:_[a-z]{1,20})?_tokens$"
+    r"|(?:^|_)(?:public|primary|foreign|sort|cache|partition|routing|idempotency|translation|group|object)_key$"
+)
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_PERSONAL: Final = re.compile(
+    r"forwarded|(?:^|_)ip(?:_|$)|remote_|(?:^|_)user(?!_agent)(?:_|$)|^via$"
+)
 _URL_HEADERS: Final = frozenset(
     {"referer", "origin", "location", "content-location", "x-original-url"}
 )
@@ -46,20 +61,37 @@ _CREDENTIAL: Final = re.compile(
 )
 _USER_INFO: Final = re.compile(r"//[^/@?#]*@")
 _NAME_LENGTH: Final = 64
+_NAMES: Final = 2048  # that are remembered
 _DEPTH: Final = 32
 
 
-@functools.lru_cache(maxsize=1024)
+class Names(dict[Any, bool]):
+    """Whether a thing of some name is secret: a look-up in a dictionary, for it is asked of each key of each event."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        super().__init__()
+        self._pattern = pattern
+
+    def __missing__(self, name: Any) -> bool:
+        text = str(name)
+        canonical = _canonical(text)
+        secret = self._pattern.search(canonical) is not None and not (
+            _DESCRIBED.search(canonical) or _DESCRIBED.search(_canonical(_HUMP.sub("_", text)))
+        )
+        if name.__class__ is str and len(text) <= _NAME_LENGTH:
+            if len(self) >= _NAMES:  # anybody can send ever new ones
+                self.clear()
+            self[name] = secret
+        return secret
+
+
+SECRETS: Final = Names(_SECRET)
+VARIABLES: Final = Names(_VARIABLE)
+
+
 def is_secret(name: str) -> bool:
     """Whether a header, cookie, parameter or key of that name holds a secret."""
-    if len(name) > _NAME_LENGTH:  # not kept in the cache of names
-        return _SECRET.search(_canonical(name)) is not None
-    return _is_secret(name)
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
-    return _SECRET.search(_canonical(name)) is not None
+    return SECRETS[name]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -144,10 +176,9 @@ def _clean_parameter(piece: str, keep: Callable[[str], bool]) -> str:
 def decoded(text: str) -> str:
     """Percent-decoded, as often as somebody may have encoded it."""
     for _ in range(3):
-        plain = unquote_plus(text)
-        if plain == text:
+        if "%" not in text and "+" not in text:
             break
-        text = plain
+        text = unquote_plus(text)
     return text
 
 
@@ -178,13 +209,40 @@ def clean_cookies(header: str, keep: Callable[[str], bool] = lambda _: True) -> 
     )
 
 
+# `{"name": "password", "value": "x"}`: where the name stands, and where the value.
+_NAMED_BY: Final = ("name", "key", "field", "label", "header", "param", "parameter", "variable")
+VALUE_KEYS: Final = frozenset(
+    {"value", "values", "val", "content"} | {"'value'", "'values'", "'val'", "'content'"}
+)
+_SAID_NAME: Final = re.compile(r"b?(['\"]?)([\w. -]{1,40})\1")
+
+
+def told_by_name(data: Mapping[Any, Any]) -> bool:
+    """Whether a mapping tells the value of a secret beside its name, both as values."""
+    for key in _NAMED_BY:
+        name = data.get(key)
+        if isinstance(name, str):
+            said = _SAID_NAME.fullmatch(name)
+            if said is not None and is_secret(said[2]):
+                return True
+    return False
+
+
+def is_secret_in(data: Mapping[Any, Any], key: Any, names: Names = SECRETS) -> bool:
+    """Whether a key of a mapping stands for a secret; of a `{"key": ..., "value": ...}` the key is a name."""
+    return names[key] and not (key == "key" and not VALUE_KEYS.isdisjoint(data))
+
+
 def clean_data(data: Any, depth: int = 0) -> Any:
     """Parsed data (JSON, a form) with the values of secret keys replaced, at any depth."""
     if depth > _DEPTH and isinstance(data, (dict, list)):
         return FILTERED
     if isinstance(data, dict):
+        told = told_by_name(data)
         return {
-            key: FILTERED if is_secret(str(key)) else clean_data(value, depth + 1)
+            key: FILTERED
+            if is_secret_in(data, key) or (told and key in VALUE_KEYS)
+            else clean_data(value, depth + 1)
             for key, value in data.items()
         }
     if isinstance(data, list):
@@ -197,8 +255,10 @@ def secret_data(data: Any, *, secret: bool = False, depth: int = 0) -> Iterator[
     if depth > _DEPTH:
         return
     if isinstance(data, dict):
+        told = told_by_name(data)
         for key, value in data.items():
-            yield from secret_data(value, secret=secret or is_secret(str(key)), depth=depth + 1)
+            known = secret or is_secret_in(data, key) or (told and key in VALUE_KEYS)
+            yield from secret_data(value, secret=known, depth=depth + 1)
     elif isinstance(data, list):
         for value in data:
             yield from secret_data(value, secret=secret, depth=depth + 1)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from . import _names
+from ._privacy import FILTERED, VARIABLES
 from ._settings import DEFAULTS, Settings
 
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
@@ -244,13 +245,32 @@ def _server_host(connection: Connection) -> tuple[str, str] | None:
 def full_path(connection: Connection) -> str | None:
     """The path with its `root_path`, percent-encoded; from the wire's own bytes where they are known.
 
-    The specification has `path` include `root_path`; not all servers and frameworks do.
+    The specification has `path` include `root_path`; not all servers and frameworks do. A segment that the framework
+    has taken for a parameter with the name of a secret (`/reset/{token}`) is replaced.
     """
+    path = _path_as_sent(connection)
+    # Known once the request is routed.
+    parameters = connection.scope.get("path_params")
+    return _without_secrets(path, parameters) if path and parameters.__class__ is dict else path
+
+
+def _path_as_sent(connection: Connection) -> str | None:
     try:
         return connection._full_path  # noqa: SLF001
     except AttributeError:
         connection._full_path = _joined_path(connection)  # noqa: SLF001
         return connection._full_path  # noqa: SLF001
+
+
+def _without_secrets(path: str, parameters: dict[Any, Any]) -> str:
+    secret = {
+        str(value)
+        for name, value in parameters.items()
+        if VARIABLES[name] and value and isinstance(value, (str, int))
+    }
+    if not secret:
+        return path
+    return "/".join(FILTERED if unquote(one) in secret else one for one in path.split("/"))
 
 
 def _joined_path(connection: Connection) -> str | None:
@@ -303,6 +323,7 @@ def derived_names(connection: Connection) -> set[str | None]:
         route(connection),
         leaf,
         path,
+        _path_as_sent(connection),
         connection.path,
         url(connection),
         _url_by_server(connection),

@@ -7,14 +7,19 @@ The rules:
 - A lazy object of Django's is looked into if it has been evaluated, and left alone if not.
 - `identity` and `display_name` are Starlette's own means to ask who somebody is, and made to be asked: they
   are, where the object holds nothing else and is one of `starlette.authentication.BaseUser`.
+- Channels' middlewares, and others, put the user into a copy of the scope. What an error comes through, and what
+  reports it, are frames that have the copy as `scope` or as `self.scope`; it is looked for there, and nowhere else.
 - No Starlette or Django is imported; no function raises.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from traceback import walk_stack, walk_tb
 from typing import Any, Final
 
 # What the attributes are called, by their name in Sentry's user; the first that is there counts.
@@ -26,6 +31,7 @@ _NAMES: Final = {
 _STARLETTE: Final = {"id": "identity", "username": "display_name"}
 _MISSING: Final = object()
 _LENGTH: Final = 256
+_FRAMES: Final = 100
 
 
 def describe(user: Any) -> dict[str, str]:
@@ -34,6 +40,27 @@ def describe(user: Any) -> dict[str, str]:
         return _describe(_evaluated(user))
     except Exception:  # somebody's own class
         return {}
+
+
+def of_copied_scope(mark: Any, exc_info: Any) -> Any:
+    """The user in the innermost copy of a scope that holds `mark`; None if there is none to be seen."""
+    try:
+        traceback = exc_info[2] if isinstance(exc_info, tuple) else None
+        came_through = [frame for frame, _ in walk_tb(traceback)][-_FRAMES:]
+        reporting = islice((frame for frame, _ in walk_stack(sys._getframe(1))), _FRAMES)  # noqa: SLF001
+        for frame in [*reversed(came_through), *reporting]:
+            for scope in _scopes_in(frame.f_locals):
+                if scope.get("user") is not None and any(one is mark for one in scope.values()):
+                    return scope["user"]
+    except Exception:  # whatever there is in the frames of others
+        pass
+    return None
+
+
+def _scopes_in(names: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for scope in (names.get("scope"), _attributes(names.get("self")).get("scope")):
+        if type(scope) is dict:
+            yield scope
 
 
 def _describe(user: Any) -> dict[str, str]:
@@ -64,10 +91,7 @@ def _held(user: Any, name: str) -> Any:
     """A value that an object holds; `_MISSING` if it would have to be computed."""
     if isinstance(user, Mapping):
         return user.get(name, _MISSING) if type(user) is dict else _MISSING
-    try:
-        attributes = object.__getattribute__(user, "__dict__")
-    except AttributeError:
-        attributes = {}
+    attributes = _attributes(user)
     if name in attributes:
         return attributes[name]
     static = inspect.getattr_static(type(user), name, _MISSING)
@@ -76,6 +100,15 @@ def _held(user: Any, name: str) -> Any:
     if isinstance(user, tuple) and name in getattr(type(user), "_fields", ()):
         return user[type(user)._fields.index(name)]  # type: ignore[attr-defined]  # a namedtuple
     return _MISSING
+
+
+def _attributes(holder: Any) -> dict[str, Any]:
+    """What an object holds under names of its own, whatever it says of itself."""
+    try:
+        attributes: dict[str, Any] = object.__getattribute__(holder, "__dict__")
+        return attributes
+    except AttributeError:
+        return {}
 
 
 def _is_set(slot: types.MemberDescriptorType, user: Any) -> bool:

@@ -1,0 +1,491 @@
+"""Secrets removed from an event, wherever they stand in it.
+
+The rules:
+
+- What is known to be secret (`_secrets`) goes in each of its forms; values go by the names that they stand under
+  (`_privacy`), and by what a text says of itself (`_texts`).
+- Most parts of an event hold nothing of all this. So each is glanced over first, all its texts as one, and only where
+  that finds a hint is it walked through: a transaction is glanced over in 20 µs, and walking takes ten times as long.
+- Texts of eight characters and more are found anywhere; shorter ones only where they stand alone. Where a value was cut
+  (a chunk of a body, a shortened text), the piece of a secret at its edge goes too.
+- Frames of this package show no variables. Source lines are code, not data.
+- An event may hold the application's own objects, so nothing is changed in place but what the SDK made for the event;
+  and no event is too large: what is beyond the bounds is replaced unseen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from . import _sdk
+from ._privacy import (
+    FILTERED,
+    SECRETS,
+    VALUE_KEYS,
+    VARIABLES,
+    Names,
+    clean_query,
+    is_secret,
+    is_secret_in,
+    told_by_name,
+)
+from ._secrets import ANYWHERE, EDGE, bounded, forms, packed
+from ._texts import clean_text, found_hints
+
+_NODES: Final = 250_000
+_DEPTH: Final = 40
+
+# Of an event, what holds no text of a request.
+_LEFT_ALONE: Final = frozenset(
+    {"event_id", "timestamp", "start_timestamp", "sdk", "modules", "debug_meta", "platform"}
+    | {"level", "type", "release", "dist", "environment", "server_name", "_meta", "_metrics"}
+    | {"profile", "measurements"}
+)
+# Where integrations keep query strings.
+_QUERIES: Final = frozenset({"query_string", "http.query", "url.query"})
+# Where what an event holds is data of the application's, keys and all.
+Place: TypeAlias = Literal["event", "data", "variables"]
+_PLACES: Final[dict[str, Place]] = {
+    "vars": "variables",
+    "extra": "data",
+    "tags": "data",
+    "data": "data",
+    "headers": "data",
+}
+# By what events are joined: that a client sends it is no secret.
+_IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id", "segment_id"})
+_HEX: Final = re.compile("[0-9a-f]{16}|[0-9a-f]{32}")
+_CODE: Final = frozenset(
+    {"filename", "abs_path", "module", "function", "lineno", "in_app", "context_line"}
+    | {"pre_context", "post_context"}
+)
+_VARIABLES_AND_CODE: Final = _CODE | {"vars"}
+_NAME: Final = re.compile(r"b?(['\"]?)([\w.-]{1,100})\1")
+_NOTHING: Final = frozenset({"", FILTERED})
+_PLAIN: Final = frozenset({type(None), bool, int, float, datetime})
+
+
+def redact(event: dict[str, Any], secrets: Iterable[str]) -> None:
+    """Removes the given secrets from an event of any type, and whatever else is secret by its name or looks."""
+    hide_own_variables(event)
+    if _sdk.VARIABLES_ARE_LATE:
+        _render_variables(event)
+    parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
+    redactor = _Redactor(parts, bounded(secrets))
+    if redactor.nothing_to_do:
+        return
+    for key, value in parts.items():
+        cleaned = redactor.clean(value, key, "event")
+        if cleaned is not value:
+            event[key] = cleaned
+
+
+# Frames, and what is left where an event cannot be cleaned.
+
+
+def hide_own_variables(event: dict[str, Any]) -> None:
+    """Takes the variables from the frames of this package: they are the request, and nothing else."""
+    for frame in _frames(event):
+        if is_own(frame):
+            frame.pop("vars", None)
+
+
+def _render_variables(event: dict[str, Any]) -> None:
+    # Unless an earlier call has done it.
+    for frame in _frames(event):
+        if frame.get("vars") and _sdk.metadata_of(frame["vars"]) is None:
+            frame["vars"] = _sdk.rendered_variables(frame["vars"])
+
+
+def hide_data(event: dict[str, Any]) -> None:
+    """Takes from an event all that could hold a secret: for when it could not be cleaned."""
+    for frame in _frames(event):
+        frame.pop("vars", None)
+    for key in ("breadcrumbs", "extra", "request", "message", "logentry", "tags", "user", "spans"):
+        event.pop(key, None)
+    event["contexts"] = {
+        name: context
+        for name, context in (event.get("contexts") or {}).items()
+        if name in {"trace", "runtime"}
+    }
+    values = event.get("exception")
+    for value in (values.get("values") if isinstance(values, dict) else values) or ():
+        value["value"] = FILTERED
+
+
+def is_own(frame: dict[str, Any]) -> bool:
+    """Whether a frame is of this package."""
+    return str(frame.get("module") or "").partition(".")[0] == __package__
+
+
+def _frames(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    holders = [event]
+    for key in ("exception", "threads"):
+        holders += _values(event.get(key))
+    for holder in holders:
+        stacktrace = _sdk.plain(holder.get("stacktrace"))
+        if isinstance(stacktrace, dict):
+            yield from (
+                frame for frame in stacktrace.get("frames") or () if isinstance(frame, dict)
+            )
+
+
+def _values(part: Any) -> list[dict[str, Any]]:
+    """The dicts of a part that is a list, or holds one as its `values`."""
+    part = _sdk.plain(part)
+    values = _sdk.plain(part.get("values")) if isinstance(part, dict) else part
+    return [one for one in values or () if isinstance(one, dict)] if _is_list(values) else []
+
+
+def _is_list(values: Any) -> bool:
+    return isinstance(values, (list, tuple))
+
+
+# The glance.
+
+
+class _Glance(NamedTuple):
+    """What was seen of some pieces of an event."""
+
+    pieces: list[Any]
+    texts: str
+    keys: set[Any]
+    named: bool
+    """Whether something stands under the name of a secret, or takes a closer look for another reason."""
+    whole: bool
+
+
+def _glances(parts: dict[str, Any]) -> Iterator[_Glance]:
+    """Everything that there is in an event: what is likely to be harmless together, as one."""
+    small: list[Any] = []
+    for frame in _frames(parts):
+        variables = _sdk.plain(frame.get("vars"))
+        if variables:
+            yield _glance([variables], VARIABLES)
+        if frame.keys() - _VARIABLES_AND_CODE:
+            small.append({key: one for key, one in frame.items() if key not in _VARIABLES_AND_CODE})
+    for key, part in parts.items():
+        if key in {"exception", "threads"}:
+            small += (
+                {name: one for name, one in value.items() if name != "stacktrace"}
+                for value in _values(part)
+            )
+        elif key in {"breadcrumbs", "spans"}:
+            yield _glance(_values(part), SECRETS)
+        elif key == "contexts" and part.__class__ is dict:
+            small.extend(part.values())
+        elif key != "stacktrace":
+            small.append(part)
+    yield _glance(small, SECRETS)
+
+
+def _glance(pieces: list[Any], names: Names) -> _Glance:
+    waiting = list(pieces)
+    mappings: list[Any] = []
+    texts: set[str] = set()
+    named = False
+    for value in waiting:  # which grows
+        kind = value.__class__
+        if kind is str:
+            texts.add(value)
+        elif kind is dict:
+            mappings.append(value)
+            waiting += value.values()
+        elif kind is list or kind is tuple:
+            waiting += value
+            named = named or (len(value) == 2 and is_pair_of_secret(value))  # noqa: PLR2004
+        elif kind not in _PLAIN:
+            try:
+                named = _look_into(value, mappings, texts, waiting) or named
+            except Exception:  # of an object of the application's; `clean` replaces it
+                named = True
+        if len(waiting) > _NODES:
+            return _Glance(pieces, "\n".join(texts), set(), named=True, whole=False)
+    keys: set[Any] = set()
+    for mapping in mappings:
+        keys.update(mapping)
+    named = named or _names_secret(keys, mappings, names)
+    return _Glance(pieces, "\n".join(texts), keys, named, whole=True)
+
+
+def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
+    """Whether something stands in one of the mappings that has to go for its name."""
+    if not keys.isdisjoint(VALUE_KEYS) and any(map(told_by_name, mappings)):
+        return True
+    if not any(map(names.__getitem__, keys)):
+        return False
+    secret = [key for key in keys if names[key]]
+    return any(
+        key in mapping and not _is_nothing(_sdk.plain(mapping[key]))
+        for key in secret
+        for mapping in mappings
+    )
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a value says nothing, whatever it is called."""
+    return (
+        value is None or value.__class__ is bool or (value.__class__ is str and value in _NOTHING)
+    )
+
+
+def _look_into(value: Any, mappings: list[Any], texts: set[str], waiting: list[Any]) -> bool:
+    """Notes what there is in a value that is none of JSON's; whether that takes a closer look."""
+    if _sdk.metadata_of(value) is not None:
+        waiting.append(_sdk.plain(value))
+    elif isinstance(value, str):
+        texts.add(value)
+    elif isinstance(value, Mapping):
+        items = dict(value.items())
+        mappings.append(items)
+        waiting.extend(items.values())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        waiting.extend(value)
+        return len(value) == 2 and is_pair_of_secret(list(value))  # noqa: PLR2004
+    elif not isinstance(value, (bool, int, float)):
+        texts.add(_written(value))
+    return False
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("utf-8", "replace")
+    return _sdk.safe_repr(value)
+
+
+def _joined(keys: set[Any]) -> str:
+    return "\n".join([key for key in keys if key.__class__ is str])
+
+
+# The closer look.
+
+
+class _Redactor:
+    """Cleans the parts of one event: gives a part back as it is, or a copy without its secrets."""
+
+    def __init__(self, parts: dict[str, Any], secrets: set[str]) -> None:
+        self._anywhere: list[str] = []
+        self._alone: list[str] = []
+        self._starts: list[str] = []
+        self._ends: list[str] = []
+        # Kept, for pieces are told by their ids.
+        self._seen_at_a_glance = glances = list(_glances(parts))
+        texts = "\n".join([one.texts for one in glances])
+        self._hints = found_hints(texts.lower())
+        if secrets:
+            everything = "\n".join([texts, *[_joined(one.keys) for one in glances]])
+            self._choose(secrets, everything, whole=all(one.whole for one in glances))
+        self._sought = {
+            *(form[:EDGE] for form in self._starts),
+            *(form[-EDGE:] for form in self._ends),
+            *self._anywhere,
+            *self._alone,
+        }
+        suspicious = [one for one in glances if self._suspicious(one)]
+        self.nothing_to_do = not suspicious
+        if suspicious:
+            self._harmless = set(self._told_apart(glances, suspicious))
+        self._seen: dict[str, str] = {}  # frames show the same objects again and again
+        self._left = _NODES
+
+    def _choose(self, secrets: set[str], everything: str, *, whole: bool) -> None:
+        """Of the forms that secrets can take, keeps those of which the event shows something: most occur nowhere."""
+        known = {form for secret in secrets for form in forms(secret)}
+        edged = [form for form in known if len(form) >= ANYWHERE]
+        self._alone = [form for form in known if len(form) < ANYWHERE]
+        self._anywhere = [*edged, *packed(secrets, everything)]
+        if whole:
+            self._alone = [form for form in self._alone if form in everything]
+            edged = [
+                form for form in edged if form[:EDGE] in everything or form[-EDGE:] in everything
+            ]
+            self._anywhere = [form for form in self._anywhere if form in everything]
+        self._anywhere.sort(key=len, reverse=True)
+        # Pieces of them are few, once the whole ones are gone.
+        for form in self._anywhere:
+            everything = everything.replace(form, FILTERED)
+        self._starts = [form for form in edged if not whole or form[:EDGE] in everything]
+        self._ends = [form for form in edged if not whole or form[-EDGE:] in everything]
+
+    def _suspicious(self, glance: _Glance) -> bool:
+        if glance.named or not glance.whole:
+            return True
+        if self._hints and found_hints(glance.texts.lower(), self._hints):
+            return True
+        if not self._sought:
+            return False
+        keys = _joined(glance.keys)
+        return any(form in glance.texts or form in keys for form in self._sought)
+
+    def _told_apart(self, glances: list[_Glance], suspicious: list[_Glance]) -> Iterator[int]:
+        """The ids of the pieces that are harmless."""
+        for one in glances:
+            if not any(one is other for other in suspicious):
+                yield from map(id, one.pieces)
+            elif len(one.pieces) > 1:
+                for piece in one.pieces:
+                    if not self._suspicious(_glance([piece], SECRETS)):
+                        yield id(piece)
+
+    def clean(self, value: Any, name: str, place: Place, depth: int = 0) -> Any:
+        """A value as it may be sent; `name` is what it stands under."""
+        kind = value.__class__
+        if kind is str:
+            self._left -= 1
+            return self.text(value) if self._left > 0 else FILTERED
+        if kind in _PLAIN or id(value) in self._harmless:
+            return value
+        try:
+            return self._clean(value, name, place, depth)
+        except Exception:  # of an object of the application's; what cannot be looked at is not sent
+            return FILTERED
+
+    def _clean(self, value: Any, name: str, place: Place, depth: int) -> Any:
+        self._left -= 1
+        if isinstance(value, (bool, int, float)):
+            return value
+        if self._left <= 0 or depth > _DEPTH:
+            return FILTERED
+        metadata = _sdk.metadata_of(value)
+        if metadata is not None:
+            plain = _sdk.plain(value)
+            cleaned = self.clean(plain, name, place, depth + 1)
+            return value if cleaned is plain else _sdk.annotated(cleaned, metadata)
+        if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101  # the first is fast
+            return self._mapping(value, _PLACES.get(name, place), depth + 1)
+        if isinstance(value, (list, tuple)):
+            return self._sequence(value, place, depth + 1)
+        return self._object(value, place, depth)
+
+    def _mapping(self, value: Mapping[Any, Any], place: Place, depth: int) -> Any:
+        code = place == "event" and ("function" in value or "filename" in value)
+        told = told_by_name(value)
+        names = VARIABLES if place == "variables" else SECRETS
+        cleaned: dict[Any, Any] = {}
+        same = True
+        for key, one in value.items():
+            if (code and key in _CODE) or _is_id(key, one):
+                cleaned[key] = one
+                continue
+            shown = key if place == "event" or not isinstance(key, str) else self.text(key)
+            if told and key in VALUE_KEYS:
+                hidden = FILTERED
+            elif not _is_nothing(_sdk.plain(one)) and is_secret_in(value, key, names):
+                hidden = self._secret(key, one, depth)
+            else:
+                hidden = self._named(key, one, place, depth)
+            same = same and hidden is one and shown is key
+            cleaned[shown] = hidden
+        return value if same else cleaned
+
+    def _secret(self, name: Any, value: Any, depth: int) -> Any:
+        """What stands under the name of a secret."""
+        if name == "cookies" and isinstance(
+            _sdk.plain(value), Mapping
+        ):  # which have names of their own
+            return self.clean(value, "", "data", depth)
+        return FILTERED
+
+    def _named(self, name: Any, value: Any, place: Place, depth: int) -> Any:
+        if name in _QUERIES:
+            plain = _sdk.plain(value)
+            cleaned = clean_query(plain, _anything) if isinstance(plain, str) else plain
+            value = value if cleaned == plain else cleaned
+        return self.clean(value, name, place, depth)
+
+    def _sequence(self, value: Any, place: Place, depth: int) -> Any:
+        if len(value) == 2 and is_pair_of_secret(value):  # noqa: PLR2004
+            return [value[0], FILTERED]
+        cleaned = [self.clean(one, "", place, depth) for one in value]
+        return value if all(map(_is, cleaned, value)) else cleaned
+
+    def _object(self, value: Any, place: Place, depth: int) -> Any:
+        if isinstance(value, (set, frozenset)):
+            cleaned = self._sequence(list(value), place, depth + 1)
+            return value if {*map(id, cleaned)} == {*map(id, value)} else cleaned
+        written = str(value) if isinstance(value, str) else _written(value)
+        cleaned = self.text(written)
+        return value if cleaned == written else cleaned
+
+    def text(self, text: str) -> str:
+        """A text without its secrets; the very same one if it has none."""
+        cleaned = self._seen.get(text)
+        if cleaned is None:
+            cleaned = self._seen[text] = self._cleaned(text)
+        return text if cleaned == text else cleaned
+
+    def _cleaned(self, text: str) -> str:
+        for form in self._anywhere:
+            if form in text:
+                text = text.replace(form, FILTERED)
+        for form in self._alone:
+            text = _without_word(text, form)
+        if self._starts or self._ends:
+            text = self._edges(text)
+        return clean_text(text)
+
+    def _edges(self, text: str) -> str:
+        """A text without the pieces of secrets at its edges, where what it shows may have been cut."""
+        start, end = _inner(text)
+        for form in self._starts:
+            at = text.rfind(form[:EDGE], max(start, end - len(form)), end)
+            if at >= 0 and form.startswith(text[at:end]):
+                text, end = f"{text[:at]}{FILTERED}{text[end:]}", at
+        start, end = _inner(text)
+        for form in self._ends:
+            at = text.find(form[-EDGE:], start, start + len(form))
+            if at >= 0 and form.endswith(text[start : at + EDGE]):
+                text = f"{text[:start]}{FILTERED}{text[at + EDGE :]}"
+        return text
+
+
+def _without_word(text: str, word: str) -> str:
+    """A text without a word, where no letter or digit stands beside it."""
+    # No regular expression: the cache of those is the app's, and no place for secrets.
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+            text = f"{text[:at]}{FILTERED}{text[end:]}"
+            end = at + len(FILTERED)
+        at = text.find(word, end)
+    return text
+
+
+def is_pair_of_secret(value: Any) -> bool:
+    """Whether a sequence is a pair of a secret's name and its value, as headers are kept."""
+    name, other = value
+    if name.__class__ not in {str, bytes} or other.__class__ not in {str, bytes}:
+        return False
+    bare = _NAME.fullmatch(name.decode("latin-1") if isinstance(name, bytes) else name)
+    return bare is not None and other != FILTERED and is_secret(bare[2])
+
+
+def _is_id(key: Any, value: Any) -> bool:
+    """Whether a value is an id of a trace or span, which joins events: that a client sends it is no secret."""
+    return key in _IDS and isinstance(value, str) and _HEX.fullmatch(value) is not None
+
+
+def _is(one: Any, other: Any) -> bool:
+    return one is other
+
+
+def _inner(text: str) -> tuple[int, int]:
+    """Where a text begins and ends within the quotes of a repr, and before the dots of a cut."""
+    start, end = 0, len(text)
+    if text.endswith("..."):
+        end -= 3
+    if text[:1] == "b" and text[1:2] in {"'", '"'}:
+        start = 2
+    elif text[:1] in {"'", '"'}:
+        start = 1
+    if end > start and text[end - 1] in {"'", '"'}:
+        end -= 1
+    return start, end
+
+
+def _anything(name: str) -> bool:  # noqa: ARG001
+    return True

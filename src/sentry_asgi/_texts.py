@@ -1,0 +1,273 @@
+"""What is secret in a text by itself: a value beside the name of a secret, or the looks of a credential.
+
+The rules:
+
+- A name is one that `_privacy` calls secret for variables; the value goes that stands beside it: quoted
+  (`'token': 'x'`), as a pair (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element
+  (`<password>x</password>`), or told by a name (`"name": "password", "value": "x"`).
+- After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
+  required", "token: expired". A passphrase in prose cannot be told from prose.
+- Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, and JSON web tokens go.
+- Most texts hold none of it, and every text of an event is asked: so a few plain words are looked for first. The
+  patterns are matched against the text in small letters, which takes a fifth of the time of ignoring case.
+- No text takes longer than it is long: nothing is searched for twice from the same place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
+
+from ._privacy import FILTERED, SECRETS, VARIABLES, clean_query
+
+# Whoever has none of these has nothing.
+_HINTS: Final = (
+    *("pass", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie", "auth"),
+    *("jwt", "bearer", "basic ", "://", "eyj", "</"),
+)
+_WORDS: Final = (
+    r"(?:passw|passphrase|pwd|secret|token|api[ _-]?key|access[_-]?key|private[ _-]?key"
+    r"|credential|session|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt)"
+)
+_NAME: Final = re.compile(rf"{_WORDS}[\w.\[\]%-]{{0,40}}")
+_BEFORE: Final = re.compile(r"[\w%-]{0,40}\Z")
+
+# What stands between a name and its value.
+_QUOTED: Final = re.compile(r"\\{0,20}['\"]?\]?\s{0,3}(?:=>|[:=])\s{0,3}b?(\\{0,20})(['\"])")
+_PAIRED: Final = re.compile(r"\\{0,20}['\"],\s?b?(\\{0,20})(['\"])")
+_TOLD: Final = re.compile(
+    r"\\{0,20}['\"](?:\s{0,3},\s{0,3}|\s{1,3})b?\\{0,20}['\"]?(?:value|val|content)\\{0,20}['\"]?\s{0,3}[:=]\s{0,3}b?(\\{0,20})(['\"])"
+)
+_BARE: Final = re.compile(
+    r"=(?![\s=]|none\b|true\b|false\b|null\b|\\{0,20}['\"]|b['\"])[^\s,;&'\")}\\]+"
+)
+_SAID: Final = re.compile(
+    r"[ \t]{0,2}[:=][ \t]{0,3}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
+)
+_LINE_OF: Final = re.compile(
+    r"[ \t]{0,2}:[ \t]{0,3}(?:(?:bearer|basic)[ \t]{1,3})?([^\r\n'\"\\]{2,4000})"
+)
+_WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `_schemes` sees to it
+_CREDENTIALS: Final = re.compile(
+    r"[ \t]{0,2}:[ \t]{0,3}(?:digest|negotiate|ntlm|token|apikey|hawk|aws4-hmac-sha256) "
+)
+# Words that are said about a secret, or that stand for one in code.
+_PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z]")
+_PLAIN: Final = frozenset(
+    {"none", "null", "nil", "true", "false", "yes", "no", "ok", "str", "string", "bytes", "int"}
+    | {"optional", "any", "expired", "invalid", "missing", "required", "revoked", "rejected"}
+    | {"expected", "unknown", "unset", "empty", "undefined", "redacted", "filtered"}
+    | {"return", "raise", "pass", "continue", "break"}
+)
+_VALUE_FIRST: Final = re.compile(
+    r"['\"](?:value|val|content)\\{0,20}['\"]\s{0,3}:\s{0,3}(\\{0,20})(['\"])([^'\"\\]{1,500})\1\2\s{0,3},\s{0,3}"
+    rf"\\{{0,20}}['\"](?:name|key|field|label|param)\\{{0,20}}['\"]\s{{0,3}}:\s{{0,3}}\\{{0,20}}['\"][\w-]{{0,40}}{_WORDS}"
+)
+_ELEMENT: Final = re.compile(r"<([\w:.-]{1,64})(?:\s[^<>]{0,300})?>\s{0,20}(<!\[cdata\[)?")
+_END: Final = re.compile(r"(?<!\\)(\\*)(['\"])")
+_PAIR_LENGTH: Final = 4_000
+
+_SCHEME: Final = re.compile(r"\b(?:bearer|basic)\s{1,3}([\w+/=.~-]{4,})")
+_USER_INFO: Final = re.compile(r"://([^\s/@?#'\"]{1,256})@")
+_URL: Final = re.compile(r"://[^\s'\"<>?#]{1,512}\?([^\s'\"<>#]+)")
+_TELLING_URL: Final = re.compile(r"://[^\s/]{0,300}@|://[^\s?]{0,600}\?")
+_JWT: Final = re.compile(r"\beyj[\w-]{8,2000}\.[\w-]{4,4000}\.[\w-]*")
+
+# What is to go of a text: from where to where, and what stands there instead.
+Cut: TypeAlias = tuple[int, int, str]
+
+
+def clean_text(text: str) -> str:
+    """A text without what is secret in it by a name or by its looks; the very same one if there is nothing."""
+    small = _small(text)
+    if not found_hints(small):
+        return text
+    for find in _FINDERS:
+        cuts = list(find(text, small))
+        if cuts:
+            text, small = _without(text, cuts), _without(small, cuts)
+    return text
+
+
+def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
+    """What a text in small letters holds that `clean_text` may have something to remove for."""
+    found = tuple([hint for hint in among if hint in small])
+    if found == ("://",) and _TELLING_URL.search(small) is None:
+        return ()
+    return found
+
+
+def clean_body(text: str) -> str:
+    """A whole text that somebody sent: its lines may each be a name and a value."""
+    cuts = list(_lines(text))
+    return clean_text(_without(text, cuts) if cuts else text)
+
+
+def secret_values(text: str) -> Iterator[str]:
+    """What a text, such as a request's body, holds in elements, lines and pairs of a secret's name and its value."""
+    small = _small(text)
+    if found_hints(small):
+        for cuts in (_named(text, small), _elements(text, small), _lines(text)):
+            yield from (text[start:end] for start, end, _ in cuts)
+
+
+def _lines(text: str) -> Iterator[Cut]:
+    for match in _LINE.finditer(text):
+        if VARIABLES[match[1]]:
+            yield match.start(2), match.start(2) + len(match[2].rstrip()), FILTERED
+
+
+_LINE: Final = re.compile(
+    rf"^[ \t]{{0,20}}([\w-]{{0,20}}{_WORDS}[\w-]{{0,20}})[ \t]{{0,3}}[:=][ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _small(text: str) -> str:
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(one.lower() if one.isascii() else one for one in text)  # "İ" would become two
+
+
+def _without(text: str, cuts: list[Cut]) -> str:
+    pieces: list[str] = []
+    at = 0
+    for start, end, instead in cuts:
+        if start >= at:
+            pieces += text[at:start], instead
+            at = end
+    return "".join([*pieces, text[at:]])
+
+
+def _named(text: str, small: str) -> Iterator[Cut]:
+    """The values that stand beside names."""
+    at = 0
+    for match in _NAME.finditer(small):
+        if match.start() < at:
+            continue  # within a value
+        name = _BEFORE.search(text[max(0, match.start() - 40) : match.start()])
+        whole = f"{name[0] if name else ''}{text[match.start() : match.end()]}"
+        if not VARIABLES[whole.strip()]:
+            continue
+        found = _value_after(small, match.end(), match.start())
+        if found is not None:
+            start, at = found
+            yield start, at, FILTERED
+
+
+def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
+    """Where the value stands of a name that ends at `at`."""
+    found = _QUOTED.match(small, at) or _TOLD.match(small, at)
+    if found is not None:
+        end = _end_of(small, found.end(), found, len(small))
+        return None if end == found.end() else (found.end(), end)
+    found = _PAIRED.match(small, at)
+    if found is not None:
+        end = _end_of(small, found.end(), found, found.end() + _PAIR_LENGTH)
+        closed = end + len(found[1]) + 1
+        if end > found.end() and small[closed : closed + 1] in {")", "]"}:
+            return found.end(), end
+        return None
+    found = _BARE.match(small, at)
+    if found is not None:
+        counted = _is_number_of(small[name_at:at], found[0][1:])
+        return None if counted else (at + 1, found.end())
+    return _said(small, at, name_at)
+
+
+def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
+    """Where the value stands that follows a name after a colon or an equals sign, and is no prose."""
+    name = small[name_at:at]
+    if name.startswith(("cookie", "authori")):
+        line = _LINE_OF.match(small, at)
+        if line is not None and (
+            "=" in line[1] if name.startswith("cookie") else _CREDENTIALS.match(small, at)
+        ):
+            return line.span(1)
+    if name.startswith("authori") and _WITH_SCHEME.match(small, at):
+        return None
+    found = _SAID.match(small, at)
+    if found is None or small[max(0, name_at - 11) : name_at].strip() == "unexpected":
+        return None
+    value = found[1]
+    if value in _PLAIN or _PROSE.match(small, found.start(1)) or _is_number_of(name, value):
+        return None
+    return found.span(1)
+
+
+def _is_number_of(name: str, value: str) -> bool:
+    """Whether a number counts what has that name: no password, and too short for a token."""
+    return value.isdigit() and "pass" not in name and (name.endswith("s") or len(value) < 4)  # noqa: PLR2004
+
+
+def _end_of(small: str, start: int, opened: re.Match[str], limit: int) -> int:
+    """Where a quoted value ends: at the quote that is escaped as often as the one that opened it."""
+    escapes, quote = len(opened[1]), opened[2]
+    for match in _END.finditer(small, start, limit):
+        if match[2] != quote:
+            continue
+        if len(match[1]) == escapes or (escapes == 0 and len(match[1]) % 2 == 0):
+            return match.start() + (0 if escapes else len(match[1]))
+    return min(limit, len(small))
+
+
+def _value_first(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
+    for match in _VALUE_FIRST.finditer(small):
+        yield match.start(3), match.end(3), FILTERED
+
+
+def _elements(text: str, small: str) -> Iterator[Cut]:
+    """The text of XML elements whose name is secret."""
+    if "</" not in small:
+        return
+    for match in _ELEMENT.finditer(small):
+        start = match.end()
+        if not SECRETS[text[match.start(1) : match.end(1)].rpartition(":")[2]]:
+            continue
+        end = small.find("]]>" if match[2] else "<", start)
+        end = len(small) if end < 0 else end
+        if small[start:end].strip() not in {"", FILTERED.lower()}:
+            yield start, end, FILTERED
+
+
+def _schemes(text: str, small: str) -> Iterator[Cut]:
+    for match in _SCHEME.finditer(small):
+        said = text[match.start(1) : match.end(1)]
+        # "Basic authentication" and "bearer token" are words, unless a header says otherwise.
+        if not said.islower() or not said.isalpha() or "authori" in small[: match.start()][-20:]:
+            yield match.start(1), match.end(1), FILTERED
+
+
+def _user_info(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
+    for match in _USER_INFO.finditer(small):
+        yield match.start(1), match.end(1), FILTERED
+
+
+def _queries(text: str, small: str) -> Iterator[Cut]:
+    for match in _URL.finditer(small):
+        query = text[match.start(1) : match.end(1)]
+        cleaned = clean_query(query, _anything)
+        if cleaned != query:
+            yield match.start(1), match.end(1), cleaned
+
+
+def _tokens(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
+    for match in _JWT.finditer(small):
+        yield match.start(), match.end(), FILTERED
+
+
+def _anything(name: str) -> bool:  # noqa: ARG001
+    return True
+
+
+_FINDERS: Final[tuple[Callable[[str, str], Any], ...]] = (
+    _named,
+    _value_first,
+    _elements,
+    _schemes,
+    _user_info,
+    _queries,
+    _tokens,
+)

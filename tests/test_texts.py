@@ -1,0 +1,114 @@
+"""What is secret in a text by itself, in whatever notation; and what is not, however much it sounds like it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sentry_asgi import _privacy, _texts
+from sentry_asgi._privacy import FILTERED
+
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # Said with a colon or an equals sign.
+        ("password: hunter2", f"password: {FILTERED}"),
+        ("Password:hunter2, then", f"Password:{FILTERED}, then"),
+        ("a\nPASSWORD = hunter2\nb", f"a\nPASSWORD = {FILTERED}\nb"),
+        ("login failed (user: bob, password: hunter2)", f"login failed (user: bob, password: {FILTERED})"),
+        ("pwd=hunter2&a=b", f"pwd={FILTERED}&a=b"),
+        ("API key: k-123456", f"API key: {FILTERED}"),
+        ("secret: hunter", f"secret: {FILTERED}"),
+        ("pin and password: 1234", f"pin and password: {FILTERED}"),
+        ("token: 834021", f"token: {FILTERED}"),
+        ("invalid token: abc-1", f"invalid token: {FILTERED}"),
+        ("access_token: ya29.x", f"access_token: {FILTERED}"),
+        # As headers are written.
+        ("Cookie: theme=dark; sid=1", f"Cookie: {FILTERED}"),
+        ("Authorization: Digest username=bob, response=6629fae4", f"Authorization: {FILTERED}"),
+        ("Authorization: Bearer abcdefgh", f"Authorization: Bearer {FILTERED}"),
+        ("authorization: Basic YTpi\nhost: x", f"authorization: Basic {FILTERED}\nhost: x"),
+        ("Authorization: k-123456", f"Authorization: {FILTERED}"),
+        # Markup.
+        ("<password>hunter2</password>", f"<password>{FILTERED}</password>"),
+        ("<ns:Token type='x'> hunter2</ns:Token>", f"<ns:Token type='x'> {FILTERED}</ns:Token>"),
+        ("<a><pin>1234</pin><b>1234</b></a>", f"<a><pin>{FILTERED}</pin><b>1234</b></a>"),
+        ("<secret><![CDATA[a<b]]></secret>", f"<secret><![CDATA[{FILTERED}]]></secret>"),
+        ("<secret>cut off</", f"<secret>{FILTERED}</"),
+        ('<user name="bob" password="x y"/>', f'<user name="bob" password="{FILTERED}"/>'),
+        ('<field name="password" value="x y"/>', f'<field name="password" value="{FILTERED}"/>'),
+        # A name beside its value.
+        ('{"name": "password", "value": "x y"}', f'{{"name": "password", "value": "{FILTERED}"}}'),
+        ("{'name': 'password', 'value': 'x y'}", f"{{'name': 'password', 'value': '{FILTERED}'}}"),
+        ('{"value": "x y", "key": "api_key"}', f'{{"value": "{FILTERED}", "key": "api_key"}}'),
+        # Quoted once more.
+        (json.dumps(json.dumps({"token": 'a"b', "c": "d"})),
+         json.dumps(json.dumps({"token": FILTERED, "c": "d"}))),
+        (json.dumps({"in": json.dumps({"token": "ab", "c": "d"})}),
+         json.dumps({"in": json.dumps({"token": FILTERED, "c": "d"})})),
+        ('{"token": "ends in \\\\", "a": "b"}', f'{{"token": "{FILTERED}", "a": "b"}}'),
+        ("{'token': \"it's\", 'a': 1}", f"{{'token': \"{FILTERED}\", 'a': 1}}"),
+        ("{'token': 'cut o", f"{{'token': '{FILTERED}"),
+        ("('token','" + "x" * 9_000, "('token','" + "x" * 9_000),  # no pair so far
+    ],
+)  # fmt: skip
+def test_the_value_beside_a_secrets_name_goes_in_every_notation(text: str, expected: str) -> None:
+    assert _texts.clean_text(text) == expected
+    assert _texts.clean_text(expected) == expected  # what is clean stays as it is
+
+
+INNOCENT_TEXTS = [
+    "token_count: 3", "max_tokens=4096, prompt_tokens: 812", "tokens: 1500 of 2000 used", "tokens=1500",
+    "session_length: 3600", "sessions: 12", "session: 12", '{"tokenCount": "3", "session_timeout": "30s"}',
+    "author: bob", "author=bob", "the authors: bob and alice", "authority: example.org", "Secretary: Alice",
+    "tokenizer: bpe", "password: This field is required.", "password: must have 8 characters", "password: invalid",
+    "token: expired", "token: None", "password=None", "password: str = ''", "Unexpected token: foo",
+    "Unexpected token } in JSON at position 3", "the session is over: good night", "Basic authentication is off",
+    "a basic example", "the bearer of this", "bearer tokens are read here", "keyboard: us", "monkey=1", "compass: north",
+    "passengers: 3", "https://example.org/a/b", "see https://example.org/login?next=/home&page=2",
+    "mail alice@example.org", "12:30:45 user@host:/tmp$ ls", "SELECT id FROM sessions WHERE user_id = %s",
+    "KeyError: 'session'", "a cookie: sweet and round", "password == confirmation", "if token: return",
+    "csrf: ok", "<title>Password</title>", "<author>bob</author>", "<token/>", "<input name='password' type='password'>",
+    '{"name": "colour", "value": "red"}', '{"key": "page", "value": "2"}', "secrets: none", "eyjafjallajökull",
+    "token:\n  then", "GET /oauth/token -> 200", "İstanbul'da parola: yok", "['password', 'username', 'email']",
+    "public_key=abc", "sort_key: name", "The password of the user has expired.", "cookie policy: see /cookies",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", INNOCENT_TEXTS)
+def test_an_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert _texts.clean_text(text) is text or _texts.clean_text(text) == text
+
+
+INNOCENT_NAMES = [
+    "token_count", "tokenCount", "max_tokens", "maxTokens", "prompt_tokens", "completion_tokens", "total_tokens",
+    "tokens_used", "session_length", "session-timeout", "sessionDuration", "password_length", "password_required",
+    "cookie_consent", "cookie-policy", "csrf_exempt", "token_type", "token_expires_at", "auth_type", "author",
+    "authors", "author_id", "co-author", "authority", "secretary", "tokenizer", "tokenization", "public_key",
+    "primary_key", "sort_key", "cache-key", "idempotency-key", "user-agent", "passenger", "keyboard",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INNOCENT_NAMES)
+def test_a_name_that_measures_or_describes_is_no_secrets(name: str) -> None:
+    assert not _privacy.is_secret(name)
+    assert not _privacy.VARIABLES[name]
+
+
+@pytest.mark.parametrize("name", ["session_storage", "tokens", "token_value", "password_hash", "auth", "sessionid"])  # fmt: skip
+def test_a_name_that_only_seems_to_describe_is_one(name: str) -> None:
+    assert _privacy.is_secret(name)
+
+
+def test_what_a_text_tells_of_secrets_is_known() -> None:
+    text = f"user: bob\npassphrase: {PASSPHRASE}\n<pin>4711</pin>\ntoken=abc&x=y"
+    assert {PASSPHRASE, "4711", "abc"} <= set(_texts.secret_values(text))
+    assert list(_texts.secret_values("nothing to see")) == []
+
+
+def test_a_letter_that_has_two_small_ones_moves_nothing() -> None:
+    assert _texts.clean_text("İİİ password=HUNTER2 İ") == f"İİİ password={FILTERED} İ"

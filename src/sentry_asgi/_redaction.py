@@ -30,6 +30,7 @@ from ._privacy import (
     clean_query,
     is_secret,
     is_secret_in,
+    secret_parameters,
     told_by_name,
 )
 from ._secrets import ANYWHERE, EDGE, bounded, forms, packed
@@ -124,7 +125,8 @@ def is_own(frame: dict[str, Any]) -> bool:
 def _frames(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     holders = [event]
     for key in ("exception", "threads"):
-        holders += _values(event.get(key))
+        if key in event:
+            holders += _values(event[key])
     for holder in holders:
         stacktrace = _sdk.plain(holder.get("stacktrace"))
         if isinstance(stacktrace, dict):
@@ -151,7 +153,9 @@ class _Glance(NamedTuple):
     """What was seen of some pieces of an event."""
 
     pieces: list[Any]
-    texts: str
+    texts: set[str]
+    everything: str
+    """The texts as one."""
     keys: set[Any]
     named: bool
     """Whether something stands under the name of a secret, or takes a closer look for another reason."""
@@ -203,17 +207,19 @@ def _glance(pieces: list[Any], names: Names) -> _Glance:
             except Exception:  # of an object of the application's; `clean` replaces it
                 named = True
         if len(waiting) > _NODES:
-            return _Glance(pieces, "\n".join(texts), set(), named=True, whole=False)
+            return _Glance(pieces, texts, "\n".join(texts), set(), named=True, whole=False)
     keys: set[Any] = set()
     for mapping in mappings:
         keys.update(mapping)
     named = named or _names_secret(keys, mappings, names)
-    return _Glance(pieces, "\n".join(texts), keys, named, whole=True)
+    return _Glance(pieces, texts, "\n".join(texts), keys, named, whole=True)
 
 
 def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
     """Whether something stands in one of the mappings that has to go for its name."""
     if not keys.isdisjoint(VALUE_KEYS) and any(map(told_by_name, mappings)):
+        return True
+    if not keys.isdisjoint(_QUERIES) and any(map(_queries_secret, mappings)):
         return True
     if not any(map(names.__getitem__, keys)):
         return False
@@ -222,6 +228,17 @@ def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
         key in mapping and not _is_nothing(_sdk.plain(mapping[key]))
         for key in secret
         for mapping in mappings
+    )
+
+
+def _queries_secret(mapping: Any) -> bool:
+    """Whether a query string in a mapping has secret parameters."""
+    queries = [_sdk.plain(mapping[key]) for key in _QUERIES if key in mapping]
+    return any(
+        value != FILTERED
+        for query in queries
+        if isinstance(query, str)
+        for value in secret_parameters(query)
     )
 
 
@@ -273,7 +290,7 @@ class _Redactor:
         self._ends: list[str] = []
         # Kept, for pieces are told by their ids.
         self._seen_at_a_glance = glances = list(_glances(parts))
-        texts = "\n".join([one.texts for one in glances])
+        texts = "\n".join([one.everything for one in glances])
         self._hints = found_hints(texts.lower())
         if secrets:
             everything = "\n".join([texts, *[_joined(one.keys) for one in glances]])
@@ -284,12 +301,12 @@ class _Redactor:
             *self._anywhere,
             *self._alone,
         }
+        self._seen: dict[str, str] = {}  # frames show the same objects again and again
+        self._left = _NODES
         suspicious = [one for one in glances if self._suspicious(one)]
         self.nothing_to_do = not suspicious
         if suspicious:
             self._harmless = set(self._told_apart(glances, suspicious))
-        self._seen: dict[str, str] = {}  # frames show the same objects again and again
-        self._left = _NODES
 
     def _choose(self, secrets: set[str], everything: str, *, whole: bool) -> None:
         """Of the forms that secrets can take, keeps those of which the event shows something: most occur nowhere."""
@@ -313,12 +330,19 @@ class _Redactor:
     def _suspicious(self, glance: _Glance) -> bool:
         if glance.named or not glance.whole:
             return True
-        if self._hints and found_hints(glance.texts.lower(), self._hints):
-            return True
-        if not self._sought:
+        if self._sought:
+            keys = _joined(glance.keys)
+            if any(form in glance.everything or form in keys for form in self._sought):
+                return True
+        if not self._hints:
             return False
-        keys = _joined(glance.keys)
-        return any(form in glance.texts or form in keys for form in self._sought)
+        hints = found_hints(glance.everything.lower(), self._hints)
+        # A hint is not yet anything to remove.
+        return any(
+            self.text(text) is not text
+            for text in (glance.texts if hints else ())
+            if found_hints(text.lower(), hints)
+        )
 
     def _told_apart(self, glances: list[_Glance], suspicious: list[_Glance]) -> Iterator[int]:
         """The ids of the pieces that are harmless."""

@@ -99,7 +99,11 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
     """Request headers as they came, one by one, decoded and with lower-case names."""
-    return pairs(connection.scope.get("headers"))
+    sent = connection.scope.get("headers")
+    known = getattr(connection, "_headers", None)
+    if known is not None and isinstance(sent, (list, tuple)) and len(known) == len(sent):
+        return iter(known.items())  # none is repeated, so none is joined
+    return pairs(sent)
 
 
 def pairs(headers: Any) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from urllib.parse import quote, quote_plus
 
 from ._privacy import (
     FILTERED,
+    SECRETS,
     VARIABLES,
     cookie_pairs,
     decoded,
@@ -59,9 +60,9 @@ _UNCHANGED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 def of_headers(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     """The secret values among headers (lower-case names, not joined)."""
     for name, value in headers:
-        if name in {"cookie", "set-cookie"}:
-            yield from (one for cookie, one in cookie_pairs(value) if is_secret(cookie))
-        elif is_secret(name) or (value[:1] in "bB" and _SCHEME.match(value)):
+        if name == "cookie" or name == "set-cookie":  # noqa: PLR1714  # half the time of `in`
+            yield from (one for cookie, one in cookie_pairs(value) if SECRETS[cookie])
+        elif SECRETS[name] or (value[:1] in "bB" and _SCHEME.match(value)):
             yield from _credentials(value)
         elif "?" in value:
             yield from of_query(value.partition("?")[2].partition("#")[0])

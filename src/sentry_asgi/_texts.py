@@ -23,8 +23,8 @@ from ._privacy import FILTERED, SECRETS, VARIABLES, clean_query
 
 # Whoever has none of these has nothing.
 _HINTS: Final = (
-    *("pass", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie", "auth"),
-    *("jwt", "bearer", "basic ", "://", "eyj", "</"),
+    *("passw", "passp", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie"),
+    *("authori", "authent", "jwt", "bearer", "basic ", "://", "eyj", "</"),
 )
 _WORDS: Final = (
     r"(?:passw|passphrase|pwd|secret|token|api[ _-]?key|access[_-]?key|private[ _-]?key"
@@ -92,10 +92,21 @@ def clean_text(text: str) -> str:
 
 def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
     """What a text in small letters holds that `clean_text` may have something to remove for."""
-    found = tuple([hint for hint in among if hint in small])
-    if found == ("://",) and _TELLING_URL.search(small) is None:
-        return ()
-    return found
+    return tuple([hint for hint in among if hint in small and _is_telling(hint, small)])
+
+
+def _is_telling(hint: str, small: str) -> bool:
+    """Whether a hint that is in many a harmless text tells anything in this one."""
+    if hint == "://":
+        return _TELLING_URL.search(small) is not None
+    if hint == "key":  # of an API, for access, or private
+        at = small.find("key")
+        while at >= 0:
+            if small[max(0, at - 4) : at].rstrip(" _-").endswith(("api", "ess", "ate")):
+                return True
+            at = small.find("key", at + 3)
+        return False
+    return True
 
 
 def clean_body(text: str) -> str:

@@ -21,6 +21,7 @@ import click
 
 from .app import create_app
 from .envelope import json_object
+from .local import fetch
 from .server import serve_in_process, serve_in_thread
 from .store import Listed, Store
 from .views import EventView, event_view
@@ -73,7 +74,7 @@ class Demo:
         """Send one request to the app; returns the status of the response."""
         request = urllib.request.Request(self.app_url + expected.target, method=expected.method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            with fetch(request, timeout=10) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             with error:

@@ -23,8 +23,8 @@ from typing import Any
 import click
 from uvicorn.main import main as uvicorn_command
 
-from .dev_app import plan
 from .local import url_of
+from .plan import plan
 from .running import PortTakenError, exposed, inspecting, is_loopback
 from .server import MAX_PORT, ServerError
 

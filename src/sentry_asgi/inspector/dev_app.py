@@ -19,29 +19,15 @@ from typing import Any
 import sentry_sdk
 import sentry_sdk.integrations.logging
 from sentry_sdk.consts import DEFAULT_OPTIONS
-from sentry_sdk.spotlight import SpotlightClient
 from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware
 
 from .layers import layers
 from .loading import load
-
-PLAN = "_SENTRY_ASGI_DEV"
-"""The environment variable with the plan: `target`, `factory` and the inspector's `url`."""
+from .plan import PLAN
 
 logger = logging.getLogger("uvicorn.error")
-
-
-def plan(target: str, *, factory: bool, url: str) -> dict[str, str]:
-    """The environment that makes `create` serve `target`, and SDKs report to the inspector."""
-    return {
-        PLAN: json.dumps({"target": target, "factory": factory, "url": url}),
-        "SENTRY_SPOTLIGHT": f"{url}/stream",
-        # Under Django the SDK would put Spotlight's own pages in place of Django's.
-        "SENTRY_SPOTLIGHT_MIDDLEWARE": "0",
-        "SENTRY_SPOTLIGHT_ON_ERROR": "0",
-    }
 
 
 def create() -> Any:
@@ -74,6 +60,8 @@ def report_to(url: str) -> None:
         _ignore_the_server()
         sentry_sdk.init(**options(url))
     elif client.spotlight is None and client.options.get("spotlight") is not False:
+        from sentry_sdk.spotlight import SpotlightClient  # noqa: PLC0415  # it imports Django, if there is one
+
         # An SDK of before SENTRY_SPOTLIGHT could hold an address.
         client.spotlight = SpotlightClient(f"{url}/stream")
     _hurry(sentry_sdk.get_client())

@@ -128,10 +128,9 @@ def test_gzip_is_read_to_its_end_and_nothing_may_follow() -> None:
         assert caught.value.status == status
 
 
-@pytest.mark.parametrize(
-    ("encoding", "empty"), [("gzip", gzip.compress(b"")), ("zstd", zstandard.compress(b""))]
-)
-def test_endless_empty_frames_keep_nobody_waiting(encoding: str, empty: bytes) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_endless_empty_frames_keep_nobody_waiting(encoding: str) -> None:
+    empty = PACKED[encoding](b"")
     assert decompress(empty * MOST_FRAMES, encoding, 100) == b""
     began = time.monotonic()
     with pytest.raises(BadEnvelopeError):
@@ -380,12 +379,12 @@ sentry_sdk.get_client().close(timeout=20)
 """
     workers = [
         subprocess.Popen([sys.executable, "-c", script, inspector.dsn, str(number)])
-        for number in range(4)
+        for number in range(3)
     ]
-    assert [worker.wait(60) for worker in workers] == [0] * 4
+    assert [worker.wait(60) for worker in workers] == [0] * 3
     found = {one.summary.title for one in inspector.store.errors(limit=200)}
     assert found == {
-        f"worker {worker}, message {number}." for worker in range(4) for number in range(25)
+        f"worker {worker}, message {number}." for worker in range(3) for number in range(25)
     }
 
 

@@ -27,7 +27,9 @@ from .store import Listed, Store
 from .views import EventView, event_view
 
 PROJECT = "1"
-_APP = "sentry_asgi.inspector.demo_app"
+_APP = "demo_shop"
+# A folder of its own: the app is named as a user's would be, and is none of the package's modules.
+_FOLDER = Path(__file__).parent / "shop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,9 @@ def running(target: str = f"{_APP}:app") -> Iterator[Demo]:
             app = create_app(store)
             with serve_in_thread(app, ending=app.live.close) as url:
                 dsn = f"{url.replace('://', '://demo@')}/{PROJECT}"
-                with serve_in_process(target, {**os.environ, "SENTRY_DSN": dsn}) as app_url:
+                path = os.pathsep.join(filter(None, (str(_FOLDER), os.environ.get("PYTHONPATH"))))
+                environment = {**os.environ, "SENTRY_DSN": dsn, "PYTHONPATH": path}
+                with serve_in_process(target, environment) as app_url:
                     yield Demo(url, app_url, store)
         finally:
             store.close()

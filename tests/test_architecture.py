@@ -85,7 +85,8 @@ ALLOWED = {
     "_failsafe": set(),
     "_sdk": set(),
     "executor": set(),
-    "testing": set(),
+    "testing": {"_redirect"},
+    "_redirect": set(),
 }
 
 

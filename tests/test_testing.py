@@ -179,3 +179,52 @@ def test_the_plugin_imports_nothing_until_it_is_asked_for() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     assert result.stdout == "set()\n"
+
+
+def test_an_app_that_initialises_the_sdk_within_the_block_is_heard_and_sends_nothing() -> None:
+    class Nowhere(Transport):
+        def __init__(self, options: Any = None) -> None:
+            super().__init__({"dsn": options["dsn"]})
+
+        def capture_envelope(self, envelope: Any) -> None:
+            raise AssertionError
+
+    before = sentry_sdk.get_global_scope().client
+    try:
+        with capture_events() as events:
+            sentry_sdk.init(
+                dsn="https://k@sentry.invalid/1", transport=Nowhere, environment="app",
+                spotlight="http://127.0.0.1:1/stream", auto_enabling_integrations=False,
+            )  # fmt: skip
+            fail()
+        client = sentry_sdk.get_client()
+        # As it would be had the block not been there.
+        assert client.options["environment"] == "app"
+        assert isinstance(client.transport, Nowhere)
+        assert client.spotlight is not None
+        assert [event["environment"] for event in events] == ["app"]
+    finally:
+        sentry_sdk.get_client().close(timeout=0)
+        sentry_sdk.get_global_scope().set_client(before)
+
+
+def test_an_app_without_a_dsn_is_tested_all_the_same() -> None:
+    before = sentry_sdk.get_global_scope().client
+    sentry_sdk.init(dsn=None, auto_enabling_integrations=False)
+    try:
+        with capture_events() as events:
+            fail()
+        assert sentry_sdk.get_client().transport is None
+    finally:
+        sentry_sdk.get_global_scope().set_client(before)
+    assert [exception_values(event) for event in events] == [[("ValueError", "no tea")]]
+
+
+def test_blocks_within_blocks_end_in_order() -> None:
+    with capture_events() as outer:
+        with capture_events() as inner:
+            sentry_sdk.capture_message("inner")
+        sentry_sdk.capture_message("outer")
+    assert [event["message"] for event in inner] == ["inner"]
+    assert [event["message"] for event in outer] == ["outer"]
+    assert not sentry_sdk.get_client().is_active()

@@ -5,7 +5,8 @@ The rules:
 - The SDK stays configured as the app configured it: its options, its integrations, its
   `before_send` and its sampling decide what would be sent. Only where it is sent to changes, and
   only while the block runs.
-- Where nobody initialised the SDK, the block does, and undoes it.
+- Where nobody initialised the SDK, the block does, and undoes it. An app that does it within the
+  block, as app factories do, is heard as well, and stays initialised.
 - Nothing leaves the process. What was reported before the block is not in it.
 """
 
@@ -21,6 +22,8 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
+
+from ._redirect import redirected
 
 __all__ = ["CapturedEvents", "capture_events"]
 
@@ -40,7 +43,7 @@ class CapturedEvents(list[dict[str, Any]]):
     def __init__(self) -> None:
         super().__init__()
         self._items: list[tuple[str, dict[str, Any]]] = []
-        self._client: Any = None
+        self._clients: list[Any] = []
 
     @property
     def transactions(self) -> list[dict[str, Any]]:
@@ -85,9 +88,12 @@ class CapturedEvents(list[dict[str, Any]]):
         return self
 
     def _of(self, kind: str) -> list[dict[str, Any]]:
-        if self._client is not None:
-            self._client.flush(timeout=1)
+        self._flush()
         return [payload for name, payload in self._items if name == kind]
+
+    def _flush(self) -> None:
+        for client in self._clients:
+            client.flush(timeout=1)
 
     def _of_batches(self, kind: str) -> list[dict[str, Any]]:
         return [entry for batch in self._of(kind) for entry in batch.get("items", [])]
@@ -125,39 +131,30 @@ def capture_events(**options: Any) -> Iterator[CapturedEvents]:
     """
     events = CapturedEvents()
     with ExitStack() as stack:
-        client = sentry_sdk.get_client()
-        if options or not client.is_active():
-            client = _new_client(stack, options)
-        events._client = client  # noqa: SLF001
-        stack.enter_context(_redirected(client, _Capturing(events)))
+        events._clients = stack.enter_context(redirected(_Capturing(events)))  # noqa: SLF001
+        if options or not sentry_sdk.get_client().is_active():
+            _use_new_client(stack, options)
         # What a test sets on its scopes is gone when it ends.
         stack.enter_context(use_isolation_scope(Scope(ty=ScopeType.ISOLATION)))
         stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
         try:
             yield events
         finally:
-            client.flush(timeout=1)
-            events._client = None  # noqa: SLF001
+            events._flush()  # noqa: SLF001
+            events._clients = []  # noqa: SLF001
 
 
-def _new_client(stack: ExitStack, options: dict[str, Any]) -> Any:
+def _use_new_client(stack: ExitStack, options: dict[str, Any]) -> None:
     """A client of this block's own, for the whole process, until the stack ends."""
     process = sentry_sdk.get_global_scope()
     before = process.client
     client = sentry_sdk.Client(**{"dsn": _DSN, **options})
     process.set_client(client)
-    stack.callback(client.close, timeout=0)
-    stack.callback(process.set_client, before)
-    return client
 
+    def undo() -> None:
+        # An app that initialised the SDK in the block has done so for good.
+        if process.client is client:
+            process.set_client(before)
+        client.close(timeout=0)
 
-@contextmanager
-def _redirected(client: Any, transport: Transport) -> Iterator[None]:
-    # What waits to be sent in a batch goes where it would have gone.
-    client.flush(timeout=0)
-    before = client.transport, client.spotlight
-    client.transport, client.spotlight = transport, None
-    try:
-        yield
-    finally:
-        client.transport, client.spotlight = before
+    stack.callback(undo)

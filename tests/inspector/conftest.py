@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from sentry_asgi.inspector.app import create_app
 from sentry_asgi.inspector.envelope import Limits
@@ -13,6 +15,9 @@ from sentry_asgi.inspector.store import Store
 
 from .support import Inspector
 
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 # Small, so that tests can exceed them.
 LIMITS = Limits(body=100_000, decompressed=200_000, items=5)
 
@@ -48,3 +53,22 @@ def inspector(server: tuple[str, Current], store: Store) -> Iterator[Inspector]:
     current.app = create_app(store, limits=LIMITS)
     with Inspector(url, store) as inspector:
         yield inspector
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    flags = [
+        "--no-sandbox",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        # Newer browsers ask before pages reach this machine: what stands here has to hold without that.
+        "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
+    ]
+    # Playwright's own event loop runs in this thread: tests of other modules want none.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()

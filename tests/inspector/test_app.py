@@ -183,7 +183,14 @@ def test_health_tells_how_much_is_kept(inspector: Inspector) -> None:
 
 def test_an_empty_inspector_says_how_to_fill_it(inspector: Inspector) -> None:
     dsn = inspector.url.replace("://", "://dev@") + "/1"
-    assert f'sentry_sdk.init(dsn="{dsn}")' in Page(inspector.get("/").text).text
+    text = Page(inspector.get("/").text).text
+    for way in (
+        "sentry-asgi dev module:app",
+        f'sentry_sdk.init(dsn="{dsn}", traces_sample_rate=1.0)',
+        f'spotlight="{inspector.url}/stream"',
+        f'Sentry.init({{ dsn: "{dsn}" }})',
+    ):
+        assert way in text
 
 
 def test_long_lists_have_pages(inspector: Inspector) -> None:

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from .support import ID, Inspector, envelope, error
 from .test_app import HOSTILE
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 TRACE = "ab" * 16
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    flags = [
-        "--no-sandbox",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    # Playwright's own event loop runs in this thread: other tests of this module want none.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -123,6 +102,88 @@ def test_what_is_there_stays_in_place_while_more_comes(page: Page, inspector: In
     assert page.evaluate("window.kept.isConnected")
     # Screens have whole pixels, rows have not.
     assert page.evaluate("Math.max(...window.places) - Math.min(...window.places)") <= 1
+
+
+def numbers(page: Page) -> list[int]:
+    return [
+        int(row.get_attribute("data-number") or 0) for row in page.locator("#list > .row").all()
+    ]
+
+
+def test_a_burst_larger_than_a_page_leaves_no_gap(page: Page, inspector: Inspector) -> None:
+    report(inspector, log("first"))
+    open_list(page)
+    report(inspector, ("log", {"items": [{"body": f"burst {n}"} for n in range(120)]}))
+    page.get_by_text("burst 119").wait_for()
+    assert numbers(page) == list(range(121, 71, -1))
+    page.get_by_role("link", name="Older").click()
+    page.get_by_text("burst 69").wait_for()
+    assert numbers(page) == list(range(71, 21, -1))
+
+
+def test_what_a_search_finds_can_be_paged_through(page: Page, inspector: Inspector) -> None:
+    report(inspector, ("log", {"items": [{"body": f"tea {n}."} for n in range(60)]}))
+    report(inspector, log("coffee"))
+    open_list(page)
+    page.get_by_label("Search").fill("tea")
+    page.wait_for_url("**/?q=tea")
+    page.get_by_role("link", name="Older").click()
+    page.get_by_text("tea 0.").wait_for()
+    assert numbers(page) == list(range(10, 0, -1))
+    page.get_by_label("Search").fill("coffee")
+    expect(page.locator("#list > .row")).to_have_count(1)
+    expect(page.get_by_role("link", name="Older")).to_have_count(0)
+
+
+def test_a_list_that_grows_long_drops_its_end_and_leads_there(
+    page: Page, inspector: Inspector
+) -> None:
+    open_list(page)
+    for start in range(0, 550, 50):
+        items = [{"body": f"log {start + n}."} for n in range(50)]
+        report(inspector, ("log", {"items": items}))
+        page.get_by_text(f"log {start + 49}.").wait_for()
+    assert numbers(page) == list(range(550, 50, -1))
+    page.get_by_role("link", name="Older").click()
+    page.get_by_text("log 0.").wait_for()
+    assert numbers(page) == list(range(50, 0, -1))
+
+
+def test_a_page_that_nobody_looks_at_holds_no_connection_and_catches_up(
+    page: Page, inspector: Inspector
+) -> None:
+    """A browser opens six to one server, and no more."""
+
+    def look(hidden: str) -> None:
+        page.evaluate(
+            f"""Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}});
+            document.dispatchEvent(new Event('visibilitychange'))"""
+        )
+
+    open_list(page)
+    look("true")
+    expect(page.locator("#live.on")).to_have_count(0)
+    report(inspector, ("event", error("Meanwhile")))
+    page.wait_for_timeout(300)
+    expect(page.locator(".row")).to_have_count(0)
+    look("false")
+    page.get_by_text("Meanwhile").wait_for()
+
+
+def test_the_first_page_says_how_to_begin_and_what_it_says_is_copied(
+    page: Page, inspector: Inspector
+) -> None:
+    open_list(page)
+    page.locator(".ways button").nth(1).click()
+    page.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert (
+        copied
+        == f'sentry_sdk.init(dsn="{inspector.dsn.replace("key", "dev")}", traces_sample_rate=1.0)'
+    )
+    report(inspector, log("begun"))
+    page.get_by_text("begun").wait_for()
+    expect(page.locator(".ways")).to_be_hidden()
 
 
 def test_tabs_level_and_search_narrow_the_list_and_what_comes_live(

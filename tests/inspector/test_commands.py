@@ -7,20 +7,29 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 import pytest
 import sentry_sdk
+from click.testing import CliRunner, Result
 from rich.console import Console
 
+from sentry_asgi.inspector.app import create_app
+from sentry_asgi.inspector.cli import cli
+from sentry_asgi.inspector.local import url_of
 from sentry_asgi.inspector.running import is_inspector, is_loopback, names
+from sentry_asgi.inspector.server import serve_in_thread
+from sentry_asgi.inspector.store import Store
 from sentry_asgi.inspector.tail import GoneError, follow, line
 from tests.support import SDK_VERSION, Sentry
 
@@ -65,28 +74,36 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(*arguments: str, cwd: Path, ready: str) -> Iterator[list[str]]:
-    """A command that serves, once this URL answers; ended by SIGINT, as Ctrl-C would.
+def started(
+    *arguments: str,
+    cwd: Path,
+    ready: str | Path,
+    end: int = signal.SIGINT,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[list[str]]:
+    """A command that serves, once this URL answers or this file is there; ended as Ctrl-C would end it.
 
     Afterwards the value has what it printed.
     """
     printed: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", "sentry_asgi", *arguments],
-        cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
     ) as process:  # fmt: skip
         try:
             wait_for(lambda: answers(ready), lambda up: up or process.poll() is not None, 20)
             yield printed
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
             printed.append(process.communicate(timeout=20)[0])
     assert process.returncode == 0
 
 
-def answers(url: str) -> bool:
+def answers(ready: str | Path) -> bool:
+    if isinstance(ready, Path):
+        return ready.exists()
     try:
-        return httpx.get(url, trust_env=False).status_code < 500
+        return httpx.get(ready, trust_env=False, timeout=20).status_code < 500
     except httpx.HTTPError:
         return False
 
@@ -130,12 +147,14 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
             wait_for(
                 lambda: of_kind(url, "log"),
                 lambda found: any(one["title"] == "somebody looks" for one in found),
-                10,
+                4,  # the SDK by itself would wait for five seconds
             )
+            # The server's own logs tell the same.
+            assert {one["place"] for one in of_kind(url, "log")} == {"shop"}
         # A change of the app is served, and what is there stays.
         (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
         wait_for(
-            lambda: httpx.get(app, trust_env=False).text if answers(app) else "",
+            lambda: httpx.get(app, trust_env=False, timeout=20).text if answers(app) else "",
             lambda text: text == "coffee",
             15,
         )
@@ -144,10 +163,21 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
     assert "/envelope/" not in printed[0]
 
 
-def test_dev_leaves_an_app_its_own_options_and_reports_here_too(shop: Path) -> None:
+def test_two_devs_share_one_inspector_and_an_app_keeps_its_own_options(shop: Path) -> None:
     inspector, port = free_port(), free_port()
-    url = f"http://127.0.0.1:{inspector}"
-    with dev(shop, "--no-reload", "own:app", inspector=inspector, port=port):
+    url, socket_path = f"http://127.0.0.1:{inspector}", shop / "app.sock"
+    # The proxy of an office must not be asked for what is on this machine.
+    office = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
+    own = ("dev", "--inspector-host=0.0.0.0", f"--inspector-port={inspector}", "own:app", "--no-reload",
+           "--host=0.0.0.0", f"--port={port}")  # fmt: skip
+    other = (
+        "dev",
+        "--no-reload",
+        f"--inspector-port={inspector}",
+        "shop:make",
+        f"--uds={socket_path}",
+    )
+    with started(*own, cwd=shop, ready=f"http://127.0.0.1:{port}/", environment=office) as first:
         httpx.get(f"http://127.0.0.1:{port}/order", trust_env=False)
         (failure,) = wait_for(lambda: of_kind(url, "error"), bool)
         event = failure["event"]
@@ -158,22 +188,15 @@ def test_dev_leaves_an_app_its_own_options_and_reports_here_too(shop: Path) -> N
         )
         assert event["transaction"] == "/order"
         assert of_kind(url, "request") == []
-
-
-def test_two_devs_share_one_inspector_and_factories_are_called(shop: Path) -> None:
-    inspector, one, other = free_port(), free_port(), free_port()
-    url = f"http://127.0.0.1:{inspector}"
-    with (
-        dev(shop, "--no-reload", "shop:app", inspector=inspector, port=one),
-        dev(shop, "--no-reload", "shop:make", "--factory", inspector=inspector, port=other),
-    ):
-        for port in (one, other):
-            httpx.get(f"http://127.0.0.1:{port}/order", trust_env=False)
-        found = wait_for(lambda: of_kind(url, "error"), lambda found: len(found) == 2)
-        assert {str(httpx.URL(one["event"]["request"]["url"]).port) for one in found} == {
-            str(one),
-            str(other),
-        }
+        with started(*other, cwd=shop, ready=socket_path, environment=office) as second:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path))) as client:
+                client.get("http://shop/order")
+            found = wait_for(lambda: of_kind(url, "error"), lambda found: len(found) == 2)
+        assert found[1]["event"]["request"]["url"] == "http://shop/order"
+    assert f"Inspector at {url}" in first[0]
+    assert "Warning: The inspector listens on 0.0.0.0" in first[0]
+    assert "Warning: The app listens on 0.0.0.0" in first[0]
+    assert f"An inspector runs at {url} already; it can be used." in second[0]
 
 
 def test_an_app_that_fails_when_imported_is_reported_and_fails(
@@ -210,7 +233,19 @@ def test_an_app_that_is_not_there_is_told_in_one_line(shop: Path, target: str) -
     assert "Traceback" not in result.stderr
 
 
-def test_a_taken_port_is_told_with_what_to_do(shop: Path, inspector: Inspector) -> None:
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, shop: Path) -> Iterator[Callable[..., Result]]:
+    """A command that ends by itself, in this process and in the shop's folder."""
+    monkeypatch.chdir(shop)
+    caught = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    yield lambda *arguments: CliRunner().invoke(cli, arguments)
+    for one, handler in caught.items():
+        signal.signal(one, handler)
+
+
+def test_a_taken_port_is_told_with_what_to_do(
+    invoke: Callable[..., Result], inspector: Inspector
+) -> None:
     ours = httpx.URL(inspector.url).port
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
@@ -234,14 +269,33 @@ def test_a_taken_port_is_told_with_what_to_do(shop: Path, inspector: Inspector) 
             (["dev", "shop:app", "--host=203.0.113.1"], "Cannot listen on 203.0.113.1:8000"),
             (["inspect", "--host=203.0.113.1"], "Cannot listen on 203.0.113.1:8969"),
         ):
-            result = command(*arguments, cwd=shop)
-            assert (result.returncode, said in result.stderr) == (1, True), result.stderr
+            result = invoke(*arguments)
+            assert (result.exit_code, said in result.stderr) == (1, True), result.stderr
 
 
-def test_what_uvicorn_does_not_know_is_refused_by_uvicorn(shop: Path) -> None:
-    result = command("dev", "shop:app", "--no-such-option", cwd=shop)
-    assert result.returncode == 2
-    assert "No such option" in result.stderr
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["dev", "shop:app", "--no-such-option"], 2, "No such option"),
+        (["dev", "--port", "8001", "shop:app"], 2, "'--port' is not MODULE:APP; options of uvicorn come after it"),
+        (["dev", "shop"], 2, "'shop' is not MODULE:APP"),
+        (["dev", "shop:app", "--port", "70000"], 1, "70000 is no port"),
+        (["dev", "shop:app", "--inspector-port", "70000"], 2, "70000 is not in the range"),
+        (["inspect", "--port", "70000"], 2, "70000 is not in the range"),
+        (["inspect", "--keep", "nowhere/events.db"], 1, "unable to open database file"),
+        (["inspect", "--keep", "shop.py"], 1, "shop.py cannot be used by the inspector"),
+        (["inspect", "--keep", "theirs.db"], 1, "theirs.db is another program's database"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told_in_a_line(
+    invoke: Callable[..., Result], shop: Path, arguments: list[str], status: int, said: str
+) -> None:
+    with closing(sqlite3.connect(shop / "theirs.db")) as theirs:
+        theirs.execute("CREATE TABLE theirs (a)")
+    before = (shop / "theirs.db").read_bytes()
+    result = invoke(*arguments)
+    assert (result.exit_code, said in result.stderr) == (status, True), result.stderr
+    assert (shop / "theirs.db").read_bytes() == before
 
 
 def test_inspect_keeps_what_it_is_told_to_and_warns_when_others_can_reach_it(
@@ -263,16 +317,16 @@ def test_inspect_keeps_what_it_is_told_to_and_warns_when_others_can_reach_it(
         assert 'sentry_sdk.init(dsn="http://dev@' in printed[0]
 
 
-def test_inspect_is_ready_within_a_second_or_so_and_says_when_a_file_is_none(
-    tmp_path: Path,
-) -> None:
+def test_inspect_is_ready_within_a_second_or_so_and_ends_with_its_terminal(tmp_path: Path) -> None:
     port = free_port()
     began = time.monotonic()
-    with started("inspect", f"--port={port}", cwd=tmp_path, ready=f"http://127.0.0.1:{port}/"):
+    with started(
+        "inspect", f"--port={port}", cwd=tmp_path, ready=f"http://127.0.0.1:{port}/",
+        end=signal.SIGHUP, environment={"TMPDIR": str(tmp_path)},
+    ):  # fmt: skip
         assert time.monotonic() - began < 5  # a busy machine; scripts/inspector-bench measures
-    (tmp_path / "letter").write_text("Dear reader" * 100)
-    result = command("inspect", f"--keep={tmp_path / 'letter'}", f"--port={port}")
-    assert (result.returncode, "cannot be used by the inspector" in result.stderr) == (1, True)
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_who_is_an_inspector(inspector: Inspector) -> None:
@@ -283,6 +337,13 @@ def test_who_is_an_inspector(inspector: Inspector) -> None:
     assert is_loopback("localhost")
     assert not is_loopback("0.0.0.0")
     assert not is_loopback("dev.example")
+    assert [url_of(host, 1) for host in ("127.0.0.1", "::1", "0.0.0.0", "::", "dev.example")] == [
+        "http://127.0.0.1:1",
+        "http://[::1]:1",
+        "http://127.0.0.1:1",
+        "http://[::1]:1",
+        "http://dev.example:1",
+    ]
     assert names("dev.example") > names("127.0.0.1") == {"127.0.0.1", "localhost", "::1"}
 
 
@@ -326,12 +387,10 @@ def test_tail_misses_nothing_however_much_there_is(inspector: Inspector) -> None
     assert [next(told)["title"] for _ in range(1200)] == [f"log {number}" for number in range(1200)]
 
 
-def test_tail_without_an_inspector_says_so() -> None:
-    result = command("tail", "--url=http://127.0.0.1:1")
-    assert result.returncode == 1
+def test_tail_without_an_inspector_says_so(invoke: Callable[..., Result]) -> None:
+    result = invoke("tail", "--url=http://127.0.0.1:1")
+    assert result.exit_code == 1
     assert result.stderr.startswith("Error: No inspector answers at http://127.0.0.1:1.")
-    with pytest.raises(GoneError):
-        next(follow("http://127.0.0.1:1", last=1, full=False))
 
 
 def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
@@ -347,20 +406,34 @@ def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
     assert "200      GET /  500 ms  home" in captured.get()
 
 
-def test_tail_ends_when_its_inspector_does(tmp_path: Path) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with started("inspect", f"--port={port}", cwd=tmp_path, ready=url):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sentry_asgi", "tail", f"--url={url}"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+def test_tail_ends_when_its_inspector_does(store: Store) -> None:
+    app = create_app(store)
+    with serve_in_thread(app, ending=app.live.close) as url:
         httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
-        assert process.stdout is not None
-        assert "ValueError" in process.stdout.readline()
-    process.communicate(timeout=10)
-    assert process.returncode == 0
+        told = follow(url, last=1, full=False)
+        assert next(told)["title"] == "ValueError"
+    assert list(told) == []
+
+
+@pytest.mark.parametrize("last_words", [b"", b'data: {"newest": 1}\n\n'])
+def test_tail_of_an_inspector_that_was_killed_says_so(last_words: bytes) -> None:
+    """In the middle of a line, and before it could say what is new."""
+    begun = b"%x\r\n%b\r\n" % (len(last_words), last_words) if last_words else b""
+
+    def serve() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(4096)
+            head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            connection.sendall(head + begun + b"10\r\n: half")
+            listener.close()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(GoneError, match="No inspector answers"):
+        list(follow(url, last=1, full=False))
+    thread.join()
 
 
 def test_a_time_near_the_end_of_all_time_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,22 +448,6 @@ def test_a_time_near_the_end_of_all_time_has_its_line(monkeypatch: pytest.Monkey
         monkeypatch.undo()
         time.tzset()
     assert text.plain.startswith("23:59:59")
-
-
-def test_dev_warns_of_what_others_can_reach_and_serves_a_unix_socket(shop: Path) -> None:
-    inspector, socket_path = free_port(), shop / "app.sock"
-    arguments = (
-        "--inspector-host=0.0.0.0",
-        f"--inspector-port={inspector}",
-        "--no-reload",
-        "shop:app",
-        "--host=0.0.0.0",
-        f"--uds={socket_path}",
-    )
-    with started("dev", *arguments, cwd=shop, ready=f"http://127.0.0.1:{inspector}/") as printed:
-        wait_for(socket_path.exists, bool, 10)
-    assert "Warning: The inspector listens on 0.0.0.0" in printed[0]
-    assert "Warning: The app listens on 0.0.0.0" in printed[0]
 
 
 def test_an_app_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

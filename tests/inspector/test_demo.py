@@ -90,6 +90,13 @@ def test_the_failure_in_the_thread_has_the_request_and_the_threads_tag(demo: Dem
     ]
 
 
+def test_the_demos_own_frames_have_their_variables(demo: Demo) -> None:
+    (view,) = (view for _, view in demo.events() if view.summary.title == "ZeroDivisionError")
+    first = view.exceptions[0].frames[0]
+    assert (first.function, first.module, first.application) == ("average_price", "demo_shop", True)
+    assert dict(first.variables)["order"] == "Order(number=7, prices=())"
+
+
 @pytest.mark.parametrize(
     "change",
     [{"title": "Other"}, {"endpoint": "other"}, {"method": "PUT"}, {"target": "/other"},
@@ -125,7 +132,7 @@ def test_the_command_fails_if_the_app_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "sentry_sdk.py").write_text("raise SystemExit")
     result = command("demo", "--once", cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr == "Error: sentry_asgi.inspector.demo_app:app did not start.\n"
+    assert result.stderr == "Error: demo_shop:app did not start.\n"
 
 
 def test_the_version_is_told() -> None:

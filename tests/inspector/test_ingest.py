@@ -6,9 +6,13 @@ import asyncio
 import base64
 import gzip
 import json
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,14 @@ import httpx
 import pytest
 import zstandard
 
-from sentry_asgi.inspector.envelope import BadEnvelopeError, Limits, decompress
+from sentry_asgi.inspector.envelope import (
+    MAX_JSON,
+    MOST_FRAMES,
+    BadEnvelopeError,
+    Limits,
+    decompress,
+    json_object,
+)
 from sentry_asgi.inspector.intake import Intake, Parcel
 from sentry_asgi.inspector.store import Filter, Store
 
@@ -98,6 +109,46 @@ def test_zstd_is_read_to_its_end_and_no_further_than_the_limit() -> None:
         with pytest.raises(BadEnvelopeError) as caught:
             decompress(body, "zstd", 1000)
         assert caught.value.status == status
+
+
+def test_gzip_is_read_to_its_end_and_nothing_may_follow() -> None:
+    members = gzip.compress(b"a" * 100) + gzip.compress(b"b" * 100)
+    assert decompress(members, "gzip", 200) == b"a" * 100 + b"b" * 100
+    bomb = gzip.compress(b"a") + gzip.compress(bytes(10_000_000))
+    for body, encoding, status in (
+        (members * 2, "gzip", 413),
+        (bomb, "gzip", 413),
+        (members[:-3], "gzip", 400),
+        (gzip.compress(b"a") + b"junk", "gzip", 400),
+        (zlib.compress(b"a") + b"junk", "deflate", 400),
+        (brotli.compress(b"a") + b"junk", "br", 400),
+    ):
+        with pytest.raises(BadEnvelopeError) as caught:
+            decompress(body, encoding, 250)
+        assert caught.value.status == status
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_endless_empty_frames_keep_nobody_waiting(encoding: str) -> None:
+    empty = PACKED[encoding](b"")
+    assert decompress(empty * MOST_FRAMES, encoding, 100) == b""
+    began = time.monotonic()
+    with pytest.raises(BadEnvelopeError):
+        decompress(empty * (2_000_000 // len(empty)), encoding, 100)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "9" * 5000])
+def test_numbers_that_are_no_json_are_refused(inspector: Inspector, number: str) -> None:
+    body = envelope(("event", f'{{"message": "no", "extra": {{"a": {number}}}}}'.encode()))
+    assert inspector.report(body).json() == {"detail": "The event is not JSON."}
+    assert inspector.store.totals() == (0, 0)
+
+
+def test_json_larger_than_any_event_is_refused_before_it_is_read() -> None:
+    with pytest.raises(BadEnvelopeError) as caught:
+        json_object(b"{" + b" " * MAX_JSON, "The event")
+    assert (caught.value.status, "larger than 10485760 bytes" in caught.value.detail) == (413, True)
 
 
 @pytest.mark.parametrize("path", ["/api/1/store/", "/api/1/store"])
@@ -198,6 +249,32 @@ def test_what_is_bad_in_a_batch_is_refused_alone(store: Store) -> None:
     assert told
 
 
+def test_large_parcels_that_come_together_are_not_all_unpacked_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentry_asgi.inspector import intake as module
+
+    monkeypatch.setattr(module, "_BATCH_BYTES", 2000)
+    together: list[int] = []
+    add_all = store.add_all
+
+    def count(arrivals: Any) -> None:
+        together.append(len(arrivals))
+        add_all(arrivals)
+
+    monkeypatch.setattr(store, "add_all", count)
+    intake = Intake(store, Limits(), lambda: None, idle=0.02)
+    body = gzip.compress(envelope(("attachment", bytes(1500))))
+
+    async def send() -> None:
+        taking = [intake.take(Parcel("1", body, "gzip")) for _ in range(10)]
+        await asyncio.gather(*taking, intake.take(Parcel("1", b"{}")))
+
+    asyncio.run(send())
+    assert max(together) == 2
+    assert store.totals()[0] == 11
+
+
 def test_the_intakes_thread_goes_when_nothing_comes_and_comes_back(store: Store) -> None:
     def threads() -> list[str]:
         return [
@@ -205,9 +282,10 @@ def test_the_intakes_thread_goes_when_nothing_comes_and_comes_back(store: Store)
         ]
 
     intake = Intake(store, Limits(), lambda: None, idle=0.02)
+    others = len(threads())
     for count in (1, 2):
         asyncio.run(intake.take(Parcel("1", envelope(("event", error())))))
-        wait_for(threads, lambda names: not names)
+        wait_for(threads, lambda names: len(names) <= others)
         assert len(store.errors(limit=9)) == count
 
 
@@ -264,6 +342,50 @@ def test_a_storm_from_many_clients_is_kept_whole(inspector: Inspector) -> None:
         thread.join()
     found = {one.summary.title for one in inspector.store.errors(limit=1000)}
     assert found == {f"E{number}." for number in range(count)}
+
+
+def test_a_file_that_cannot_be_used_now_is_told_and_used_again_when_it_can(
+    tmp_path: Path,
+) -> None:
+    """Locked by somebody: whoever reports learns that nothing was kept."""
+    from sentry_asgi.inspector.app import create_app
+    from sentry_asgi.inspector.server import serve_in_thread
+
+    with closing(Store(tmp_path / "a.sqlite3", patience=0.05)) as store:
+        app = create_app(store)
+        with (
+            serve_in_thread(app, ending=app.live.close) as url,
+            Inspector(url, store) as inspector,
+            closing(sqlite3.connect(tmp_path / "a.sqlite3")) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            answer = inspector.report(envelope(("event", error("Lost"))))
+            cleared = inspector.post("/clear")
+            other.rollback()
+            assert [one.status_code for one in (answer, cleared)] == [503, 503]
+            assert "database is locked" in answer.json()["detail"]
+            assert inspector.report(envelope(("event", error("Kept")))).status_code == 200
+            assert [one.summary.title for one in inspector.errors()] == ["Kept"]
+
+
+def test_several_processes_report_at_once_and_nothing_is_lost(inspector: Inspector) -> None:
+    """As the workers of one app do, each with the SDK of its own."""
+    script = """
+import sys, sentry_sdk
+sentry_sdk.init(dsn=sys.argv[1], default_integrations=False, auto_enabling_integrations=False)
+for number in range(25):
+    sentry_sdk.capture_message(f"worker {sys.argv[2]}, message {number}.")
+sentry_sdk.get_client().close(timeout=20)
+"""
+    workers = [
+        subprocess.Popen([sys.executable, "-c", script, inspector.dsn, str(number)])
+        for number in range(3)
+    ]
+    assert [worker.wait(60) for worker in workers] == [0] * 3
+    found = {one.summary.title for one in inspector.store.errors(limit=200)}
+    assert found == {
+        f"worker {worker}, message {number}." for worker in range(3) for number in range(25)
+    }
 
 
 # What the store keeps, and finds again.

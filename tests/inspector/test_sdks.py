@@ -1,21 +1,38 @@
-"""Real SDKs reach the inspector: Sentry's for JavaScript too; skipped where npm is missing."""
+"""Real SDKs reach the inspector: Sentry's for JavaScript, in Node and in a browser, and Python's with Spotlight."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sentry_sdk
+from playwright.sync_api import Browser
+from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from sentry_asgi.inspector.app import create_app
+from sentry_asgi.inspector.running import PORT
+from sentry_asgi.inspector.server import serve_in_thread
+from sentry_asgi.inspector.store import Store
 
 from .support import Inspector, wait_for
 
 NPM = shutil.which("npm")
 NODE = shutil.which("node")
-SDK = "@sentry/node@10"
+PACKAGES = ["@sentry/node@10", "@sentry/browser@10", "esbuild@0.25"]
+NOWHERE = "http://key@127.0.0.1:9/1"
 
-SCRIPT = """
+APP = """
 const Sentry = require("@sentry/node");
 Sentry.init({
   dsn: process.env.DSN, spotlight: process.env.SPOTLIGHT || false, tracesSampleRate: 1, enableLogs: true,
@@ -29,16 +46,31 @@ Sentry.startSpan({ name: "brew tea", op: "task" }, () => {
 Sentry.flush(5000).then(() => process.exit(0));
 """
 
-pytestmark = pytest.mark.skipif(NPM is None or NODE is None, reason="npm is not installed")
+PAGE = """<!doctype html><title>shop</title><script src="/files/sentry.js"></script><script>
+const asked = new URLSearchParams(location.search);
+Sentry.init({
+  dsn: asked.get("dsn"), tracesSampleRate: 1, enableLogs: true, release: "front@1",
+  integrations: asked.has("spotlight") ? [Sentry.spotlightBrowserIntegration({ sidecarUrl: asked.get("spotlight") })] : [],
+});
+Sentry.startSpan({ name: "brew tea", op: "task" }, () => {
+  Sentry.startSpan({ name: "boil", op: "water" }, () => {});
+  Sentry.logger.info("boiled", { cups: 2 });
+});
+setTimeout(() => { Sentry.flush(5000).then(() => { window.told = true; }); }, 50);
+null.tea;
+</script>"""
+
+needs_npm = pytest.mark.skipif(NPM is None or NODE is None, reason="npm is not installed")
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the SDK; kept from run to run where the environment names one."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the SDKs; kept from run to run where the environment names one."""
     kept = os.environ.get("SENTRY_ASGI_TEST_NODE")
     folder = Path(kept) if kept else tmp_path_factory.mktemp("node")
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "node_modules" / "@sentry" / "node").exists():
+    modules = folder / "node_modules"
+    if not all((modules / name.rpartition("@")[0]).exists() for name in PACKAGES):
         install = [
             str(NPM),
             "install",
@@ -47,31 +79,30 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--no-save",
             "--prefix",
             str(folder),
-            SDK,
         ]
         try:
             result = subprocess.run(
-                install, capture_output=True, text=True, timeout=100, check=False
+                [*install, *PACKAGES], capture_output=True, text=True, timeout=100, check=False
             )
         except subprocess.TimeoutExpired:
             pytest.skip("npm does not get through to its registry")
         if result.returncode:
-            pytest.skip(f"npm cannot install it: {result.stderr[-300:]}")
-    (folder / "app.js").write_text(SCRIPT)
+            pytest.skip(f"npm cannot install them: {result.stderr[-300:]}")
+    (folder / "app.js").write_text(APP)
     return folder
 
 
+@needs_npm
 @pytest.mark.parametrize("way", ["dsn", "spotlight"])
-def test_the_javascript_sdk_reaches_it(inspector: Inspector, node: Path, way: str) -> None:
-    elsewhere = "http://key@127.0.0.1:9/1"
+def test_the_javascript_sdk_reaches_it(inspector: Inspector, packages: Path, way: str) -> None:
     environment = {
         **os.environ,
-        "DSN": inspector.dsn if way == "dsn" else elsewhere,
+        "DSN": inspector.dsn if way == "dsn" else NOWHERE,
         "SPOTLIGHT": f"{inspector.url}/stream" if way == "spotlight" else "",
     }
     subprocess.run(
         [str(NODE), "app.js"],
-        cwd=node,
+        cwd=packages,
         env=environment,
         check=True,
         timeout=60,
@@ -84,3 +115,86 @@ def test_the_javascript_sdk_reaches_it(inspector: Inspector, node: Path, way: st
     for text in ("brew tea", "boil", "TypeError", "boiled", "front"):
         assert text in page
     assert "no tea in JavaScript" in inspector.get(f"/events/{failure.event_id}").text
+
+
+@pytest.fixture(scope="module")
+def website(packages: Path) -> Iterator[str]:
+    """A page with the SDK for browsers in it, bundled as its users bundle it."""
+    (packages / "entry.mjs").write_text('export * from "@sentry/browser";')
+    subprocess.run(
+        [str(packages / "node_modules" / ".bin" / "esbuild"), "entry.mjs", "--bundle", "--format=iife",
+         "--global-name=Sentry", "--outfile=site/sentry.js", "--log-level=error"],
+        cwd=packages, check=True, timeout=60,
+    )  # fmt: skip
+    routes = [
+        Route("/", lambda _request: HTMLResponse(PAGE)),
+        Mount("/files", StaticFiles(directory=packages / "site")),
+    ]
+    with serve_in_thread(Starlette(routes=routes)) as url:
+        yield url
+
+
+@needs_npm
+@pytest.mark.parametrize("way", ["dsn", "spotlight"])
+def test_the_javascript_sdk_reaches_it_from_a_page_on_a_loopback_name(
+    inspector: Inspector, website: str, browser: Browser, way: str
+) -> None:
+    asked = (
+        f"dsn={inspector.dsn}"
+        if way == "dsn"
+        else f"dsn={NOWHERE}&spotlight={inspector.url}/stream"
+    )
+    page = browser.new_page()
+    # Another origin, by another name.
+    page.goto(f"{website.replace('127.0.0.1', 'localhost')}/?{asked}")
+    page.wait_for_function("window.told")
+    (failure,) = inspector.wait_for(1)
+    page.close()
+    assert failure.summary.title == "TypeError"
+    counts = wait_for(inspector.store.counts, lambda counts: {"request", "log"} <= {*counts})
+    assert (counts["error"], counts["log"]) == (1, 1)
+    shown = inspector.get(f"/events/{failure.event_id}").text
+    for text in ("Cannot read properties of null", "localhost", "sentry.javascript.browser"):
+        assert text in shown
+
+
+@needs_npm
+def test_the_javascript_sdk_on_another_site_reaches_nothing(
+    inspector: Inspector, website: str, browser: Browser
+) -> None:
+    page = browser.new_page()
+    refused: list[str] = []
+    page.on(
+        "response", lambda answer: refused.append(f"{answer.status} {answer.url.split('?')[0]}")
+    )
+    page.on("requestfailed", lambda asked: refused.append(f"failed {asked.url.split('?')[0]}"))
+    elsewhere = "http://shop.example"
+
+    def serve(route: Any) -> None:
+        url = website + route.request.url.removeprefix(elsewhere)
+        route.fulfill(response=route.fetch(url=url))
+
+    page.route(lambda url: url.startswith(elsewhere), serve)
+    page.goto(f"{elsewhere}/?dsn={inspector.dsn}&spotlight={inspector.url}/stream")
+    page.wait_for_function("window.told")
+    page.close()
+    assert f"failed {inspector.url}/api/1/envelope/" in refused
+    assert inspector.store.totals() == (0, 0)
+
+
+def test_the_python_sdk_with_spotlight_true_reaches_it(store: Store) -> None:
+    """By the address that the SDK knows by itself: localhost, port 8969."""
+    app = create_app(store)
+    try:
+        socket.create_server(("127.0.0.1", PORT)).close()
+    except OSError:
+        pytest.skip(f"port {PORT} is taken: somebody's inspector runs on this machine")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(serve_in_thread(app, port=PORT, ending=app.live.close))
+        client = sentry_sdk.Client(dsn=NOWHERE, spotlight=True, default_integrations=False)
+        stack.enter_context(use_isolation_scope(Scope(ty=ScopeType.ISOLATION)))
+        stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT, client=client)))
+        sentry_sdk.capture_message("seen without being told where")
+        client.close(timeout=0)
+        (listed,) = wait_for(lambda: store.errors(limit=9), bool)
+    assert (listed.summary.title, listed.project) == ("seen without being told where", "spotlight")

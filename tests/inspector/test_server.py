@@ -95,3 +95,12 @@ def test_a_process_ends_when_its_starter_was_killed() -> None:
     )
     url = starter.stdout.strip()
     wait_for(lambda: listens(url), lambda listening: not listening)
+
+
+def test_the_commands_process_imports_no_framework_of_the_users() -> None:
+    """The SDK's `spotlight` imports Django where there is one, which takes longer than all else."""
+    script = "import sys, sentry_asgi.inspector.dev, sentry_asgi.inspector.running; print('django' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert result.stdout == "False\n"

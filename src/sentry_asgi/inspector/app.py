@@ -9,6 +9,7 @@ The rules:
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection
 from http import HTTPStatus
 from pathlib import Path
@@ -90,7 +91,11 @@ def create_app(
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={BadEnvelopeError: _bad_envelope, HTTPException: _http_error},
+        exception_handlers={
+            BadEnvelopeError: _bad_envelope,
+            HTTPException: _http_error,
+            sqlite3.Error: _store_error,
+        },
     )
     app.live = live
     return app
@@ -243,6 +248,11 @@ def _told(listed: Listed, payload: bytes | None) -> dict[str, Any]:
 async def _bad_envelope(_request: Request, error: Exception) -> Response:
     assert isinstance(error, BadEnvelopeError)
     return JSONResponse({"detail": error.detail}, error.status)
+
+
+async def _store_error(_request: Request, error: Exception) -> Response:
+    detail = f"The inspector's file cannot be used now: {error}."
+    return JSONResponse({"detail": detail}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -15,9 +15,10 @@ import click
 from sentry_asgi import __version__
 
 from .editor import EDITORS
-from .server import HOST, ServerError
+from .server import HOST, MAX_PORT, ServerError
 
 PORT = 8969
+_PORTS = click.IntRange(0, MAX_PORT)
 
 _editor = click.option(
     "--editor",
@@ -36,14 +37,14 @@ def cli() -> None:
     """Sentry for any ASGI application: tools for development."""
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("app", metavar="MODULE:APP")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[UVICORN OPTIONS]...")
 @click.option("--no-reload", is_flag=True, help="Leave the app running when its files change.")
 @click.option(
     "--inspector-host", default=HOST, show_default=True, help="Where the inspector listens."
 )
-@click.option("--inspector-port", default=PORT, show_default=True, help="Its port.")
+@click.option("--inspector-port", type=_PORTS, default=PORT, show_default=True, help="Its port.")
 @_editor
 def dev(
     app: str,
@@ -57,9 +58,14 @@ def dev(
     """Run an app under uvicorn with reload, reporting to a local Sentry.
 
     The app is wrapped in SentryMiddleware if it is not already. If it calls sentry_sdk.init itself,
-    its options and its DSN stay. Options of this command come before MODULE:APP; those after it are
-    uvicorn's, such as --port 8001 or --app-dir src.
+    its options and its DSN stay. All other options after MODULE:APP are uvicorn's, such as --port 8001
+    or --app-dir src.
     """
+    if ":" not in app:
+        raise click.UsageError(
+            f"{app!r} is not MODULE:APP; options of uvicorn come after it, as in"
+            " `sentry-asgi dev shop:app --port 8001`."
+        )
     from .dev import Place, run  # noqa: PLC0415
 
     place = Place(inspector_host, inspector_port, editor)
@@ -72,7 +78,7 @@ def dev(
 
 @cli.command()
 @click.option("--host", default=HOST, show_default=True, help="Where to listen.")
-@click.option("--port", default=PORT, show_default=True, help="The port.")
+@click.option("--port", type=_PORTS, default=PORT, show_default=True, help="The port.")
 @click.option(
     "--keep",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -164,6 +170,9 @@ def demo(*, once: bool) -> None:
 def _end_as_interrupted() -> None:
     # As Ctrl-C does, SIGTERM shall end what was started and remove what was kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    closed = getattr(signal, "SIGHUP", None)  # its terminal; `nohup` has it ignored
+    if closed is not None and signal.getsignal(closed) is signal.SIG_DFL:
+        signal.signal(closed, signal.default_int_handler)
 
 
 def _serve_until_interrupted(url: str) -> None:

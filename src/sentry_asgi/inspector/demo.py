@@ -21,12 +21,15 @@ import click
 
 from .app import create_app
 from .envelope import json_object
+from .local import fetch
 from .server import serve_in_process, serve_in_thread
 from .store import Listed, Store
 from .views import EventView, event_view
 
 PROJECT = "1"
-_APP = "sentry_asgi.inspector.demo_app"
+_APP = "demo_shop"
+# A folder of its own: the app is named as a user's would be, and is none of the package's modules.
+_FOLDER = Path(__file__).parent / "shop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Demo:
         """Send one request to the app; returns the status of the response."""
         request = urllib.request.Request(self.app_url + expected.target, method=expected.method)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            with fetch(request, timeout=10) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -117,7 +120,9 @@ def running(target: str = f"{_APP}:app") -> Iterator[Demo]:
             app = create_app(store)
             with serve_in_thread(app, ending=app.live.close) as url:
                 dsn = f"{url.replace('://', '://demo@')}/{PROJECT}"
-                with serve_in_process(target, {**os.environ, "SENTRY_DSN": dsn}) as app_url:
+                path = os.pathsep.join(filter(None, (str(_FOLDER), os.environ.get("PYTHONPATH"))))
+                environment = {**os.environ, "SENTRY_DSN": dsn, "PYTHONPATH": path}
+                with serve_in_process(target, environment) as app_url:
                     yield Demo(url, app_url, store)
         finally:
             store.close()

@@ -23,9 +23,10 @@ from typing import Any
 import click
 from uvicorn.main import main as uvicorn_command
 
-from .dev_app import plan
+from .local import url_of
+from .plan import plan
 from .running import PortTakenError, exposed, inspecting, is_loopback
-from .server import ServerError
+from .server import MAX_PORT, ServerError
 
 # How long an app may take to end, in seconds.
 _PATIENCE = 30
@@ -69,7 +70,7 @@ def _inspector(place: Place) -> Iterator[str]:
         if not error.inspector:
             raise ServerError(f"{error} For the inspector that is --inspector-port.") from error
         click.echo(f"{error}", err=True)
-        yield f"http://{place.host}:{place.port}"
+        yield url_of(place.host, place.port)
         return
     if not is_loopback(place.host):
         _warn(exposed(place.host))
@@ -102,6 +103,8 @@ def _check_port(chosen: dict[str, Any]) -> None:
     if chosen["uds"] or chosen["fd"] is not None:
         return
     host, port = chosen["host"], chosen["port"]
+    if not 0 <= port <= MAX_PORT:
+        raise ServerError(f"{port} is no port: they go from 0 to {MAX_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()

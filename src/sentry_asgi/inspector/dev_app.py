@@ -17,38 +17,24 @@ import sys
 from typing import Any
 
 import sentry_sdk
+import sentry_sdk.integrations.logging
 from sentry_sdk.consts import DEFAULT_OPTIONS
-from sentry_sdk.integrations.logging import ignore_logger
-from sentry_sdk.spotlight import SpotlightClient
-from uvicorn.importer import ImportFromStringError, import_from_string
+from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware
 
 from .layers import layers
-
-PLAN = "_SENTRY_ASGI_DEV"
-"""The environment variable with the plan: `target`, `factory` and the inspector's `url`."""
+from .loading import load
+from .plan import PLAN
 
 logger = logging.getLogger("uvicorn.error")
-
-
-def plan(target: str, *, factory: bool, url: str) -> dict[str, str]:
-    """The environment that makes `create` serve `target`, and SDKs report to the inspector."""
-    return {
-        PLAN: json.dumps({"target": target, "factory": factory, "url": url}),
-        "SENTRY_SPOTLIGHT": f"{url}/stream",
-        # Under Django the SDK would put Spotlight's own pages in place of Django's.
-        "SENTRY_SPOTLIGHT_MIDDLEWARE": "0",
-        "SENTRY_SPOTLIGHT_ON_ERROR": "0",
-    }
 
 
 def create() -> Any:
     """The app to serve; an application factory for uvicorn."""
     wanted = json.loads(os.environ[PLAN])
     try:
-        app = import_from_string(wanted["target"])
-        app = app() if wanted["factory"] else app
+        app = load(wanted["target"], factory=wanted["factory"])
     except ImportFromStringError as error:
         logger.error("Error loading ASGI app. %s", error)  # noqa: TRY400  # it says all there is
         sys.exit(1)
@@ -71,12 +57,32 @@ def report_to(url: str) -> None:
     """See to it that the SDK reports to the inspector at `url`."""
     client = sentry_sdk.get_client()
     if not client.is_active():
-        for name in ("uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
-            ignore_logger(name)  # it tells of the same requests and errors, with less
+        _ignore_the_server()
         sentry_sdk.init(**options(url))
     elif client.spotlight is None and client.options.get("spotlight") is not False:
+        from sentry_sdk.spotlight import SpotlightClient  # noqa: PLC0415  # it imports Django, if there is one
+
         # An SDK of before SENTRY_SPOTLIGHT could hold an address.
         client.spotlight = SpotlightClient(f"{url}/stream")
+    _hurry(sentry_sdk.get_client())
+
+
+def _ignore_the_server() -> None:
+    """Its logs tell of the same requests and errors, with less."""
+    for name in ("ignore_logger", "ignore_logger_for_events", "ignore_logger_for_sentry_logs"):
+        ignore: Any = getattr(
+            sentry_sdk.integrations.logging, name, None
+        )  # newer SDKs have several
+        for logs in ("uvicorn.access", "uvicorn.error", "uvicorn.asgi") if ignore else ():
+            ignore(logs)
+
+
+def _hurry(client: Any) -> None:
+    """Logs and the like are sent in batches, every five seconds: too late for somebody who watches."""
+    for name in ("log_batcher", "metrics_batcher", "span_batcher"):
+        batcher = getattr(client, name, None)
+        if batcher is not None:
+            batcher.FLUSH_WAIT_TIME = 0.1
 
 
 def options(url: str) -> dict[str, Any]:
@@ -84,6 +90,7 @@ def options(url: str) -> dict[str, Any]:
     wanted = {
         "dsn": f"{url.replace('://', '://dev@')}/1",
         "spotlight": False,
+        "http_proxy": "",  # the inspector is on this machine
         "environment": "development",
         "traces_sample_rate": 1.0,
         "enable_logs": True,

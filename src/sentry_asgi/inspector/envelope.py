@@ -22,6 +22,10 @@ import brotli
 import zstandard
 
 MEBIBYTE = 1024 * 1024
+MOST_FRAMES = 16
+"""How many gzip members or zstd frames may follow one another; SDKs send one, and each costs a copy of the rest."""
+MAX_JSON = 10 * MEBIBYTE
+"""How long JSON may be: decoded, it takes up to fifty times as much memory. Sentry takes events of 1 MB."""
 
 
 class BadEnvelopeError(ValueError):
@@ -98,15 +102,19 @@ def _check_size(data: bytes, limit: int) -> None:
 def _inflate(body: bytes, most: int) -> tuple[bytes, bool]:
     # Says "gzip" or "deflate" and sends either, or deflate without zlib's header: all are seen.
     zlib_or_gzip, bare = 47, -15
-    looks_headed = body[:2] == b"\x1f\x8b" or (
-        body[:1] == b"\x78" and int.from_bytes(body[:2], "big") % 31 == 0
-    )
-    decoder = zlib.decompressobj(zlib_or_gzip if looks_headed else bare)
-    try:
-        data = decoder.decompress(body, most)
-    except zlib.error:
-        return b"", False
-    return data, decoder.eof
+    gzipped = body[:2] == b"\x1f\x8b"
+    headed = gzipped or (body[:1] == b"\x78" and int.from_bytes(body[:2], "big") % 31 == 0)
+    data = b""
+    for _ in range(MOST_FRAMES if gzipped else 1):
+        decoder = zlib.decompressobj(zlib_or_gzip if headed else bare)
+        try:
+            data += decoder.decompress(body, most - len(data))
+        except zlib.error:
+            return data, False
+        body = decoder.unused_data
+        if not (decoder.eof and body):
+            return data, decoder.eof
+    return data, False
 
 
 def _unbrotli(body: bytes, most: int) -> tuple[bytes, bool]:
@@ -130,12 +138,13 @@ def _unzstd(body: bytes, most: int) -> tuple[bytes, bool]:
 
 
 def _zstd_complete(body: bytes) -> bool:
-    while True:
+    for _ in range(MOST_FRAMES):
         frame = _zstd().decompressobj()
         frame.decompress(body)
-        if not (frame.eof and frame.unused_data):
-            return frame.eof
         body = frame.unused_data
+        if not (frame.eof and body):
+            return frame.eof
+    return False
 
 
 def _zstd() -> zstandard.ZstdDecompressor:
@@ -207,11 +216,19 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
 
     Raises BadEnvelopeError.
     """
+    if len(data) > MAX_JSON:
+        raise BadEnvelopeError(
+            f"{what} is larger than {MAX_JSON} bytes.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        )
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_no_number)
     # Too deep for the decoder, not UTF-8, not JSON, or a number too long to read.
     except (RecursionError, ValueError):
         raise BadEnvelopeError(f"{what} is not JSON.") from None
     if not isinstance(value, dict):
         raise BadEnvelopeError(f"{what} is not a JSON object.")
     return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -19,12 +19,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from .envelope import Limits, decompress, parse
+from .envelope import MEBIBYTE, Limits, decompress, parse
 from .records import records, stored_event
 from .store import Arrival, Store
 
-# One transaction takes no more, so that pages see something new in good time.
+# One transaction takes no more, so that pages see something new in good time; nor more bytes than
+# this by much, for all of them are in memory at once.
 _BATCH = 500
+_BATCH_BYTES = 16 * MEBIBYTE
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +96,25 @@ class Intake:
     def _keep(self, batch: list[_Waiting]) -> None:
         answers: list[tuple[_Waiting, str | Exception | None]] = []
         good: list[tuple[_Waiting, Arrival]] = []
+        size = 0
         for waiting in batch:
             try:
-                good.append((waiting, self._arrival(waiting.parcel)))
+                data = self._unpacked(waiting.parcel)
+                good.append((waiting, self._arrival(waiting.parcel, data)))
             except Exception as error:
                 answers.append((waiting, error))
+                continue
+            size += len(data)
+            if size > _BATCH_BYTES:
+                self._commit(good, [])
+                good, size = [], 0
+        self._commit(good, answers)
+
+    def _commit(
+        self,
+        good: list[tuple[_Waiting, Arrival]],
+        answers: list[tuple[_Waiting, str | Exception | None]],
+    ) -> None:
         try:
             self._store.add_all([arrival for _, arrival in good])
         except Exception as error:
@@ -109,8 +125,10 @@ class Intake:
         self._kept()
         _answer(answers)
 
-    def _arrival(self, parcel: Parcel) -> Arrival:
-        data = decompress(parcel.body, parcel.encoding, self._limits.decompressed)
+    def _unpacked(self, parcel: Parcel) -> bytes:
+        return decompress(parcel.body, parcel.encoding, self._limits.decompressed)
+
+    def _arrival(self, parcel: Parcel, data: bytes) -> Arrival:
         envelope = stored_event(data) if parcel.bare else parse(data, max_items=self._limits.items)
         return Arrival(parcel.project, records(envelope), time.time())
 

@@ -3,7 +3,7 @@
 The rules:
 
 - Only what can be seen without calling anything is reported: attributes by which middlewares are
-  known to keep what they wrap, and the list that a Starlette application keeps.
+  known to keep what they wrap, and the lists that Starlette's and Litestar's applications keep.
 - Frameworks' applications end the walk: what is beneath them is theirs.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+from sentry_asgi import SentryMiddleware
 
 _INNER = ("app", "_app", "asgi_app", "_asgi_app", "application", "inner")
 _MOST = 50
@@ -41,25 +43,44 @@ def layers(app: Any) -> list[Layer]:
 def _layers(app: Any) -> Iterator[Layer]:
     while True:
         yield Layer(type(app), app, _facts(app))
-        listed = getattr(app, "user_middleware", None)
-        if isinstance(listed, list):
+        listed = listed_middleware(app)
+        if listed is not None:
             yield from _listed(listed)
             return
-        inner = next((found for name in _INNER if callable(found := _held(app, name))), None)
+        inner = next((found for name in _INNER if callable(found := _facts(app).get(name))), None)
         if inner is None:
             return
         app = inner
 
 
+def listed_middleware(app: Any) -> list[Any] | None:
+    """The list of its middleware that a framework's application keeps; None if it keeps none."""
+    for name in ("user_middleware", "middleware"):  # Starlette's and Litestar's
+        listed = getattr(app, name, None)
+        if isinstance(listed, list):
+            return listed
+    return None
+
+
 def _listed(middleware: list[Any]) -> Iterator[Layer]:
     for one in middleware:
-        cls = getattr(one, "cls", None)
+        cls = getattr(one, "cls", None) or getattr(one, "middleware", one)
         if isinstance(cls, type):
             yield Layer(cls, one, dict(getattr(one, "kwargs", {})))
 
 
-def _held(app: Any, name: str) -> Any:
-    return _facts(app).get(name)
+def takes_over(layer: Layer) -> bool:
+    """Whether this SentryMiddleware stands in for the SDK's own integrations."""
+    known = isinstance(layer.thing, SentryMiddleware)
+    return bool(layer.thing._take_over if known else layer.options.get("take_over", True))  # noqa: SLF001
+
+
+def trusted_hops(layer: Layer) -> int:
+    """How many proxies this SentryMiddleware trusts."""
+    known = isinstance(layer.thing, SentryMiddleware)
+    return int(
+        layer.thing._settings.trusted_hops if known else layer.options.get("trusted_hops", 0)  # noqa: SLF001
+    )
 
 
 def _facts(app: Any) -> dict[str, Any]:

@@ -108,17 +108,19 @@ class Pages:
         return self._render(
             "list.html",
             rows=self._rows(rows),
-            older=rows[-1].number if len(found) > PAGE_SIZE else None,
+            older=_older(found),
             newest=max((row.number for row in rows), default=0),
             wanted=wanted,
             counts=self.counts(),
             dsn=dsn(base_url),
+            stream=f"{base_url.rstrip('/')}/stream",
         )
 
     def fragment(self, wanted: Wanted) -> str:
-        """Rows alone, for a page that is open already."""
-        found = self._store.entries(wanted.chosen, limit=PAGE_SIZE, after=wanted.after)
-        return self._render("rows.html", rows=self._rows(found))
+        """Rows and the way to older ones, for a page that is open already."""
+        found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, after=wanted.after)
+        rows = self._rows(found[:PAGE_SIZE])
+        return self._render("fragment.html", rows=rows, older=_older(found), wanted=wanted)
 
     def counts(self) -> dict[str, int]:
         """How many entries each tab has."""
@@ -204,6 +206,11 @@ def entry_url(listed: Listed) -> str:
     if listed.kind in {REQUEST, SPAN} and listed.trace_id:
         return f"/traces/{listed.trace_id}#span-{listed.span_id}"
     return f"/events/{listed.event_id}" if listed.event_id else f"/envelopes/{listed.envelope}"
+
+
+def _older(found: list[Listed]) -> int | None:
+    """Below which number more can be found, if there was one more than a page shows."""
+    return found[PAGE_SIZE - 1].number if len(found) > PAGE_SIZE else None
 
 
 def dsn(base_url: str) -> str:

@@ -14,13 +14,13 @@ import ipaddress
 import json
 import socket
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .app import NAME, create_app
 from .guard import LOOPBACK
+from .local import fetch, url_of
 from .server import HOST, ServerError, serve_in_thread
 from .store import Store, StoreError
 
@@ -89,7 +89,7 @@ def exposed(host: str) -> str:
 def _refused(error: OSError, host: str, port: int) -> ServerError:
     if error.errno != errno.EADDRINUSE:
         return ServerError(f"Cannot listen on {host}:{port}: {error.strerror or error}.")
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    url = url_of(host, port)
     if is_inspector(url):
         return PortTakenError(
             f"An inspector runs at {url} already; it can be used.", inspector=True
@@ -104,7 +104,7 @@ def _refused(error: OSError, host: str, port: int) -> ServerError:
 def is_inspector(url: str) -> bool:
     """Whether an inspector answers at this URL, within a second or so."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=1) as response:  # noqa: S310
+        with fetch(f"{url}/health", timeout=1) as response:
             health = json.loads(response.read(10_000))
     except (OSError, ValueError):
         return False

@@ -22,7 +22,10 @@ from typing import Any
 
 import uvicorn
 
+from .local import url_of
+
 HOST = "127.0.0.1"
+MAX_PORT = 65535
 
 
 class ServerError(Exception):
@@ -83,8 +86,7 @@ def serve_in_thread(
         server.ready.wait(seconds)
         if not server.started or server.should_exit:
             raise ServerError("The app did not start.")
-        named = f"[{host}]" if ":" in host else host
-        yield f"http://{named}:{listener.getsockname()[1]}"
+        yield url_of(host, listener.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(seconds)

@@ -180,7 +180,10 @@ class Store:
         self._patience = patience
         self._writing = threading.Lock()
         self._reading = threading.Lock()
-        self._writer = self._connect(path)
+        try:
+            self._writer = self._connect(path)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
         self._reader = self._writer
         try:
             self._prepare(path)
@@ -196,6 +199,7 @@ class Store:
 
     def _prepare(self, path: Path) -> None:
         try:
+            self._check_owner(path)
             self._use_wal()
             # A crash of the machine may lose the last events of a development session; a sync
             # for each envelope would cost far more than that is worth.
@@ -209,6 +213,14 @@ class Store:
             raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
         if version not in {0, SCHEMA_VERSION}:
             raise StoreError(f"{path} was made by another release of sentry-asgi; remove it.")
+
+    def _check_owner(self, path: Path) -> None:
+        """Before anything is written: the file is new, or was made here."""
+        # One transaction: another inspector may be making the file at this moment.
+        query = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+        version, tables = self._writer.execute(query).fetchone()
+        if version == 0 and tables:
+            raise StoreError(f"{path} is another program's database; name another file.")
 
     def _use_wal(self) -> None:
         # Where two switch a new file at once, SQLite fails instead of waiting for the other.

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from .app import MAX_TOLD
+from .local import fetch
 from .pages import took
 
 # The inspector gives a sign of life more often than this.
@@ -44,30 +45,30 @@ def follow(url: str, *, last: int, full: bool) -> Iterator[dict[str, Any]]:
     Ends when the inspector does. Raises GoneError if there is none.
     """
     seen: int | None = None
-    for newest in _news(url):
-        seen = max(0, newest - last) if seen is None else seen
-        for told in _since(url, seen, full=full):
-            seen = told["number"]
-            yield told
-
-
-def _news(url: str) -> Iterator[int]:
-    """The number of the newest entry, at first and whenever there is a newer one."""
     try:
-        with urllib.request.urlopen(f"{url}/live", timeout=_SILENCE) as lines:  # noqa: S310
-            for line in lines:
-                if line.startswith(b"data: "):
-                    yield int(json.loads(line[6:])["newest"])
-    except (OSError, ValueError, KeyError) as error:
+        for newest in _news(url):
+            seen = max(0, newest - last) if seen is None else seen
+            for told in _since(url, seen, full=full):
+                seen = told["number"]
+                yield told
+    except (OSError, HTTPException, ValueError, KeyError) as error:
         raise GoneError(
             f"No inspector answers at {url}. `sentry-asgi inspect` starts one."
         ) from error
 
 
+def _news(url: str) -> Iterator[int]:
+    """The number of the newest entry, at first and whenever there is a newer one."""
+    with fetch(f"{url}/live", timeout=_SILENCE) as lines:
+        for line in lines:
+            if line.startswith(b"data: "):
+                yield int(json.loads(line[6:])["newest"])
+
+
 def _since(url: str, number: int, *, full: bool) -> Iterator[dict[str, Any]]:
     while True:
         address = f"{url}/entries?after={number}{'&full=1' if full else ''}"
-        with urllib.request.urlopen(address, timeout=_SILENCE) as response:  # noqa: S310
+        with fetch(address, timeout=_SILENCE) as response:
             told = json.loads(response.read())
         yield from told
         if len(told) < MAX_TOLD:

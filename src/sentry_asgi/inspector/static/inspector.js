@@ -67,7 +67,7 @@ function query(changes = {}) {
 async function fetchRows(after) {
   const response = await fetch(`/?${query({ fragment: "1", after })}`);
   const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
-  return findAll("li.row", parsed);
+  return { rows: findAll("li.row", parsed), pages: find("#pages", parsed), more: Boolean(find("#older", parsed)) };
 }
 
 function addRows(rows) {
@@ -79,22 +79,40 @@ function addRows(rows) {
   list.prepend(...rows);
   // Whoever reads further down keeps the place.
   if (first && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
+  if (list.children.length <= MOST_ROWS) return;
   while (list.children.length > MOST_ROWS) list.lastElementChild.remove();
+  linkOlder();
 }
 
-// One at a time, so that no row comes twice.
+// What is taken from the list's end is where older rows begin.
+function linkOlder() {
+  const link = find("#older") ?? document.createElement("a");
+  link.id = "older";
+  link.textContent = "Older";
+  link.href = `/?${query({ before: list.lastElementChild.dataset.number })}`;
+  find("#pages").append(link);
+}
+
+function replaceRows({ rows, pages }) {
+  list.replaceChildren(...rows);
+  find("#pages").replaceWith(pages);
+  newest = Math.max(0, ...rows.map((row) => Number(row.dataset.number)));
+}
+
+// One at a time, so that no row comes twice. More than a page at once take the place of all: no gap.
 function update() {
-  fetching = fetching.then(async () => addRows(await fetchRows(newest))).catch(() => {});
+  fetching = fetching.then(async () => {
+    const found = await fetchRows(newest);
+    if (found.more) replaceRows(await fetchRows(0));
+    else addRows(found.rows);
+  }).catch(() => {});
   return fetching;
 }
 
 function refilter() {
   fetching = fetching.then(async () => {
-    const rows = await fetchRows(0);
-    list.replaceChildren(...rows);
+    replaceRows(await fetchRows(0));
     list.dataset.live = "yes";
-    newest = Math.max(0, ...rows.map((row) => Number(row.dataset.number)));
-    find("#pages")?.remove();
     const address = query().toString();
     history.replaceState(null, "", address ? `/?${address}` : "/");
   }).catch(() => {});
@@ -107,8 +125,11 @@ function showCounts(counts) {
   }
 }
 
+let news;
+
 function listen() {
-  const news = new EventSource("/live");
+  if (news || document.hidden) return;
+  news = new EventSource("/live");
   const sign = find("#live");
   news.onopen = () => sign.classList.add("on");
   news.onerror = () => sign.classList.remove("on");
@@ -121,6 +142,17 @@ function listen() {
     if (list.dataset.live === "yes" && latest > newest) update();
   };
 }
+
+// A browser keeps six connections to a server: pages that nobody looks at must not have them all.
+function rest() {
+  news?.close();
+  news = undefined;
+  find("#live").classList.remove("on");
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+addEventListener("pagehide", rest);
+addEventListener("pageshow", listen);
 
 if (filters) {
   let typing;

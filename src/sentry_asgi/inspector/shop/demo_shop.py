@@ -24,8 +24,9 @@ from sentry_asgi.executor import ContextPreservingExecutor
 sentry_sdk.init(
     dsn=os.environ["SENTRY_DSN"],
     environment="demo",
+    http_proxy="",  # the inspector is on this machine
     release="shop@1.0",
-    # This module is the app here, wherever it is installed, and the rest of the package is not.
+    # This module is the app here, though it is installed, and the package around it is not.
     in_app_include=[__name__],
     in_app_exclude=["sentry_asgi"],
 )

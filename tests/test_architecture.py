@@ -46,7 +46,7 @@ ALLOWED = {
         "_sdk",
         "_swallowed",
     },
-    "_unwinding": {"_frames", "_isolation"},
+    "_unwinding": {"_exchange", "_frames", "_isolation"},
     "_isolation": {"_event", "_exchange", "_failsafe", "_request", "_sdk"},
     "_event": {
         "_body",

@@ -83,11 +83,10 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
 
 def close(exchange: Exchange) -> None:
     """What was reported is held no longer by the SDK either."""
-    if exchange.reported is not None:
-        try:
-            forget(exception for exception, _ in exchange.reported)
-        except Exception:
-            log_failure("letting go of an exception")
+    try:
+        forget(exception for exception, _ in exchange.reported)
+    except Exception:
+        log_failure("letting go of an exception")
 
 
 def process_failed(exception: BaseException | None, message: str) -> None:

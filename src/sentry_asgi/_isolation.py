@@ -329,6 +329,14 @@ _public_connection: ContextVar[Connection | None] = ContextVar(
 )
 
 
+# What `connection_here` looks at, for who looks often enough to do without the call.
+RequestScope: Final = _IsolationScope
+scope_here: Final[Callable[[], Any]] = (
+    _sdk.LAZY_SCOPES.isolation.get if _sdk.LAZY_SCOPES else _public_connection.get
+)
+public_connection: Final = _public_connection.get
+
+
 class PublicScopes:
     """The same by the SDK's public means alone: whole scopes for each connection, forked at once."""
 

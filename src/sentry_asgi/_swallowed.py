@@ -28,6 +28,7 @@ from ._frames import application, library
 
 _MIDDLEWARE: Final = f"{__package__}.middleware"
 _ACCEPTED: Final = 101  # a websocket, closed later
+_NO_FAILURES: Final = (StopIteration, StopAsyncIteration)  # control flow that looks like it
 _CHAIN: Final = 20  # of contexts followed
 
 
@@ -92,9 +93,10 @@ def _answering(frames: list[FrameType]) -> set[str | None]:
 
 
 def _crossed(exchange: Any, answering: set[str | None]) -> Exception | None:
-    for exception in reversed(exchange.crossings or ()):
-        if _was_caught_by(answering, exception):
-            return _first_handled(exception, answering)
+    for exception in reversed(exchange.crossings):
+        if isinstance(exception, Exception) and not isinstance(exception, _NO_FAILURES):  # noqa: SIM102
+            if _was_caught_by(answering, exception):
+                return _first_handled(exception, answering)
     return None
 
 

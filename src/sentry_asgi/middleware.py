@@ -22,7 +22,7 @@ from sentry_sdk.scope import Scope as SentryScope
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
-from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._frames import application
 from ._isolation import isolation
@@ -193,14 +193,15 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.
         try:
+            failed = exchange.held.__class__ is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
-                if exchange.held is not None and exchange.failure is not None:
+                if failed and exchange.failure is not None:
                     _capture.returned(exchange)
             if exchange.trace is not None:
                 exchange.trace.way.end(exchange)
             exchange.closed_at = now()
-            if exchange.held is not None:
+            if failed and exchange.reported is not None:
                 _capture.close(exchange)
             exchange.held = NOTHING_MORE
             if exchange.session and self._sessions is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, inprocess, memory, served
+from benchmarks import imports, inprocess, memory, served, unwinding
 from benchmarks.workloads import Setting, http_app, starlette_app, websocket_app
 
 if TYPE_CHECKING:
@@ -95,6 +95,11 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         "Memory added to an open websocket, all traces sampled",
         websocket_app,
         _sampling(1.0),
+    ),
+    "unwinding": partial(
+        unwinding.measure,
+        "Time added to an exception that leaves a frame, errors only",
+        WITHOUT_SESSIONS,
     ),
     "import": partial(imports.measure, "Time that the import adds to `import sentry_sdk`"),
 }

@@ -47,6 +47,10 @@ TARGETS = (
     ),
     Target("traces-served", "share", "at 1 %, 82 % of the bare app's requests/s", at_least=0.82),
     Target("traces-websocket", "added", "adds at most 2 KB to a traced websocket", at_most=2 * KB),
+    Target("unwinding", "library", "0.3 µs to an exception in a library", at_most=0.3),
+    Target("unwinding", "application", "0.3 µs to one in the application", at_most=0.3),
+    Target("unwinding", "crossing", "0.3 µs to one that crosses", at_most=0.3),
+    Target("unwinding", "none", "nothing to a request that raises none", at_most=0.05),
     Target("import", "added", "its import adds at most 30 ms", at_most=30),
 )
 

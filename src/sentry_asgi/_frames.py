@@ -7,8 +7,8 @@ The rules:
   application.
 - An application that is installed itself says so as it does to the SDK: by the option `in_app_include`;
   `in_app_exclude` makes a library of what is not installed.
-- Answers are kept by file name, in a plain dictionary: `_unwinding` looks there itself, for each frame that an exception
-  leaves, and a subclass with `__missing__` would cost it 25 ns more each time.
+- Answers are kept by file name, in a plain dictionary: `_unwinding` looks there itself, for each frame that an
+  exception leaves, and a subclass with `__missing__` would cost it 25 ns more each time.
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ The rules:
   more.
 - An exception that goes from a frame of the application's to one of a library's is noted on the connection in whose
   context it does: the connection's child tasks and worker threads included, as far as its context is theirs.
-- Noted are the last few (the first of all stands in the connection's slot alone: most have no other), and only while the connection is served: nothing is held any longer. Which of them matters,
-  if any, is `_swallowed`'s business.
-- The callback runs for each frame that any exception of the process leaves, so its price is counted: `unwound` calls no
-  function of Python's, and goes `_with_care` where a file, or a connection's first exception, is new to it.
-- Whatever goes wrong in it does not reach the code that it runs in. What a signal's handler raises does, for it runs in
-  here by chance: it takes the place of the exception that was on its way, as if it had come a little earlier.
-- The callback needs one frame of the stack. An exception that is raised in the very last one that `sys.setrecursionlimit`
-  allows arrives as a RecursionError; CPython says so before the callback is entered.
+- Noted are the last few, and only while the connection is served: nothing is held any longer. The first stands in
+  the connection's slot by itself, for most have no other. Which of them matters, if any, is `_swallowed`'s business.
+- The callback runs for each frame that any exception of the process leaves, so its price is counted: `unwound` calls
+  no function of Python's, and goes `_with_care` where a file is new to it.
+- Whatever goes wrong in it does not reach the code that it runs in. What a signal's handler raises does, for it runs
+  in here by chance: it takes the place of the exception that was on its way, as if it had come a little earlier.
+- The callback needs one frame of the stack. An exception that is raised in the very last one that
+  `sys.setrecursionlimit` allows arrives as a RecursionError; CPython says so before the callback is entered.
 """
 
 from __future__ import annotations
@@ -94,16 +94,17 @@ def unwound(code: Any, _offset: int, exception: BaseException) -> None:
         if not _known[code.co_filename] or _known[_getframe(2).f_code.co_filename]:
             return
         scope: Any = scope_here()
-        connection: Any = (
-            scope.asgi_connection if scope.__class__ is RequestScope else public_connection()
-        )
-        if connection is None:
-            return
+        if scope.__class__ is RequestScope:
+            connection: Any = scope.asgi_connection
+        else:
+            connection = public_connection()
+            if connection is None:
+                return
         held = connection.held
-        if held is None:
-            connection.held = exception
-        elif held.__class__ is Held:
+        if held.__class__ is Held:
             held.crossings.append(exception)
+        elif held is None:
+            connection.held = exception
         else:
             connection.holding().crossings.append(exception)
         return

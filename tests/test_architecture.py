@@ -37,6 +37,7 @@ ALLOWED = {
     },
     "_lifespan": {"_capture", "_once"},
     "_capture": {
+        "_event",
         "_exchange",
         "_failsafe",
         "_isolation",
@@ -64,7 +65,8 @@ ALLOWED = {
     "_body": {"_multipart"},
     "_multipart": set(),
     "_user": set(),
-    "_failures": {"_exchange", "_once", "_request"},
+    "_answered": set(),
+    "_failures": {"_answered", "_exchange", "_once", "_request"},
     "_exchange": {"_body", "_once", "_request", "_settings", "_swallowed"},
     "_once": {"_noise", "_sdk", "_swallowed"},
     "_swallowed": {"_failsafe", "_frames"},

@@ -13,6 +13,7 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once
+from ._event import describe
 from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._isolation import connection_here
@@ -105,11 +106,14 @@ def process_failed(exception: BaseException | None, message: str) -> None:
 
 
 def _drop_echo(event: Any, hint: Any) -> Any:
-    """An event processor of the whole process's."""
+    """An event processor of the whole process's; an exception of late work has its request described, too."""
     try:
         here: Any = connection_here()
         if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
             return None
+        late = _once.late_work_of(hint) if here is None else None
+        if late is not None and event.get("type") is None:
+            return describe(late, event, hint)
     except Exception:
         log_failure("telling an echo")
     return event

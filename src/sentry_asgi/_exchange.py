@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 from sentry_sdk import get_client
 
 from ._body import Kept, limit
-from ._once import OVER, with_event_id
+from ._once import OVER, leaves_late, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
 from ._swallowed import Failure, failure
@@ -49,7 +49,11 @@ class Held:
         self.reported: Any = None  # those that `_once` has let through
 
 
-NOTHING_MORE: Final = Held(kept=0)
+class _Over(Held):
+    __slots__ = ()
+
+
+NOTHING_MORE: Final = _Over(kept=0)
 """What is held of a connection that is over: the app has returned or raised, and it is reported."""
 NOTHING_MORE.reported = OVER
 
@@ -57,7 +61,7 @@ NOTHING_MORE.reported = OVER
 def _of_held(name: str) -> Any:
     def get(exchange: Exchange) -> Any:
         held = exchange.held
-        return getattr(held, name) if held.__class__ is Held else None
+        return getattr(held, name) if isinstance(held, Held) else None
 
     def put(exchange: Exchange, value: Any) -> None:
         setattr(exchange.holding(), name, value)
@@ -213,6 +217,13 @@ class Exchange(Connection):
         if not isinstance(held, Held):
             self.held = held = Held() if held is None else Held([held])
         return Held(kept=0) if held is NOTHING_MORE else held
+
+    def crossed(self, exception: BaseException) -> None:
+        """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
+        if self.held is NOTHING_MORE:
+            leaves_late(exception, self)
+        else:
+            self.holding().crossings.append(exception)
 
     @property
     def crossings(self) -> tuple[BaseException, ...]:

@@ -7,7 +7,8 @@ The rules:
   more.
 - An exception that goes from a frame of the application's to one of a library's is noted on the connection in whose
   context it does: the connection's child tasks and worker threads included, as far as its context is theirs.
-- Noted are the last few, and only while the connection is served: nothing is held any longer. The first stands in
+- Noted are the last few, and only while the connection is served: nothing is held any longer. What leaves late work is
+  marked with its request instead. The first stands in
   the connection's slot by itself, for most have no other. Which of them matters, if any, is `_swallowed`'s business.
 - The callback runs for each frame that any exception of the process leaves, so its price is counted: `unwound` calls
   no function of Python's, and goes `_with_care` where a file is new to it.
@@ -106,7 +107,7 @@ def unwound(code: Any, _offset: int, exception: BaseException) -> None:
         elif held is None:
             connection.held = exception
         else:
-            connection.holding().crossings.append(exception)
+            connection.crossed(exception)
         return
     except RecursionError:
         return
@@ -126,4 +127,4 @@ def _with_care(code: Any, outer: Any, exception: BaseException) -> None:
         return
     connection: Any = connection_here()
     if hasattr(connection, "held"):
-        connection.holding().crossings.append(exception)
+        connection.crossed(exception)

@@ -125,7 +125,7 @@ class SentryMiddleware:
         # What stands in this frame waits in memory with every open websocket: as few variables as can be.
         exchange = self._open(scope, receive, send)
         if exchange is None:
-            if scope.get("type") == "lifespan":
+            if _is_lifespan(scope):
                 return await self._lifespan(scope, receive, send)
             return await self._serve(scope, receive, send)
         try:
@@ -223,6 +223,13 @@ class SentryMiddleware:
                 raise
             finally:
                 self._rest()
+
+
+def _is_lifespan(scope: Scope) -> bool:
+    try:
+        return bool(scope.get("type") == "lifespan")
+    except Exception:  # nothing that can be compared: nothing of the specification's
+        return False
 
 
 def _way_of(client: Any) -> Tracing | None:

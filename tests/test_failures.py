@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -31,6 +33,8 @@ from .support import (
     run,
     websocket_scope,
 )
+
+monitored = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
 
 
 def fail(text: str = "nope") -> None:
@@ -152,6 +156,45 @@ def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry, logs
     run(SentryMiddleware(app))
     assert exception_values(sentry.event) == [("ValueError", "nope")]
     assert sentry.event["logger"] == "framework"
+
+
+def test_what_two_threads_of_a_request_report_at_once_is_one_event(sentry: Sentry) -> None:
+    class Slow(ValueError):
+        """Gives the other thread time between looking and noting."""
+
+        @property
+        def __cause__(self) -> None:  # type: ignore[override]
+            time.sleep(0.02)
+
+    failure = Slow("nope")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        def report() -> None:
+            ready.wait()
+            sentry_sdk.capture_exception(failure)
+
+        ready = threading.Barrier(2)
+        await asyncio.gather(asyncio.to_thread(report), asyncio.to_thread(report))
+
+    run(SentryMiddleware(app))
+    assert [value["value"] for value in sentry.event["exception"]["values"]] == ["nope"]
+
+
+def test_what_sanic_logs_in_words_of_what_it_has_just_logged_makes_no_event(logs: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        said = 'The error response will not be sent to the client for the following exception:"x".'
+        if scope["path"] == "/":
+            try:
+                fail()
+            except ValueError as exception:
+                logging.getLogger("sanic.error").exception(exception)
+        logging.getLogger("sanic.root").error(said)
+        logging.getLogger("another").error(said)
+
+    run(SentryMiddleware(app))
+    assert [event["logger"] for event in logs.events] == ["sanic.error", "another"]
+    run(SentryMiddleware(app), http_scope("/alone"))
+    assert [event["logger"] for event in logs.events[2:]] == ["sanic.root", "another"]
 
 
 def test_a_group_of_reported_ones_is_no_event_of_its_own(sentry: Sentry) -> None:
@@ -496,6 +539,45 @@ def test_late_work_says_how_long_ago_its_request_ended(sentry: Sentry) -> None:
     assert context["phase"] == "after response"
     assert 0.02 < context["seconds_after_request"] < 5
     assert sentry.event["request"]["url"].endswith("/first")
+
+
+@monitored
+def test_what_a_late_task_leaves_to_asyncio_is_its_requests(logs: Sentry) -> None:
+    async def late() -> None:
+        await asyncio.sleep(0.02)
+        raise ValueError("late")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        background.add(asyncio.create_task(late()))
+        await respond(send)
+
+    background: set[Any] = set()
+
+    async def main() -> None:
+        await asyncio.create_task(call(SentryMiddleware(app), http_scope("/first")))
+        await asyncio.sleep(0.05)
+        background.clear()
+        gc.collect()
+
+    asyncio.run(main())
+    assert exception_values(logs.event) == [("ValueError", "late")]
+    assert logs.event["logger"] == "asyncio"
+    assert logs.event["request"]["url"].endswith("/first")
+    assert logs.event["contexts"]["asgi"]["phase"] == "after response"
+    assert logs.event["contexts"]["asgi"]["seconds_after_request"] > 0
+
+
+def test_an_exception_that_cannot_be_marked_is_left_as_it_is(sentry: Sentry) -> None:
+    class Closed(ValueError):
+        __dict__ = property()
+
+    exchanges: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        exchanges.append(scope["sentry_asgi"])
+
+    run(SentryMiddleware(app))
+    exchanges[0].crossed(Closed())
 
 
 def test_detached_work_belongs_to_no_request(sentry: Sentry) -> None:

@@ -225,6 +225,25 @@ def test_other_scope_types_pass_through_untouched(sentry: Sentry, kind: Any) -> 
     assert seen[1:] == [receive, send]
 
 
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("compares with nothing")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_scope_whose_type_cannot_be_compared_reaches_the_app(sentry: Sentry) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    scope = {"type": Incomparable()}
+    nothing: Any = None
+    asyncio.run(SentryMiddleware(app)(scope, nothing, nothing))
+    assert seen == [scope]
+
+
 def test_a_scope_without_a_type_reaches_the_app(sentry: Sentry) -> None:
     assert run(SentryMiddleware(hello), {"no": "type"}) == HELLO
 

@@ -67,11 +67,19 @@ def _of_scope(scope: Any) -> Named | None:
         return Named(effective.path)
     handler = scope.get("route_handler")
     if handler is not None:  # Litestar
-        return Named(scope["path_template"] or None, handler.fn, ("generic Litestar request",))
-    included = scope.get("route")
-    if "route_path_template" in scope and hasattr(included, "routes"):  # Lilya, Ravyn
-        return _included(included, scope["path"])
-    return None
+        function = getattr(handler.fn, "func", handler.fn)  # of what runs it in a thread
+        return Named(scope["path_template"] or None, function, ("generic Litestar request",))
+    route = scope.get("route")
+    if "route_path_template" not in scope:
+        return None
+    if hasattr(route, "routes"):  # Lilya, Ravyn
+        return _included(route, scope["path"])
+    return Named(scope["route_path_template"], _function(route.handler))
+
+
+def _function(handler: Any) -> Any:
+    """Ravyn's handlers are objects, with the function in them."""
+    return getattr(handler, "fn", handler)
 
 
 def _included(include: Any, path: str) -> Named:
@@ -79,7 +87,7 @@ def _included(include: Any, path: str) -> Named:
     depth = include.path.count("/")
     rest = "/" + "/".join(path.split("/")[1 + depth :])
     leaf = next(route for route in include.routes if route.path_regex.match(rest))
-    return Named(include.path + leaf.path, leaf.handler)
+    return Named(include.path + leaf.path, _function(leaf.handler))
 
 
 def _method(connection: Any) -> str:  # pragma: no cover - the matrix runs it
@@ -115,6 +123,8 @@ def _django(_app: Any, connection: Any) -> Named:  # pragma: no cover - the matr
 
 def _sanic(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     route, handler, _ = app.router.get(connection.path, _method(connection), None)
+    if _is_websocket(connection):
+        handler = handler.args[0]  # a partial of what serves all websockets
     return Named(f"/{route.path}", handler, (route.name.partition(".")[2],))
 
 
@@ -127,7 +137,8 @@ def _falcon(app: Any, connection: Any) -> Named:  # pragma: no cover - the matri
 def _blacksheep(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     method = "GET_WS" if _is_websocket(connection) else _method(connection)
     match = app.router.get_match_by_method_and_path(method, connection.path)
-    return Named(match.pattern.decode(), match.handler)
+    handler = getattr(match.handler, "root_fn", match.handler)
+    return Named(match.pattern.decode(), handler)
 
 
 def _microdot(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it

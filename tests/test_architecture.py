@@ -35,7 +35,7 @@ ALLOWED = {
         "_settings",
         "_unwinding",
     },
-    "_lifespan": {"_capture", "_once"},
+    "_lifespan": {"_capture", "_exchange", "_isolation", "_once", "_swallowed"},
     "_capture": {
         "_event",
         "_exchange",

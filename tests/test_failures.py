@@ -552,9 +552,10 @@ def test_what_a_late_task_leaves_to_asyncio_is_its_requests(logs: Sentry) -> Non
         await respond(send)
 
     background: set[Any] = set()
+    wrapped = SentryMiddleware(app)  # while it lives, exceptions are watched
 
     async def main() -> None:
-        await asyncio.create_task(call(SentryMiddleware(app), http_scope("/first")))
+        await asyncio.create_task(call(wrapped, http_scope("/first")))
         await asyncio.sleep(0.05)
         background.clear()
         gc.collect()

@@ -20,7 +20,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sentry_asgi import SentryMiddleware, _frames, _swallowed, _unwinding
+from sentry_asgi import SentryMiddleware, _frames, _isolation, _swallowed, _unwinding
 from sentry_asgi._exchange import CROSSINGS
 
 from .support import (
@@ -424,6 +424,82 @@ def test_what_the_app_reported_itself_needs_no_message(sentry: Sentry) -> None:
 
     run(SentryMiddleware(app, report_5xx_without_exception=True))
     assert len(sentry.events) == 1
+
+
+# The lifespan
+
+hooks = library(
+    """
+def make(*functions):
+    # Runs the app's functions at start-up and at shutdown, and goes on whatever they raise.
+    async def app(scope, receive, send):
+        for phase in ("startup", "shutdown"):
+            await receive()
+            for function in functions:
+                try:
+                    function()
+                except Exception:
+                    pass
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    return app
+"""
+)
+
+
+def live(app: Any) -> None:
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    run(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, messages)
+
+
+@monitored
+def test_a_start_or_shutdown_that_the_framework_lets_fail_silently_is_reported(
+    sentry: Sentry,
+) -> None:
+    def fails() -> None:
+        raise ValueError("nope")
+
+    live(SentryMiddleware(hooks.make(fails, missing)))
+    reported = [exception_values(event) for event in sentry.events]
+    assert reported == [[("ValueError", "nope")], [("KeyError", "'missing'")]] * 2
+    assert sentry.events[0]["exception"]["values"][0]["mechanism"]["handled"] is True
+
+
+@monitored
+def test_what_the_app_or_another_library_swallows_while_it_starts_is_no_failure(
+    sentry: Sentry,
+) -> None:
+    def swallows() -> None:
+        try:
+            missing()
+        except KeyError:
+            engine.render(missing)
+
+    live(SentryMiddleware(hooks.make(swallows)))
+    assert sentry.events == []
+
+
+@monitored
+def test_after_the_start_nothing_is_noted_of_what_it_started(sentry: Sentry) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        engine.render(missing)
+        here: Any = _isolation.connection_here()
+        seen.append(here.crossings)
+
+    live(SentryMiddleware(app))
+    assert seen == [()]
+    assert sentry.events == []
+
+
+def test_what_cannot_be_looked_for_in_a_lifespan_is_no_ones_problem(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _swallowed.swallowed(object()) == []
+    assert "looking for a failure of the lifespan failed" in caplog.text
 
 
 # The watching

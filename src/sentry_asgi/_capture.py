@@ -90,17 +90,18 @@ def close(exchange: Exchange) -> None:
         log_failure("letting go of an exception")
 
 
-def process_failed(exception: BaseException | None, message: str) -> None:
-    """The app failed to start or to shut down; sent before the process dies of it."""
+def process_failed(exception: BaseException | None, message: str, *, handled: bool = False) -> None:
+    """The app failed to start or to shut down; sent before the process dies of it, unless that was handled."""
     try:
         event: Any = {"level": "error", "message": message}
         hint: Any = None
         if exception is not None:
-            event, hint = event_from_exception(exception, {"type": "asgi", "handled": False})
+            event, hint = event_from_exception(exception, {"type": "asgi", "handled": handled})
         sentry_sdk.capture_event(event, hint=hint)
         if exception is not None:
             _once.leaves(exception)
-        sentry_sdk.flush(timeout=sentry_sdk.get_client().options["shutdown_timeout"])
+        if not handled:
+            sentry_sdk.flush(timeout=sentry_sdk.get_client().options["shutdown_timeout"])
     except Exception:
         log_failure("capturing an exception")
 
@@ -111,7 +112,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
         here: Any = connection_here()
         if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
             return None
-        late = _once.late_work_of(hint) if here is None else None
+        late = None if isinstance(here, Exchange) else _once.late_work_of(hint)
         if late is not None and event.get("type") is None:
             return describe(late, event, hint)
     except Exception:

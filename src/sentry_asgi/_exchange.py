@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from sentry_sdk import get_client
 
@@ -69,13 +69,45 @@ def _of_held(name: str) -> Any:
     return property(get, put)
 
 
+class Holding:
+    """What can hold something of failures."""
+
+    __slots__ = ()
+
+    # `held` is a slot of who inherits this: nothing, one exception that crossed, or more.
+    if TYPE_CHECKING:
+        held: Held | BaseException | None
+
+    def holding(self) -> Held:
+        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
+        held = self.held
+        if not isinstance(held, Held):
+            self.held = held = Held() if held is None else Held([held])  # type: ignore[misc]
+        return Held(kept=0) if held is NOTHING_MORE else held
+
+    def crossed(self, exception: BaseException) -> None:
+        """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
+        if self.held is NOTHING_MORE:
+            leaves_late(exception, self)
+        else:
+            self.holding().crossings.append(exception)
+
+    @property
+    def crossings(self) -> tuple[BaseException, ...]:
+        """The exceptions that `_unwinding` saw, oldest first; threads may be adding to them."""
+        held = self.held
+        if held is None:
+            return ()
+        return tuple(held.crossings) if isinstance(held, Held) else (held,)
+
+
 class Ended:
     """An exchange in a scope that comes from elsewhere: it is over here."""
 
     ending: Final = "returned"
 
 
-class Exchange(Connection):
+class Exchange(Connection, Holding):
     """A connection and what has passed on it so far. This class is of HTTP requests."""
 
     __slots__ = (
@@ -113,7 +145,7 @@ class Exchange(Connection):
     ended_at: float | None
     # The client was gone before the response was complete.
     client_left: bool
-    # What is held of its failures: nothing, one exception that crossed, or more.
+    # What is held of its failures.
     held: Held | BaseException | None
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
@@ -210,28 +242,6 @@ class Exchange(Connection):
             return  # of a file that was to be sent
         self.client_left = True
         self.holding().send_error = error
-
-    def holding(self) -> Held:
-        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
-        held = self.held
-        if not isinstance(held, Held):
-            self.held = held = Held() if held is None else Held([held])
-        return Held(kept=0) if held is NOTHING_MORE else held
-
-    def crossed(self, exception: BaseException) -> None:
-        """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
-        if self.held is NOTHING_MORE:
-            leaves_late(exception, self)
-        else:
-            self.holding().crossings.append(exception)
-
-    @property
-    def crossings(self) -> tuple[BaseException, ...]:
-        """The exceptions that `_unwinding` saw, oldest first; threads may be adding to them."""
-        held = self.held
-        if held is None:
-            return ()
-        return tuple(held.crossings) if isinstance(held, Held) else (held,)
 
     failure = _of_held("failure")
     reported = _of_held("reported")

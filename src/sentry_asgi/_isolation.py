@@ -286,6 +286,11 @@ class LazyScopes:
 _new: Final[Any] = object.__new__
 
 
+def watching(someone: Any) -> None:
+    """From now on, in this context, what leaves the application's frames in no connection is noted by `someone`."""
+    _public_connection.set(someone)
+
+
 def connection_here() -> Connection | None:
     """The connection in whose context this runs, its child tasks and worker threads included; it may have ended."""
     scope = _sdk.LAZY_SCOPES.isolation.get() if _sdk.LAZY_SCOPES else None

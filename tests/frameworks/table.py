@@ -35,12 +35,7 @@ TITLES = {
 HANDLERS = {"raising", "connected", "Consumer", "on_get", "on_websocket"}
 
 # (framework, cell): why. A cell that is short only beside the SDK's integrations has "auto" as a third.
-SHORT = {
-    (
-        "nexios",
-        "startup",
-    ): "Nexios logs a warning and starts all the same: there is no failure for the server.",
-}
+SHORT: dict[tuple[str, ...], str] = {}
 
 
 def verdict(cell: str, found: Any) -> str | None:
@@ -48,19 +43,28 @@ def verdict(cell: str, found: Any) -> str | None:
     events = found["events"]
     if len(events) != (cell != "left"):
         return f"{len(events)} events"
-    for event in events:
-        if not any(told.endswith(f": {cell}") for told in event["exceptions"]):
-            return "another exception"
-        if cell == "startup":
-            continue  # belongs to no request
-        if event["handled"] is found["raised"]:
-            return "handled is wrong"
-        if not (event["url"] or "").endswith(path_of(cell)):
-            return "no request"
-        if event["transaction"] != found["template"]:
-            return "not named by its route"
-        if cell != "background" and not names_handler(event["handler"], cell):
-            return "not named by its handler"
+    wrong = [_wrong(cell, event, found) for event in events]
+    return next((what for what in wrong if what is not None), None)
+
+
+def _wrong(cell: str, event: Any, found: Any) -> str | None:
+    if not any(told.endswith(f": {cell}") for told in event["exceptions"]):
+        return "another exception"
+    if cell == "startup":  # belongs to no request
+        return None
+    if event["handled"] is found["raised"]:
+        return "handled is wrong"
+    if not (event["url"] or "").endswith(path_of(cell)):
+        return "no request"
+    return _misnamed(cell, event, found["template"])
+
+
+def _misnamed(cell: str, event: Any, template: str) -> str | None:
+    if event["transaction"] != template:
+        return "not named by its route"
+    # What asyncio reports of background work is known to be the request's later than the handler is looked for here.
+    if cell != "background" and not names_handler(event["handler"], cell):
+        return "not named by its handler"
     return None
 
 

@@ -82,7 +82,8 @@ class Holding:
         """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
         held = self.held
         if not isinstance(held, Held):
-            self.held = held = Held() if held is None else Held([held])  # type: ignore[misc]
+            heir: Any = self
+            heir.held = held = Held() if held is None else Held([held])
         return Held(kept=0) if held is NOTHING_MORE else held
 
     def crossed(self, exception: BaseException) -> None:

@@ -13,7 +13,6 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once
-from ._event import describe
 from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._isolation import connection_here
@@ -114,6 +113,8 @@ def _drop_echo(event: Any, hint: Any) -> Any:
             return None
         late = None if isinstance(here, Exchange) else _once.late_work_of(hint)
         if late is not None and event.get("type") is None:
+            from ._event import describe  # noqa: PLC0415  # see _isolation
+
             return describe(late, event, hint)
     except Exception:
         log_failure("telling an echo")

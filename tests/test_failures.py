@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
 from sentry_asgi import SentryMiddleware, _once
@@ -459,6 +460,41 @@ def test_an_error_of_the_app_after_the_client_has_left_is_reported(sentry: Sentr
     with pytest.raises(ConnectionResetError):
         run(SentryMiddleware(app), messages=GONE)
     assert exception_values(sentry.event) == [("ConnectionResetError", "of a database")]
+
+
+def test_a_group_of_clients_that_left_makes_no_event_and_with_a_failure_it_does(
+    sentry: Sentry,
+) -> None:
+    from starlette.requests import ClientDisconnect
+
+    def body(*more: Exception) -> None:
+        raise ExceptionGroup("all", [ClientDisconnect(), WebSocketDisconnect(1001), *more])
+
+    failing_with(body)
+    assert sentry.events == []
+    failing_with(lambda: body(ValueError("nope")))
+    assert ("ValueError", "nope") in exception_values(sentry.event)
+
+
+def test_a_websocket_whose_client_left_while_it_was_accepted_is_accepted_once(
+    sentry: Sentry,
+) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        raise ConnectionResetError("gone")
+
+    async def main() -> None:
+        await SentryMiddleware(app)(websocket_scope(), asyncio.Event().wait, send)
+
+    with pytest.raises(ConnectionResetError, match="gone"):
+        asyncio.run(main())
+    assert sent == [{"type": "websocket.accept"}]
+    assert sentry.events == []
 
 
 def test_a_client_that_left_and_was_answered_with_a_500_makes_no_event(sentry: Sentry) -> None:

@@ -388,6 +388,24 @@ def test_a_concurrent_requests_exception_is_not_taken(sentry: Sentry) -> None:
     assert sentry.event["request"]["url"].endswith("/fails")
 
 
+@monitored
+def test_an_earlier_requests_exception_is_not_taken(sentry: Sentry) -> None:
+    """On a kept-alive connection, requests can share a context and have equal failures."""
+
+    async def endpoint(scope: Scope) -> None:
+        if scope["path"] == "/fails":
+            missing()
+
+    app = SentryMiddleware(framework.make(endpoint, 200))
+
+    async def main() -> None:
+        await call(app, http_scope("/fails"))
+        await call(SentryMiddleware(answers_503), http_scope())
+
+    asyncio.run(main())
+    assert sentry.events == []
+
+
 def test_a_library_of_its_own_that_answers_without_an_exception_makes_no_event(
     sentry: Sentry,
 ) -> None:

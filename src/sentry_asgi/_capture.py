@@ -13,7 +13,7 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once
-from ._exchange import Exchange
+from ._exchange import Exchange, now
 from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
@@ -34,6 +34,20 @@ def raised(exchange: Exchange, exception: Any) -> None:
         _once.leaves(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
+
+
+def interrupted(exchange: Exchange, exception: Any) -> None:
+    """The app let out what is no `Exception`; of a group, those that are one are failures."""
+    if not isinstance(exception, BaseExceptionGroup):
+        return
+    try:
+        failures = exception.subgroup(Exception)
+        if failures is not None:
+            exchange.ending, exchange.closed_at = "raised", now()
+            raised(exchange, failures)
+            _once.leaves(exception, exchange)  # which is what the server will log
+    except Exception:  # of a group that derives others in a way of its own
+        log_failure("looking into a group of exceptions")
 
 
 def _is_noise(exchange: Exchange, exception: Exception) -> bool:

@@ -136,6 +136,7 @@ class SentryMiddleware:
             raise
         except BaseException:
             exchange.ending = "cancelled"
+            _capture.interrupted(exchange, sys.exception())
             raise
         finally:
             self._close(exchange)

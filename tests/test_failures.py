@@ -54,6 +54,13 @@ def failing_with(body: Any, *, expect: type[BaseException] = Exception) -> None:
         run(SentryMiddleware(app))
 
 
+def run_app(body: Any) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        body()
+
+    run(SentryMiddleware(app))
+
+
 @pytest.fixture
 def logs(sentry: Sentry) -> Sentry:
     """Errors that are logged make events: SDK 2 has that by default."""
@@ -196,6 +203,15 @@ def test_what_sanic_logs_in_words_of_what_it_has_just_logged_makes_no_event(logs
     assert [event["logger"] for event in logs.events] == ["sanic.error", "another"]
     run(SentryMiddleware(app), http_scope("/alone"))
     assert [event["logger"] for event in logs.events[2:]] == ["sanic.root", "another"]
+
+
+def test_a_message_after_a_failure_is_an_event_of_its_own(sentry: Sentry) -> None:
+    def body() -> None:
+        sentry_sdk.capture_exception(ValueError("nope"))
+        sentry_sdk.capture_message("and so")
+
+    run_app(body)
+    assert len(sentry.events) == 2
 
 
 def test_a_group_of_reported_ones_is_no_event_of_its_own(sentry: Sentry) -> None:

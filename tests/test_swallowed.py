@@ -497,6 +497,23 @@ def test_what_the_app_or_another_library_swallows_while_it_starts_is_no_failure(
     assert sentry.events == []
 
 
+def test_a_lifespan_notes_until_all_is_done(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        here: Any = _isolation.connection_here()
+        left(ValueError("before anything is received"))
+        assert here.crossings == ()
+        await receive()
+        for number in range(3):
+            left(ValueError(number))
+        assert [error.args[0] for error in here.crossings] == [0, 1, 2]
+        await send({"type": "lifespan.startup.complete"})
+        left(ValueError("late"))
+        assert here.crossings == ()
+
+    live(SentryMiddleware(app))
+    assert sentry.events == []
+
+
 @monitored
 def test_after_the_start_nothing_is_noted_of_what_it_started(sentry: Sentry) -> None:
     seen: list[Any] = []
@@ -675,6 +692,26 @@ def test_what_a_signals_handler_raises_in_the_callback_is_not_lost(
     monkeypatch.setattr(_unwinding, "public_connection", handler)
     with pytest.raises(Alarm):
         left(ValueError())
+
+
+def test_files_that_are_new_are_looked_at_first(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        exchange: Any = scope["sentry_asgi"]
+        fresh: dict[str, bool] = {}
+        monkeypatch.setattr(_unwinding, "_known", fresh)
+
+        def inner() -> None:
+            _unwinding.unwound(inner.__code__, 0, ValueError("within the application"))
+
+        inner()
+        _unwinding.unwound(engine.render.__code__, 0, ValueError("within a library"))
+        assert exchange.crossings == ()
+        left(ValueError("crossing"))
+        assert [str(error) for error in exchange.crossings] == ["crossing"]
+
+    run(SentryMiddleware(app))
 
 
 def test_at_the_end_of_the_stack_nothing_is_noted_and_nothing_happens(

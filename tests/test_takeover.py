@@ -199,7 +199,7 @@ def test_added_to_one_app_it_leaves_another_of_the_process_to_the_servers_log(
     with pytest.raises(ValueError, match="nope") as raised:
         run(other)
     assert sentry.events == []
-    logging.getLogger("uvicorn.error").error("Exception in ASGI application", exc_info=raised.value)
+    logging.getLogger("a.server").error("Exception in ASGI application", exc_info=raised.value)
     assert exception_values(sentry.event) == [("ValueError", "nope")]
 
 

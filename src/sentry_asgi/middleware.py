@@ -66,7 +66,7 @@ class SentryMiddleware:
             is behind it.
         event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
-            itself, stand aside for what is done here.
+            itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
 

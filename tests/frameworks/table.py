@@ -133,16 +133,17 @@ def _shown(framework: str, cell: str, ways: dict[bool, Any], notes: list[str]) -
 INTRODUCTION = [
     "Written by `scripts/matrix --write` from a run of each framework in an environment of its own, on CPython 3.13: an",
     "endpoint raises, and so on. **1** is one event, with the right exception, request, route and `handled`; **0**, where the",
-    "client has left, none. Two figures: with the SDK's integrations for what is installed enabled by the SDK itself, and",
-    "without them. A letter leads to what falls short; `-`: the framework has no such thing.",
+    "client has left, none. With the SDK's integrations for what is installed enabled by the SDK itself, and without them; two",
+    "figures where these differ. A letter leads to what falls short; `-`: the framework has no such thing.",
 ]
 
 ABOUT = [
     "## Servers",
     "",
     "The same run has uvicorn (h11 and httptools, asyncio and uvloop), Hypercorn, Granian and Daphne serve the Starlette",
-    "application in processes of their own, and receives what is reported over HTTP: an error, one mid-stream, one in a websocket,",
-    "one right before a SIGTERM, and a start-up that fails make one event each, a client that leaves none. Daphne opens no lifespan.",
+    "application in processes of their own, and receives what is reported over HTTP: an error, one that the app handles, one",
+    "mid-stream, one in a websocket, one right before a SIGTERM, and a start-up that fails make one event each, with its request;",
+    "a client that leaves makes none. Daphne opens no lifespan.",
     "",
     "## What makes an event",
     "",
@@ -151,8 +152,9 @@ ABOUT = [
     "  1014, or the status itself, as 4500): the exception behind it, `handled` true. Where a framework closes with 1000 whatever",
     "  has happened, only an exception that it swallowed makes one.",
     "- A lifespan that fails, raised or sent; flushed before the server learns of it.",
-    "- What a framework or the SDK's integration for it reports first is the one event; ours is not made then, and `handled` is",
-    "  what that integration says.",
+    "- A start-up or shutdown hook whose exception the framework swallows, to go on as if nothing were: `handled` true.",
+    "- What a framework or the SDK's integration for it reports first is the one event; ours is not made then. `handled` tells",
+    "  whether the app returned, whatever that integration says.",
     "",
     "`contexts.asgi.phase` says when: `before response`, `during response` (mid-stream), `after response` (background work).",
     "",

@@ -50,6 +50,7 @@ TARGETS = (
     Target("unwinding", "library", "0.3 µs to an exception in a library", at_most=0.3),
     Target("unwinding", "application", "0.3 µs to one in the application", at_most=0.3),
     Target("unwinding", "crossing", "0.3 µs to one that crosses", at_most=0.3),
+    Target("unwinding", "only", "0.3 µs to a request with one that crosses", at_most=0.3),
     Target("unwinding", "none", "nothing to a request that raises none", at_most=0.05),
     Target("import", "added", "its import adds at most 30 ms", at_most=30),
 )

@@ -620,6 +620,29 @@ def test_what_a_late_task_leaves_to_asyncio_is_its_requests(logs: Sentry) -> Non
     assert logs.event["contexts"]["asgi"]["seconds_after_request"] > 0
 
 
+@monitored
+def test_an_exception_that_late_work_shares_with_others_is_theirs_too(logs: Sentry) -> None:
+    shared = ValueError("raised all the time")
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        raise shared
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        background.append(asyncio.create_task(late()))
+
+    background: list[Any] = []
+    wrapped = SentryMiddleware(app)
+
+    async def main() -> None:
+        await asyncio.create_task(call(wrapped, http_scope("/first")))
+        await asyncio.gather(*background, return_exceptions=True)
+
+    asyncio.run(main())
+    logging.getLogger("a.job").error("failed", exc_info=shared)
+    assert "request" not in logs.event
+
+
 def test_an_exception_that_cannot_be_marked_is_left_as_it_is(sentry: Sentry) -> None:
     class Closed(ValueError):
         __dict__ = property()

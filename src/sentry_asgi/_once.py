@@ -45,6 +45,9 @@ _reporting: Final = threading.RLock()
 _SENTENCES: Final = {"sanic": "The error response will not be sent to the client for "}
 """By the first part of a logger's name: what is logged about an exception that has just been logged itself."""
 
+_NOT_RETRIEVED: Final = frozenset({"asyncio", "concurrent.futures"})
+"""The loggers of those who find that nobody has asked for an exception."""
+
 _LATE: Final = "__sentry_asgi_late_of__"
 _MARK: Final = "__sentry_asgi_left_at__"
 _BOUND: Final = 50
@@ -190,15 +193,17 @@ def leaves(exception: BaseException, exchange: Any = None) -> None:
 def leaves_late(exception: BaseException, exchange: Any) -> None:
     """Marks an exception of work whose request is over with that request; it holds nothing of the exception."""
     try:
-        exception.__dict__.setdefault(_LATE, exchange)
+        exception.__dict__[_LATE] = exchange
     except (AttributeError, TypeError):  # no dictionary that a mark could be put into
         return
 
 
 def late_work_of(hint: Any) -> Any:
-    """The connection, over by now, whose work has left the exception of an event; None if it is none's."""
+    """The connection, over by now, whose work has left an exception to be logged so; None if it is none's."""
     exception = _exception_of(hint)
-    return None if exception is None else exception.__dict__.get(_LATE)
+    if exception is None or getattr(hint.get("log_record"), "name", None) not in _NOT_RETRIEVED:
+        return None  # whoever reports it knows of what; the exception may be one that is raised all the time
+    return exception.__dict__.get(_LATE)
 
 
 def _around(exchange: Any) -> tuple[tuple[int, float], ...]:

@@ -286,6 +286,11 @@ class LazyScopes:
 _new: Final[Any] = object.__new__
 
 
+def watching(someone: Any) -> None:
+    """From now on, in this context, what leaves the application's frames in no connection is noted by `someone`."""
+    _public_connection.set(someone)
+
+
 def connection_here() -> Connection | None:
     """The connection in whose context this runs, its child tasks and worker threads included; it may have ended."""
     scope = _sdk.LAZY_SCOPES.isolation.get() if _sdk.LAZY_SCOPES else None
@@ -327,6 +332,14 @@ _process_scope: ContextVar[Scope | None] = ContextVar("sentry_asgi_process_scope
 _public_connection: ContextVar[Connection | None] = ContextVar(
     "sentry_asgi_connection", default=None
 )
+
+
+# What `connection_here` looks at, for who looks often enough to do without the call.
+RequestScope: Final = _IsolationScope
+scope_here: Final[Callable[[], Any]] = (
+    _sdk.LAZY_SCOPES.isolation.get if _sdk.LAZY_SCOPES else _public_connection.get
+)
+public_connection: Final = _public_connection.get
 
 
 class PublicScopes:

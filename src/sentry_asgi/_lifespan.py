@@ -4,6 +4,8 @@ The rules:
 
 - An app that raises before it has received anything does not support lifespan (ASGI specification, "Lifespan"); that
   is an answer to the server, and no failure.
+- A failure that the framework swallows, to go on as if nothing were, is one, too: an exception that left the app's
+  frames and was caught by the library that says that all is done (`_swallowed`).
 - A failure to start or to shut down is one event, whether it is sent, raised, or sent and then raised. It is reported
   and flushed before the server learns of it, for the server may end the process at once.
 """
@@ -14,9 +16,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from . import _once
+from . import _once, _swallowed
 from ._capture import process_failed
+from ._exchange import NOTHING_MORE, Held, Holding
+from ._isolation import watching
 
+_DONE: Final = frozenset({"lifespan.startup.complete", "lifespan.shutdown.complete"})
 _FAILED: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.failed"})
 
 # What uvicorn then logs, as an error.
@@ -26,8 +31,11 @@ _LOGGED: Final = (
 )
 
 
-class Lifespan:
-    __slots__ = ("_receive", "_received", "_reported", "_send")
+class Lifespan(Holding):
+    __slots__ = ("_receive", "_received", "_reported", "_send", "held")
+
+    # No connection's: what is reported here is nobody's.
+    reported: Final = _once.OVER
 
     def __init__(
         self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[Any]]
@@ -36,6 +44,8 @@ class Lifespan:
         self._send = send
         self._received = False
         self._reported = False
+        self.held: Held | BaseException | None = NOTHING_MORE
+        watching(self)
         # In this context, what integrations report before anything is received is no failure either.
         _once.unsupported.set(self.not_received)
 
@@ -44,14 +54,25 @@ class Lifespan:
 
     async def receive(self) -> Any:
         self._received = True
-        return await self._receive()
+        message = await self._receive()
+        self.held = None
+        return message
 
     async def send(self, message: Any) -> Any:
-        if isinstance(message, dict) and message.get("type") in _FAILED:
-            text = str(message.get("message") or message["type"]).rstrip()
+        kind = message.get("type") if isinstance(message, dict) else None
+        if kind in _FAILED:
+            text = str(message.get("message") or kind).rstrip()
             _once.expect(text, *_LOGGED)
             self._report(sys.exc_info()[1], text)
+        elif kind in _DONE:
+            for exception in _swallowed.swallowed(self):
+                process_failed(exception, "", handled=True)
+        self.held = NOTHING_MORE
         return await self._send(message)
+
+    def crossed(self, exception: BaseException) -> None:
+        if self.held is not NOTHING_MORE:
+            super().crossed(exception)
 
     def raised(self, exception: Exception) -> None:
         """The app let an exception out."""

@@ -121,6 +121,7 @@ def event_from_exception(
     event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
     if _causes_hold_a_group(exception):
         _show_groups(event, exception, mechanism, options)
+    _show_cut_off(event, exception, mechanism, options)
     return event, hint
 
 
@@ -152,6 +153,33 @@ def _show_groups(event: Any, exception: BaseException, mechanism: Any, options: 
             **options,
         )
         event["exception"] = {"values": values[::-1]}
+
+
+def _show_cut_off(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:
+    """Adds the cause that the SDK's ASGI middleware cuts off, by `raise ... from None`, as an exception passes it."""
+    innermost = exception
+    for _ in range(_CAUSES):
+        if innermost.__cause__ is None:
+            break
+        innermost = innermost.__cause__
+    cut_off = innermost.__context__
+    if cut_off is None or not innermost.__suppress_context__ or not _passed_the_sdk(innermost):
+        return
+    more, _ = _event_from_exception(cut_off, mechanism=mechanism, **options)
+    values = event["exception"]["values"]
+    event["exception"]["values"] = [*more["exception"]["values"], *values]
+
+
+def _passed_the_sdk(exception: BaseException) -> bool:
+    traceback = exception.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") == _CUTS_OFF:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+_CUTS_OFF: Final = "sentry_sdk.integrations.asgi"
 
 
 def forget(exceptions: Iterable[BaseException]) -> None:

@@ -22,7 +22,7 @@ from sentry_sdk.scope import Scope as SentryScope
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
-from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._frames import application
 from ._isolation import isolation
@@ -66,7 +66,7 @@ class SentryMiddleware:
             is behind it.
         event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
-            itself, stand aside for what is done here.
+            itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
 
@@ -125,7 +125,7 @@ class SentryMiddleware:
         # What stands in this frame waits in memory with every open websocket: as few variables as can be.
         exchange = self._open(scope, receive, send)
         if exchange is None:
-            if scope.get("type") == "lifespan":
+            if _is_lifespan(scope):
                 return await self._lifespan(scope, receive, send)
             return await self._serve(scope, receive, send)
         try:
@@ -136,6 +136,7 @@ class SentryMiddleware:
             raise
         except BaseException:
             exchange.ending = "cancelled"
+            _capture.interrupted(exchange, sys.exception())
             raise
         finally:
             self._close(exchange)
@@ -193,14 +194,15 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.
         try:
+            failed = exchange.held.__class__ is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
-                if exchange.held is not None and exchange.failure is not None:
+                if failed and exchange.failure is not None:
                     _capture.returned(exchange)
             if exchange.trace is not None:
                 exchange.trace.way.end(exchange)
             exchange.closed_at = now()
-            if exchange.held is not None:
+            if failed and exchange.reported is not None:
                 _capture.close(exchange)
             exchange.held = NOTHING_MORE
             if exchange.session and self._sessions is not None:
@@ -222,6 +224,13 @@ class SentryMiddleware:
                 raise
             finally:
                 self._rest()
+
+
+def _is_lifespan(scope: Scope) -> bool:
+    try:
+        return bool(scope.get("type") == "lifespan")
+    except Exception:  # nothing that can be compared: nothing of the specification's
+        return False
 
 
 def _way_of(client: Any) -> Tracing | None:

@@ -468,7 +468,7 @@ def test_a_span_that_is_asked_for_is_the_sdks_own_unsampled_one(traced: Traced) 
     assert traced.spans == []
 
 
-def lost(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def lost(traced: Traced) -> list[tuple[str, str]]:
     """What the client reports will say was not sent: (reason, category)."""
     counted: list[tuple[str, str]] = []
 
@@ -486,7 +486,7 @@ def test_client_reports_count_what_was_not_sampled(
     traced: Traced, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     traced.init(traces_sample_rate=0.0)
-    counted = lost(traced, monkeypatch)
+    counted = lost(traced)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if asked:
@@ -531,7 +531,7 @@ def test_backpressure_lowers_the_rate(traced: Traced, monkeypatch: pytest.Monkey
     client = traced.init(traces_sample_rate=1.0)
     client.monitor._downsample_factor = 2
     monkeypatch.setattr(_tracing, "random", lambda: 0.3)
-    counted = lost(traced, monkeypatch)
+    counted = lost(traced)
     run(SentryMiddleware(hello))
     assert traced.spans == []
     assert ("backpressure", "span") in counted

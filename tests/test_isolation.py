@@ -457,6 +457,11 @@ def test_an_sdk_without_these_variables_is_noticed(
     assert _sdk._scope_variables() is None
 
 
+def test_an_sdk_whose_scopes_have_no_trace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(SentryScope, "_propagation_context")
+    assert _sdk._scope_variables() is None
+
+
 def test_an_sdk_whose_scopes_have_no_slots_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SentryScope, "__slots__")
     assert _sdk._scope_variables() is None

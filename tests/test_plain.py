@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -197,6 +198,8 @@ def test_a_transaction_is_written_here_whole(
         await respond(send)
 
     monkeypatch.setattr(serializer, "serialize", watched)
+    monkeypatch.setattr(serializer, "global_repr_processors", [])  # integrations of other tests
+    monkeypatch.setattr(sys, "argv", ["uvicorn", "app:app"])
     headers = [(b"host", b"example.org"), (b"cookie", b"sid=1"), (b"user-agent", b"curl")]
     run(SentryMiddleware(app), http_scope(query_string=b"a=b", headers=headers))
     (transaction,) = sentry.transport.items("transaction")

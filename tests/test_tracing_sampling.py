@@ -248,6 +248,25 @@ def test_the_names_of_the_sdks_that_decisions_need_are_there() -> None:
         assert hasattr(_sdk.Transaction, "init_span_recorder")
 
 
+class Copying:
+    """A span of an SDK that shows its attributes as a copy."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def get_attributes(self) -> dict[str, Any]:
+        return dict(self.attributes)
+
+    def set_attributes(self, attributes: dict[str, Any]) -> None:
+        self.attributes.update(attributes)
+
+
+def test_attributes_arrive_where_they_are_shown_as_a_copy() -> None:
+    span = Copying()
+    _sdk.set_attributes(span, {"a": 1})
+    assert span.attributes == {"a": 1}
+
+
 class Odd:
     """A trace with somebody's baggage."""
 
@@ -290,6 +309,7 @@ def test_what_the_process_and_the_app_have_set_is_on_the_span(
 ) -> None:
     if public:
         monkeypatch.setattr(_isolation, "_chosen", lambda: PublicScopes)
+        monkeypatch.setattr(_sdk, "LAZY_SCOPES", None)
     traced.init()
     mark("process")
 
@@ -322,11 +342,13 @@ def test_the_processs_own_processors_see_the_transaction(sentry: Sentry, where: 
 
     scope: Any = getattr(sentry_sdk, f"get_{where}_scope")()
     scope.add_event_processor(processor)
+    app = SentryMiddleware(hello)
     try:
-        run(SentryMiddleware(hello))
+        run(app)  # has the SDK start threads, which copy the scopes
+        run(app)
     finally:
         scope._event_processors.remove(processor)
-    assert seen == ["transaction"]
+    assert seen == ["transaction"] * 2
     sentry_sdk.capture_message("outside")
     assert "tags" not in sentry.event
 

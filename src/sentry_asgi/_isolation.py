@@ -90,8 +90,6 @@ class _LazyScope(Scope):
             self.client = self.asgi_base.client if self.asgi_base is not None else _NO_CLIENT
         elif name == "_propagation_context":
             self._propagation_context = self._trace()
-        elif name == "_gen_ai_conversation_id":
-            self._gen_ai_conversation_id = getattr(self.asgi_base, name, None)
         elif name in _SLOTS:
             self._fill()
         else:
@@ -142,9 +140,7 @@ class _IsolationScope(_LazyScope):
 _DESCRIPTORS: Final = tuple((slot, getattr(Scope, slot)) for slot in _SLOTS)
 # Those that are set without filling, the most usual first.
 _USUAL: Final = tuple(
-    slot
-    for slot in ("_propagation_context", "client", "_span", "_gen_ai_conversation_id")
-    if slot in _SLOTS
+    slot for slot in ("_propagation_context", "client", "_span") if slot in _SLOTS
 )
 
 

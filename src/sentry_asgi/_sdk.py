@@ -281,9 +281,8 @@ def set_root_span(scope: Any, span: Any) -> None:
 
 def start_profile(transaction: Any) -> None:
     """Starts the profile that `start_transaction` may have attached; entering a transaction does it."""
-    profile = getattr(transaction, "_profile", None)
-    if profile is not None:
-        profile.__enter__()
+    with contextlib.suppress(AttributeError):  # there is none, or this SDK has none
+        transaction._profile.__enter__()  # noqa: SLF001
 
 
 def stop_profile(transaction: Any) -> None:

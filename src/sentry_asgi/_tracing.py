@@ -217,6 +217,8 @@ class _Way(ABC):
         trace: Trace = exchange.trace
         trace.pending = False
         context: Any = Scope.get_isolation_scope().get_active_propagation_context()
+        if trace.sample_rand is None and trace.rate is not None:  # the parent's flag decided alone
+            trace.sample_rand = _sdk.sample_rand(context)
         trace.span = self._started(exchange, scope, context)
         trace.scope = scope
         _sdk.set_root_span(scope, trace.span)
@@ -457,7 +459,7 @@ class Transactions(_Way):
     def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
         trace: Trace = exchange.trace
         baggage = context.baggage
-        if baggage is None and trace.sample_rand is not None:
+        if baggage is None:
             baggage = _sdk.Baggage({"sample_rand": f"{trace.sample_rand:.6f}"})
         transaction = _sdk.Transaction(
             op=_operation(exchange),
@@ -472,7 +474,7 @@ class Transactions(_Way):
             same_process_as_parent=False,
             sampled=trace.sampled,
         )
-        rate_before = None if baggage is None else baggage.sentry_items.get("sample_rate")
+        rate_before = baggage.sentry_items.get("sample_rate")
         if trace.sampled and self._profiles:
             scope.start_transaction(
                 transaction, custom_sampling_context={"asgi_scope": exchange.scope}
@@ -482,12 +484,11 @@ class Transactions(_Way):
             transaction.init_span_recorder(maxlen=self._max_spans)
         # The SDK takes a decision that it is given for a rate of 1 or 0.
         transaction.sample_rate = trace.rate
-        if baggage is not None:
-            follows = context.parent_sampled is not None and not self._asks
-            rate = rate_before if follows or trace.rate is None else str(trace.rate)
-            baggage.sentry_items["sample_rate"] = rate
-            if rate is None:
-                del baggage.sentry_items["sample_rate"]
+        follows = context.parent_sampled is not None and not self._asks
+        rate = rate_before if follows or trace.rate is None else str(trace.rate)
+        baggage.sentry_items["sample_rate"] = rate
+        if rate is None:
+            del baggage.sentry_items["sample_rate"]
         return transaction
 
     def _ended(self, exchange: Exchange, trace: Trace) -> None:

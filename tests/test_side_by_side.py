@@ -53,6 +53,9 @@ def sampler(decide: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 ANYTHING = object()  # the two differ, in what is made anew each time
+# SDK 3's beta writes 1.0 or 0.0 over it, as SDK 2 did once.
+KEPT: dict[str, Any] = {"baggage": ANYTHING} if SDK_VERSION >= (3, 0) else {}
+RATE_IS_KEPT = "a decision that is followed has the rate of whoever took it"
 HEAD_IS_TRACED = "a HEAD or OPTIONS request is one like any other; its trace goes on"
 
 CASES = {
@@ -71,14 +74,21 @@ CASES = {
     "incoming without baggage": Case(trace=f"{INCOMING}-1"),
     "incoming without baggage, not sampled": Case(trace=f"{INCOMING}-0"),
     "incoming without baggage, undecided": Case(trace=INCOMING, options=rate(0.5)),
-    "incoming, with a rate": Case(trace=f"{INCOMING}-1", baggage=RATED, options=rate(0.4)),
+    "incoming, with a rate": Case(
+        trace=f"{INCOMING}-1", baggage=RATED, options=rate(0.4), ours=KEPT, why=RATE_IS_KEPT
+    ),
     "incoming, with a rate, undecided": Case(trace=INCOMING, baggage=RATED, options=rate(0.6)),
-    "incoming, with a rate, not sampled": Case(trace=f"{INCOMING}-0", baggage=RATED),
+    "incoming, with a rate, not sampled": Case(
+        trace=f"{INCOMING}-0", baggage=RATED, ours=KEPT, why=RATE_IS_KEPT
+    ),
     "incoming, with a rate, sampler": Case(
         trace=f"{INCOMING}-0", baggage=RATED, options=sampler(lambda context: 0.75)
     ),
     "incoming, inconsistent": Case(
-        trace=f"{INCOMING}-1", baggage=f"sentry-trace_id={TRACE},sentry-sample_rate=0.0"
+        trace=f"{INCOMING}-1",
+        baggage=f"sentry-trace_id={TRACE},sentry-sample_rate=0.1",
+        ours=KEPT,
+        why=RATE_IS_KEPT,
     ),
     "incoming, another organisation's": Case(
         trace=f"{INCOMING}-1",

@@ -678,7 +678,7 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
         await send({"type": "websocket.accept"})
         during.append(len(traced.requests))
         assert scope["sentry_asgi"].trace is None
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         sentry_sdk.capture_message("on the connection")
         await send({"type": "websocket.close", "code": 1000})
 
@@ -687,7 +687,7 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
     request = traced.request
     assert request["op"] == "websocket.server"
     assert request["data"]["http.response.status_code"] == 101
-    assert request["seconds"] < 0.04
+    assert request["seconds"] < 0.4
     assert request["status"] == "ok"
     assert traced.sentry.event["contexts"]["trace"]["trace_id"] == request["trace"]
 

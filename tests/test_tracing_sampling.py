@@ -209,7 +209,7 @@ def test_ignored_spans_are_the_sdks_to_tell(sentry: Sentry) -> None:
         websocket_scope("/ws"),
         [{"type": "websocket.receive", "text": "x"}],
     )
-    assert [request["name"] for request in traced.requests] == ["/other", "/ws"]
+    assert sorted(request["name"] for request in traced.requests) == ["/other", "/ws"]
     assert counted == [("ignored", "span")]
 
 
@@ -225,7 +225,7 @@ def test_an_sdk_that_takes_no_decision_decides_itself(
     traced.init(traces_sampler=lambda context: context["asgi_scope"]["path"] == "/yes")
     for path in ("/yes", "/no"):
         run(SentryMiddleware(hello), http_scope(path))
-    assert [request["name"] for request in traced.requests] == ["/", "/yes"]
+    assert sorted(request["name"] for request in traced.requests) == ["/", "/yes"]
 
 
 def test_a_class_that_takes_other_arguments_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,23 @@ def test_ignored_spans_are_the_sdks_to_tell(sentry: Sentry) -> None:
     assert counted == [("ignored", "span")]
 
 
+@pytest.mark.skipif("static" not in WAYS, reason="transactions")
+def test_where_opentelemetry_makes_the_spans_there_are_none_of_the_sdks(sentry: Sentry) -> None:
+    traced = Traced(sentry, "static")
+    traced.init(instrumenter="otel")
+    counted = lost(traced)
+    assert run(SentryMiddleware(hello))[1]["body"] == b"ok"
+    assert traced.spans == []
+    assert counted == []
+
+
+def test_of_several_parents_the_sdk_tells_which_decides(traced: Traced) -> None:
+    traced.init()
+    parents = [(TRACED[0], TRACED[1] + flag) for flag in (b"-1", b"-0")]
+    run(SentryMiddleware(hello), http_scope(headers=parents))
+    assert traced.request["trace"] == TRACE
+
+
 @pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans")
 def test_an_sdk_that_takes_no_decision_decides_itself(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch

@@ -123,9 +123,9 @@ class _Way(ABC):
             or experiments.get("before_send_span")
         )
 
-    def _takes_decisions(self, options: Any) -> bool:  # noqa: ARG002
+    @abstractmethod
+    def _takes_decisions(self, options: Any) -> bool:
         """Whether the SDK makes a span whose sampling is decided."""
-        return True
 
     def begin(self, exchange: Exchange, *, lazy: bool) -> None:
         exchange.trace = trace = Trace(self)
@@ -146,7 +146,7 @@ class _Way(ABC):
         parent = baggage = other = b""
         for name, value in exchange.scope.get("headers") or ():
             if name == b"sentry-trace":
-                parent = value
+                parent = value if not parent else b"several"
             elif name == b"baggage":
                 baggage = value
             elif name == b"traceparent":
@@ -435,6 +435,10 @@ class Transactions(_Way):
         )
         self._max_spans = experiments.get("max_spans") or 1000
 
+    def _takes_decisions(self, options: Any) -> bool:
+        # OpenTelemetry's spans stand in for the SDK's, which says so when a transaction is started.
+        return bool(options.get("instrumenter", "sentry") == "sentry")
+
     def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:
         thread, thread_name = _sdk.thread_here()
         return {
@@ -458,9 +462,10 @@ class Transactions(_Way):
 
     def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
         trace: Trace = exchange.trace
-        baggage = context.baggage
+        baggage: Any = context.baggage
         if baggage is None:
-            baggage = _sdk.Baggage({"sample_rand": f"{trace.sample_rand:.6f}"})
+            made = trace.sample_rand
+            baggage = _sdk.Baggage({} if made is None else {"sample_rand": f"{made:.6f}"})
         transaction = _sdk.Transaction(
             op=_operation(exchange),
             name=_first_name(exchange),
@@ -474,11 +479,12 @@ class Transactions(_Way):
             same_process_as_parent=False,
             sampled=trace.sampled,
         )
+        sampling = {"asgi_scope": exchange.scope}
+        if trace.sampled is None:
+            return scope.start_transaction(transaction, custom_sampling_context=sampling)
         rate_before = baggage.sentry_items.get("sample_rate")
         if trace.sampled and self._profiles:
-            scope.start_transaction(
-                transaction, custom_sampling_context={"asgi_scope": exchange.scope}
-            )
+            scope.start_transaction(transaction, custom_sampling_context=sampling)
             _sdk.start_profile(transaction)
         elif trace.sampled:
             transaction.init_span_recorder(maxlen=self._max_spans)

@@ -227,7 +227,7 @@ def test_of_several_parents_the_sdk_tells_which_decides(traced: Traced) -> None:
     traced.init()
     parents = [(TRACED[0], TRACED[1] + flag) for flag in (b"-1", b"-0")]
     run(SentryMiddleware(hello), http_scope(headers=parents))
-    assert traced.request["trace"] == TRACE
+    assert len(traced.requests) == 1  # the last alone would have dropped it
 
 
 @pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans")

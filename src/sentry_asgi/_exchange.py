@@ -275,7 +275,14 @@ class WebSocketExchange(Exchange):
     either side.
     """
 
-    __slots__ = ("close_code", "close_reason", "closed_by", "received_messages", "sent_messages")
+    __slots__ = (
+        "close_code",
+        "close_reason",
+        "closed_by",
+        "messages",
+        "received_messages",
+        "sent_messages",
+    )
 
     # RFC 6455, 7.4; None while it is open, and where a server does not tell.
     close_code: int | None
@@ -284,6 +291,8 @@ class WebSocketExchange(Exchange):
     # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
     received_messages: int
     sent_messages: int
+    # What the tracing makes the messages' spans by, if they are to have some, once the handshake is over.
+    messages: Any
 
     def __init__(
         self,
@@ -293,15 +302,24 @@ class WebSocketExchange(Exchange):
         settings: Settings = DEFAULTS,
     ) -> None:
         super().__init__(scope, receive, send, settings)
-        self.close_code = self.close_reason = self.closed_by = None
+        self.close_code = self.close_reason = self.closed_by = self.messages = None
         self.received_messages = self.sent_messages = 0
+
+    async def receive(self) -> Any:
+        """As of any exchange; the message before is done with when the next is asked for."""
+        if self.messages is not None and self.trace is not None:
+            self.trace.way.end(self)
+        return self._received(await self._receive())
 
     def _received(self, message: Any) -> Any:
         try:
             kind = message["type"]
             if kind == "websocket.receive":
+                size = _size(message)
                 self.received_messages += 1
-                self.received_bytes += _size(message)
+                self.received_bytes += size
+                if self.messages is not None:
+                    self.messages.begin(self, size)
             elif kind == "websocket.disconnect" and self.closed_by is None:
                 self.client_left = True
                 self._closed("client", message)

@@ -58,6 +58,8 @@ class SentryMiddleware:
             `module.qualname`, if the framework tells it. `"route"`: the route's template, such as
             `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls back on the other, and where
             the framework tells neither, it is the path.
+        websocket_message_spans: whether each message that a websocket receives is a transaction (or streamed span) of
+            its own, in the connection's trace, until the next is asked for.
         exclude: paths that are neither traced nor counted as sessions, such as `"/health"` or `"/static/*"`,
             where `*` stands for anything. Their errors are reported.
         failed_request_status_codes: responses that tell of a failure. The exception behind them is
@@ -82,6 +84,7 @@ class SentryMiddleware:
         *,
         transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
         exclude: Sequence[str] = (),
+        websocket_message_spans: bool = False,
         failed_request_status_codes: Container[int] = range(500, 600),
         report_5xx_without_exception: bool = False,
         event_id_header: bool = False,
@@ -107,6 +110,7 @@ class SentryMiddleware:
             report_without=report_5xx_without_exception,
             event_id_header=event_id_header,
             trusted_hops=trusted_hops,
+            message_spans=websocket_message_spans,
             app=app,
         )
         self._excluded = matcher(exclude)

@@ -97,6 +97,13 @@ class Model(BaseModel):
     hidden: str = Field(default="hidden", repr=False)
 
 
+class Discreet(BaseModel):
+    password: str
+
+    def __repr_args__(self) -> Any:
+        return []
+
+
 class Speaking:
     def __init__(self, **held: Any) -> None:
         self.__dict__.update(held)
@@ -165,6 +172,7 @@ ID = uuid.uuid4()
             Model(id=1, items=[1, 2], password=SecretStr("x")),
             "Model(id=1, items=[1, 2], password=SecretStr('**********'))",
         ),
+        (Discreet(password="x"), "<tests.test_render.Discreet object>"),
         (Speaking(a=1), "<speaking of a>"),
         (Stored("a"), "<stored>"),
         (Hooked(), "by the SDK's hook"),

@@ -205,12 +205,18 @@ def _fields(kind: Any, value: Any) -> Iterator[tuple[str, Any]] | None:
     if hasattr(kind, "__attrs_attrs__") and code.co_filename.startswith("<attrs generated"):
         return _stored(value, [field.name for field in kind.__attrs_attrs__ if field.repr is True])
     module = kind.__repr__.__module__
-    if module == "pydantic.main" and hasattr(kind, "__pydantic_fields__"):
+    if module == "pydantic.main" and _is_left_to_pydantic(kind):
         fields = kind.__pydantic_fields__.items()
         return _stored(value, [name for name, field in fields if field.repr])
     if module == "django.db.models.base":
         return _stored(value, [kind._meta.pk.attname])  # noqa: SLF001  # documented
     return None
+
+
+def _is_left_to_pydantic(kind: Any) -> bool:
+    """Whether a model's `repr` shows all of its fields; others may keep what is secret out of it."""
+    ways = kind.__repr_args__, kind.__repr_str__
+    return all(way.__module__.startswith(("pydantic.", "sqlmodel.")) for way in ways)
 
 
 def _stored(value: Any, names: list[str]) -> Iterator[tuple[str, Any]]:

@@ -37,9 +37,10 @@ from .support import ID, Inspector, envelope, error, wait_for
 from .test_demo import command
 
 SHOP = """
+import asyncio
 import logging
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 async def home(request):
@@ -49,7 +50,14 @@ async def home(request):
 async def order(request):
     return PlainTextResponse(str(1 / 0))
 
-app = Starlette(routes=[Route("/", home), Route("/order", order)])
+async def endless(request):
+    async def news():
+        while True:
+            yield "still here"
+            await asyncio.sleep(0.05)
+    return StreamingResponse(news())
+
+app = Starlette(routes=[Route("/", home), Route("/order", order), Route("/endless", endless)])
 
 def make():
     return app
@@ -58,7 +66,8 @@ def make():
 OWN_INIT = (
     """
 import sentry_sdk
-sentry_sdk.init(dsn="http://own@127.0.0.1:9/7", environment="mine", release="shop@7", traces_sample_rate=0.0)
+sentry_sdk.init(dsn="http://own@127.0.0.1:9/7", environment="mine", release="shop@7", traces_sample_rate=0.0,
+                auto_enabling_integrations=False)
 """
     + SHOP
     + """
@@ -91,7 +100,7 @@ def started(
         cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
     ) as process:  # fmt: skip
         try:
-            wait_for(lambda: answers(ready), lambda up: up or process.poll() is not None, 20)
+            wait_for(lambda: answers(ready), lambda up: up or process.poll() is not None, 60)
             yield printed
         finally:
             process.send_signal(end)
@@ -151,13 +160,14 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
             )
             # The server's own logs tell the same.
             assert {one["place"] for one in of_kind(url, "log")} == {"shop"}
-        # A change of the app is served, and what is there stays.
-        (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
-        wait_for(
-            lambda: httpx.get(app, trust_env=False, timeout=20).text if answers(app) else "",
-            lambda text: text == "coffee",
-            15,
-        )
+        # A change of the app is served, though somebody listens to the old one; and what is there stays.
+        with httpx.stream("GET", f"{app}/endless", trust_env=False):
+            (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
+            wait_for(
+                lambda: httpx.get(app, trust_env=False, timeout=20).text if answers(app) else "",
+                lambda text: text == "coffee",
+                60,
+            )
         assert len(of_kind(url, "error")) == 1
     assert f"Inspector at {url}" in printed[0]
     assert "/envelope/" not in printed[0]

@@ -179,7 +179,7 @@ def test_two_devs_share_one_inspector_and_an_app_keeps_its_own_options(shop: Pat
     # The proxy of an office must not be asked for what is on this machine.
     office = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
     own = ("dev", "--inspector-host=0.0.0.0", f"--inspector-port={inspector}", "own:app", "--no-reload",
-           "--host=0.0.0.0", f"--port={port}")  # fmt: skip
+           "--host=0.0.0.0", f"--port={port}", "--timeout-graceful-shutdown=1")  # fmt: skip
     other = (
         "dev",
         "--no-reload",
@@ -313,7 +313,13 @@ def test_inspect_keeps_what_it_is_told_to_and_warns_when_others_can_reach_it(
 ) -> None:
     port, kept = free_port(), tmp_path / "events.sqlite3"
     url = f"http://127.0.0.1:{port}"
-    arguments = ("inspect", "--host=0.0.0.0", f"--port={port}", f"--keep={kept}")
+    arguments = (
+        "inspect",
+        "--host=0.0.0.0",
+        f"--port={port}",
+        "--timeout-graceful-shutdown=1",
+        f"--keep={kept}",
+    )
     for count in (1, 2):
         with started(*arguments, cwd=tmp_path, ready=url) as printed:
             httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
@@ -416,12 +422,15 @@ def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
     assert "200      GET /  500 ms  home" in captured.get()
 
 
-def test_tail_ends_when_its_inspector_does(store: Store) -> None:
+def test_tail_ends_when_its_inspector_does(store: Store, invoke: Callable[..., Result]) -> None:
     app = create_app(store)
     with serve_in_thread(app, ending=app.live.close) as url:
         httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
         told = follow(url, last=1, full=False)
         assert next(told)["title"] == "ValueError"
+        threading.Timer(0.5, app.live.close).start()
+        result = invoke("tail", f"--url={url}")
+        assert (result.exit_code, "ValueError" in result.stdout) == (0, True)
     assert list(told) == []
 
 

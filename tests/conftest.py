@@ -43,14 +43,16 @@ def sentry() -> Iterator[Sentry]:
     fixture.judge()
 
 
+GROUPS = {
+    "test_browser": "browser",
+    "test_sdks": "browser",
+    "test_commands": "processes",
+    "test_demo": "processes",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts browsers and servers of its own does so one at a time: several starve each other."""
+    """Browsers, and servers in processes of their own, run one at a time each: several starve each other."""
     for item in items:
-        if item.path.stem in {
-            "test_browser",
-            "test_commands",
-            "test_demo",
-            "test_sdks",
-            "test_doctor",
-        }:
-            item.add_marker(pytest.mark.xdist_group("processes"))
+        if item.path.stem in GROUPS:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[item.path.stem]))

@@ -213,7 +213,8 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.
         try:
-            failed = exchange.held.__class__ is Held
+            held = exchange.held
+            failed = held is not None and held.__class__ is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 import time
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -439,3 +440,53 @@ def test_a_header_that_says_itself_that_it_is_a_credential_goes() -> None:
 
 def test_cookies_without_a_value_are_none() -> None:
     assert list(_privacy.cookie_pairs("a; b=1;c")) == [("b", "1")]
+
+
+def test_values_of_types_derived_from_plain_ones_are_looked_at_as_what_they_are() -> None:
+    import enum
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    class Text(str):
+        __slots__ = ()
+
+    proxy = MappingProxyType({"token": "x", "a": KNOWN, "b": "c"})
+    cleaned = redacted({"extra": {"proxy": proxy}})["extra"]["proxy"]
+    assert cleaned == {"token": FILTERED, "a": FILTERED, "b": "c"}
+
+    extra = {"level": Level.HIGH, "text": Text(f"a {KNOWN}"), "harmless": Text("a"), "b": KNOWN}
+    cleaned = redacted({"extra": dict(extra)})["extra"]
+    assert cleaned["level"] is Level.HIGH
+    assert cleaned["harmless"] is extra["harmless"]
+    assert (cleaned["text"], cleaned["b"]) == (f"a {FILTERED}", FILTERED)
+    pair = ("token", "abc")
+    assert redacted({"extra": {"set": frozenset({pair}), "two": {"token", "abc"}}})["extra"]["set"]
+
+
+def test_what_an_sdk_adds_to_a_frame_is_looked_at_too() -> None:
+    frame = {"function": "f", "module": "app", "code": {"source": f"x = {KNOWN!r}"}, "vars": {}}
+    event = redacted({"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}})
+    (shown,) = event["exception"]["values"][0]["stacktrace"]["frames"]
+    assert shown["code"] == {"source": f"x = '{FILTERED}'"}
+
+
+def test_names_without_end_are_not_remembered_without_end() -> None:
+    names = _privacy.Names(_privacy._SECRET)
+    for number in range(5_000):
+        assert names[f"token_{number}"]
+    assert len(names) <= 2_048
+
+
+def test_an_event_in_which_nothing_is_secret_is_left_as_it_is() -> None:
+    event = {
+        "type": "transaction",
+        "contexts": {"trace": {"data": {"url.path": "/sessions", "a": ["b", "c"]}}},
+        "request": {"url": "https://example.org/token", "headers": {"cookie": FILTERED}},
+        "extra": {"keys": "monkey, keyboard", "author": "bob", "email": "a@b.org https://c.org"},
+        "spans": [{"description": "SELECT key FROM session", "data": {"db.system": "sqlite"}}] * 3,
+        **frames(author="'bob'", key="'a'", items=["'x'", "'y'"]),
+    }
+    parts = dict(event)
+    redacted(event)
+    assert all(event[name] is part for name, part in parts.items())

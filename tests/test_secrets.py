@@ -386,6 +386,19 @@ def test_secrets_without_end_are_bounded() -> None:
     assert len(_secrets.bounded(f"secret-{number}" for number in range(10_000))) == 500
 
 
+@pytest.mark.parametrize("size", [10, 30_000])
+def test_of_many_secrets_each_is_found(size: int) -> None:
+    many = [f"s{number}-{'abc=%/'[number % 6]}{number * 7919}-x" for number in range(300)]
+    shown = {"extra": {"texts": [f"is {one} {'a' * size * (one is many[0])}" for one in many]}}
+    shown["extra"]["cut"] = [f"b'{many[7][3:]} x'", f"{many[8][:-2]}...", "f"]
+    shown["extra"]["more"] = ["x" * size * 8]
+    started = time.perf_counter()
+    cleaned = redacted(shown, *many)["extra"]
+    assert time.perf_counter() - started < 5
+    assert {text.split()[1] for text in cleaned["texts"]} == {FILTERED}
+    assert cleaned["cut"] == [f"b'{FILTERED} x'", f"{FILTERED}...", "f"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["password" * 20_000, "token=" * 20_000, '"token": "' * 20_000, "://" * 30_000, "a" * 200_000],

@@ -17,7 +17,7 @@ from sentry_asgi import SentryMiddleware, _event, _privacy, _redaction, _sdk, _s
 from sentry_asgi._privacy import FILTERED
 from sentry_asgi._request import Connection
 
-from .support import Scope, Sentry, http_scope, run
+from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
 
 KNOWN = "hunter2-of-alice"
 
@@ -503,3 +503,22 @@ def test_an_event_in_which_nothing_is_secret_is_left_as_it_is() -> None:
     parts = dict(event)
     redacted(event)
     assert all(event[name] is part for name, part in parts.items())
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans are younger")
+def test_a_streamed_span_shows_no_secret_of_the_path_either(sentry: Sentry) -> None:
+    way = {"trace_lifecycle": "stream"} if SDK_VERSION < (3, 0) else {}
+    sentry.init(traces_sample_rate=1.0, **way)
+
+    async def routed(scope: Scope, receive: Any, send: Any) -> None:
+        scope["path_params"] = {"token": KNOWN}
+        await respond(send)
+
+    path = f"/reset/{KNOWN}"
+    run(SentryMiddleware(routed), http_scope(path, query_string=f"token={KNOWN}".encode()))
+    sentry_sdk.flush()
+    (batch,) = sentry.transport.items("span")
+    (span,) = batch["items"]
+    assert KNOWN not in json.dumps(span)
+    assert span["attributes"]["url.path"]["value"] == f"/reset/{FILTERED}"
+    assert span["name"] == f"/reset/{FILTERED}"

@@ -180,7 +180,9 @@ def _glances(parts: dict[str, Any]) -> Iterator[_Glance]:
                 for value in _values(part)
             )
         elif key in {"breadcrumbs", "spans"}:
-            yield _glance(_values(part), SECRETS)
+            values = _values(part)
+            if values:
+                yield _glance(values, SECRETS)
         elif key == "contexts" and part.__class__ is dict:
             small.extend(part.values())
         elif key != "stacktrace":

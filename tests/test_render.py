@@ -371,20 +371,32 @@ def test_an_interrupt_is_no_ones_to_keep() -> None:
         shown(Raising(KeyboardInterrupt()))
 
 
-def test_a_class_that_was_slow_once_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_that_was_slow_is_let_be_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Slow:
         def __repr__(self) -> str:
             asked.append(self)
-            time.sleep(0.01)
+            time.sleep(10 * _objects.SLOW)
             return "slow"
 
     assert [shown(Slow()), shown(Slow())] == ["slow", f"<{_objects._full_name(Slow)} object>"]
+    assert len(asked) == 1
+    monkeypatch.setattr(_objects, "LET_BE", 0.0)
     monkeypatch.setattr(_objects, "_KEPT", 1)
-    assert shown(type("Other", (Slow,), {})()) == "slow"
-    assert shown(Slow()) == "slow"
-    assert len(asked) == 3
+    other = type("Other", (Slow,), {})
+    assert [shown(other()), shown(other()), shown(Slow())] == ["slow"] * 3
+
+
+def test_a_class_that_takes_the_processor_is_slow_sooner() -> None:
+    class Busy:
+        def __repr__(self) -> str:
+            until = time.thread_time() + 2 * _objects.SLOW
+            while time.thread_time() < until:
+                pass
+            return "busy"
+
+    assert [shown(Busy()), shown(Busy())] == ["busy", f"<{_objects._full_name(Busy)} object>"]
 
 
 def test_all_objects_together_may_take_so_long(monkeypatch: pytest.MonkeyPatch) -> None:

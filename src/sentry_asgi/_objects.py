@@ -10,9 +10,10 @@ A `repr` is code of anybody's; once it runs, nothing can stop it. So:
   its `repr` calls `__str__`, which may follow a foreign key.
 - Any other object that does not hold much is asked, since what its class says of itself is what people want to see.
   Which holds much, or a lazy thing: its attributes are looked at, bounded, and theirs.
-- A class whose `repr` has once taken more than `SLOW` seconds is not asked again in this process: one cannot tell
-  before. When those of one event have taken `ALL` seconds, no more are asked. What raises, recurses or returns too
-  much is told or cut.
+- A class whose `repr` has taken more than `SLOW` seconds is not asked for the next `LET_BE`: one cannot tell before.
+  When those of one event have taken `ALL` seconds, no more are asked. Seconds are of the processor; waiting counts
+  for a tenth, since on a busy machine whatever is innocent waits. What raises, recurses or returns too much is
+  told or cut.
 - Hooks of the SDK come first: `custom_repr`, `add_global_repr_processor`, `__sentry_repr__`.
 """
 
@@ -25,7 +26,7 @@ import re
 import types
 from collections.abc import Callable, Iterator
 from itertools import islice
-from time import perf_counter
+from time import monotonic, thread_time
 from typing import Any, Final
 
 from ._render import BREADTH, Renderer, kind_of
@@ -37,12 +38,15 @@ SLOW: Final = 0.005
 ALL: Final = 0.02
 """Seconds that all those of one event may take."""
 
+LET_BE: Final = 60.0
+"""Seconds in which a class that was slow is not asked."""
+
 _MUCH: Final = 1_000  # items, or tens of characters, that an object may hold to be asked
 _LOOKED_AT: Final = 100  # values that it holds
 _KEPT: Final = 1_000  # classes
 _LAZY: Final = re.compile("quer|lazy|promise|related|manager|cursor|result", re.IGNORECASE)
 
-_slow: Final[dict[str, None]] = {}
+_slow: Final[dict[str, float]] = {}  # classes, and until when they are not asked
 
 CustomRepr = Callable[[Any], Any] | None
 
@@ -101,20 +105,20 @@ def _may_ask(value: Any, renderer: Renderer) -> bool:
 
 
 def _asked(value: Any, renderer: Renderer, ask: Callable[[Any], str]) -> str:
-    start = perf_counter()
+    start, start_waiting = thread_time(), monotonic()
     try:
         return _exactly_text(ask(value))
     finally:
-        took = perf_counter() - start
+        took = max(thread_time() - start, (monotonic() - start_waiting) / 10)
         renderer.asking += took
         if took > SLOW:
             if len(_slow) >= _KEPT:
                 _slow.clear()
-            _slow[_full_name(type(value))] = None
+            _slow[_full_name(type(value))] = monotonic() + LET_BE
 
 
 def _is_slow(kind: type) -> bool:
-    return bool(_slow) and _full_name(kind) in _slow
+    return bool(_slow) and _slow.get(_full_name(kind), 0.0) > monotonic()
 
 
 def _exactly_text(text: Any) -> str:

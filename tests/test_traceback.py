@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import linecache
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -99,7 +100,9 @@ if SDK_VERSION >= (2, 75):
 
 
 @pytest.mark.filterwarnings("ignore:Event scrubbers are not enabled")
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=lambda options: re.sub(" object at 0x[0-9a-f]+", "", str(options))
+)
 def test_a_small_event_is_the_sdks(sentry: Sentry, options: dict[str, Any]) -> None:
     sentry.init(**options)
     sdk, mine = both(sentry, caught(small))

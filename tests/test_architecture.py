@@ -35,7 +35,8 @@ ALLOWED = {
         "_settings",
         "_unwinding",
     },
-    "_lifespan": {"_capture", "_once"},
+    "_lifespan": {"_capture", "_failsafe", "_flush", "_once"},
+    "_flush": {"_failsafe", "_sdk"},
     "_capture": {
         "_exchange",
         "_failsafe",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -48,6 +50,56 @@ def test_failures_of_different_kinds_are_all_logged(
     fail("one thing")
     fail("another")
     assert len(caplog.records) == 2
+
+
+def test_of_one_thing_that_fails_in_two_places_both_are_logged(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        fail("testing")
+        with _failsafe.if_possible("testing", broken_context):
+            pass
+    assert len(caplog.records) == 2
+
+
+@contextlib.contextmanager
+def broken_context() -> Iterator[None]:
+    yield
+    raise RuntimeError("broken")
+
+
+def test_failures_in_ever_new_places_do_not_flood_the_log(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for line in range(1000):
+        try:
+            exec(compile("\n" * line + "1 / 0", "<made up>", "exec"), {})
+        except ZeroDivisionError:
+            _failsafe.log_failure("testing")
+    assert len(caplog.records) == _failsafe.SITES + 1
+    assert len(_failsafe._last) <= _failsafe.SITES + 1
+
+
+def test_what_can_neither_begin_nor_end_does_not_stop_what_is_within(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(contextlib.ExitStack):
+        def __enter__(self) -> Any:
+            raise RuntimeError("broken")
+
+    done = []
+    with _failsafe.if_possible("testing", Broken):
+        done.append(True)
+    assert done == [True]
+    assert "testing failed" in caplog.text
+
+
+def test_without_an_exception_at_hand_what_was_being_done_is_logged(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        _failsafe.log_failure("testing")
+    assert len(caplog.records) == 1
 
 
 def test_a_log_handler_that_raises_does_no_harm(sentry: Sentry) -> None:

@@ -91,7 +91,7 @@ def close(exchange: Exchange) -> None:
 
 
 def process_failed(exception: BaseException | None, message: str) -> None:
-    """The app failed to start or to shut down; sent before the process dies of it."""
+    """The app failed to start or to shut down."""
     try:
         event: Any = {"level": "error", "message": message}
         hint: Any = None
@@ -100,7 +100,6 @@ def process_failed(exception: BaseException | None, message: str) -> None:
         sentry_sdk.capture_event(event, hint=hint)
         if exception is not None:
             _once.leaves(exception)
-        sentry_sdk.flush(timeout=sentry_sdk.get_client().options["shutdown_timeout"])
     except Exception:
         log_failure("capturing an exception")
 

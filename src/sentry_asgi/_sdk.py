@@ -179,6 +179,14 @@ def _public(module: str, name: str) -> Any:
     return found and getattr(importlib.import_module(module), name, None)
 
 
+_AsyncTransport: Final = _public("sentry_sdk.transport", "AsyncHttpTransport")
+
+
+def sends_on_the_loop(client: Any) -> bool:
+    """Whether a client's transport sends on the event loop, where `flush_async` flushes it."""
+    return _AsyncTransport is not None and isinstance(client.transport, _AsyncTransport)
+
+
 Transaction: Final = _public("sentry_sdk.tracing", "Transaction")
 start_streamed_span: Final = _public("sentry_sdk.traces", "start_span")
 

@@ -23,7 +23,7 @@ from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
 from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
-from ._failsafe import log_failure
+from ._failsafe import if_possible, log_failure
 from ._frames import application
 from ._isolation import isolation
 from ._lifespan import Lifespan
@@ -69,6 +69,8 @@ class SentryMiddleware:
             itself, stand aside for what is done here.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
+        shutdown_timeout: seconds that may pass, when the app has shut down or failed to start, until what waits
+            to be sent to Sentry is sent. With None it is the SDK's option of that name, with 0 nothing is waited for.
 
     Raises:
         TypeError: if `app` cannot be called.
@@ -87,6 +89,7 @@ class SentryMiddleware:
         event_id_header: bool = False,
         take_over: bool = True,
         trusted_hops: int = 0,
+        shutdown_timeout: float | None = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -98,6 +101,11 @@ class SentryMiddleware:
         if not isinstance(hops, int) or hops < 0:
             raise ValueError(
                 f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+            )
+        seconds: Any = shutdown_timeout
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds >= 0):
+            raise ValueError(
+                f"shutdown_timeout is {shutdown_timeout!r}; it can be None or a number of seconds"
             )
         self.app = app
         self._serve = as_asgi3(app)
@@ -113,6 +121,7 @@ class SentryMiddleware:
         self._isolation = isolation()
         self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
+        self._shutdown_timeout = shutdown_timeout
         self._added = take_over and put_back(type(self), SERVE)
         self._client: Any = None
         self._double: Any = None
@@ -212,16 +221,27 @@ class SentryMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""
-        lifespan = Lifespan(receive, send)
-        with self._isolation.process():
+        lifespan = Lifespan(receive, send, self._shutdown_timeout)
+        with if_possible("isolating the lifespan", self._isolation.process):
             try:
-                self._adopt(_get_client())
-                return await self._serve(scope, lifespan.receive, lifespan.send)
+                self._begin()
+                returned = await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
                 lifespan.raised(exception)
+                await lifespan.flush()
                 raise
+            else:
+                await lifespan.flush()
+                return returned
             finally:
                 self._rest()
+
+    def _begin(self) -> None:
+        """What is to be done for the client there is, if there is one when the app starts up."""
+        try:
+            self._adopt(_get_client())
+        except Exception:
+            log_failure("starting up")
 
 
 def _way_of(client: Any) -> Tracing | None:

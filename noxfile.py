@@ -132,3 +132,15 @@ def servers(session: nox.Session) -> None:
         *["httptools", "uvloop", "hypercorn", "granian", "daphne", "websockets"],
     )
     session.run("python", "-m", "tests.frameworks.servers", *session.posargs)
+
+
+@nox.session
+def processes(session: nox.Session) -> None:
+    """Real servers in processes of their own: what arrives when they stop, fork and reload."""
+    session.install(
+        "--reinstall-package=sentry-asgi",
+        ".",
+        f"sentry-sdk=={SDK}",
+        *["starlette", "uvicorn", "gunicorn", "uvicorn-worker", "hypercorn", "granian"],
+    )
+    session.run("python", "-m", "tests.processes", *session.posargs)

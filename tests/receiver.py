@@ -42,6 +42,7 @@ class Receiver:
     def __init__(self) -> None:
         self.answer: Answer = answer()
         self.requests = 0
+        self.connections: set[Any] = set()
         self._items: list[tuple[str, Any]] = []
         self._released = threading.Event()
         self.dsn = ""
@@ -109,6 +110,7 @@ def receiving() -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             receiver.requests += 1
+            receiver.connections.add(self.client_address)
             receiver.take(self)
             receiver.answer(self)
 

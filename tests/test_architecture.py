@@ -23,6 +23,7 @@ ALLOWED = {
         "_capture",
         "_exchange",
         "_failsafe",
+        "_fork",
         "_frames",
         "_isolation",
         "_once",
@@ -37,6 +38,7 @@ ALLOWED = {
     },
     "_lifespan": {"_capture", "_failsafe", "_flush", "_once"},
     "_flush": {"_failsafe", "_sdk"},
+    "_fork": {"_failsafe", "_isolation", "_sdk"},
     "_capture": {
         "_exchange",
         "_failsafe",

@@ -100,7 +100,7 @@ def test_without_time_or_without_a_client_nothing_is_waited_for(
 
 @pytest.mark.parametrize("seconds", [-1, "2", float("nan"), object()])
 def test_a_timeout_that_is_no_number_of_seconds_is_refused(seconds: Any) -> None:
-    with pytest.raises(ValueError, match="shutdown_timeout is .*; it can be None or a number"):
+    with pytest.raises(ValueError, match="it can be None or a number of seconds"):
         SentryMiddleware(app, shutdown_timeout=seconds)
 
 
@@ -278,7 +278,10 @@ def test_a_lifespan_that_is_given_up_waits_for_nothing(sentry: Sentry) -> None:
     async def receive() -> None:
         await Pause()
 
-    serving = SentryMiddleware(app)(dict(LIFESPAN), receive, None)
+    async def send(message: Message) -> None:
+        seen.append(message)
+
+    serving: Any = SentryMiddleware(app)(dict(LIFESPAN), receive, send)
     serving.send(None)
     serving.close()
     assert seen == []
@@ -364,7 +367,8 @@ def test_on_lambda_each_invocation_ends_with_everything_sent(
         },
         "isBase64Encoded": False,
     }
+    context: Any = {}
     handler = mangum.Mangum(SentryMiddleware(invoked))
     for invocation in (1, 2, 3):
-        assert handler(event, {})["statusCode"] == 200
+        assert handler(event, context)["statusCode"] == 200
         assert len(receiver.events) == invocation

@@ -69,8 +69,14 @@ def _chosen() -> Callable[[], Isolation]:
 # The lazy way.
 
 _SLOTS: Final = frozenset(_sdk.LAZY_SCOPES.slots) if _sdk.LAZY_SCOPES else frozenset[str]()
-_filling: Final = threading.RLock()  # reentrant: filling may log, and logging may read the scope
+_filling = threading.RLock()  # reentrant: filling may log, and logging may read the scope
 _NO_CLIENT: Final = NonRecordingClient()
+
+
+def renew_lock() -> None:
+    """In a forked process: whoever held the lock is not in it."""
+    global _filling  # noqa: PLW0603
+    _filling = threading.RLock()
 
 
 class _LazyScope(Scope):

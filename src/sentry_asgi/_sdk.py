@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
+from types import NoneType
 from typing import Any, Final, Literal, NamedTuple
 
 import sentry_sdk
@@ -185,6 +186,17 @@ _AsyncTransport: Final = _public("sentry_sdk.transport", "AsyncHttpTransport")
 def sends_on_the_loop(client: Any) -> bool:
     """Whether a client's transport sends on the event loop, where `flush_async` flushes it."""
     return _AsyncTransport is not None and isinstance(client.transport, _AsyncTransport)
+
+
+_transports: Final[Any] = importlib.import_module("sentry_sdk.transport")
+
+
+def renew_transport(client: Any) -> None:
+    """Gives a client another transport like the one that it has made itself; any other it keeps."""
+    if type(client.transport).__module__ != _transports.__name__ or sends_on_the_loop(client):
+        return
+    if isinstance(client.options["transport"], (type, NoneType)):
+        client.transport = _transports.make_transport(client.options)
 
 
 Transaction: Final = _public("sentry_sdk.tracing", "Transaction")

@@ -24,6 +24,7 @@ from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
 from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
+from ._fork import survive_forks
 from ._frames import application
 from ._isolation import isolation
 from ._lifespan import Lifespan
@@ -128,6 +129,7 @@ class SentryMiddleware:
         self._tracing: Tracing | None = None
         self._sessions: Sessions | None = None
         drop_echoes()
+        survive_forks()
         weakref.finalize(self, watch.end, id(self)).atexit = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:

@@ -66,12 +66,11 @@ async def _in_thread(work: Callable[[], Any], seconds: float) -> None:
 
 def _started(work: Callable[[], Any], tell: Callable[[], Any] = bool) -> Thread:
     def target() -> None:
-        try:
-            work()
-        except Exception:
-            log_failure("flushing")
-        finally:
-            tell()
+        for step in (work, tell):
+            try:
+                step()
+            except Exception:
+                log_failure("flushing")
 
     thread = Thread(target=target, name="sentry-asgi.flush", daemon=True)
     thread.start()

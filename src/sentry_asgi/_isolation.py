@@ -236,6 +236,15 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
     return fork
 
 
+def _ambient() -> Scope | None:
+    """The process's scope that is in force here; None if the SDK does not tell."""
+    try:
+        return _beneath(Scope.get_isolation_scope())
+    except Exception:  # an app is not to fail to start because of it
+        log_failure("looking for the process's scope")
+        return None
+
+
 def _beneath(scope: Scope | None) -> Scope | None:
     return scope.asgi_base if isinstance(scope, _LazyScope) else scope
 
@@ -250,7 +259,7 @@ class LazyScopes:
         self._isolation, self._current, _ = _sdk.LAZY_SCOPES
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
-        self._home = _beneath(Scope.get_isolation_scope())
+        self._home = _ambient()
 
     def enter(self, connection: Connection) -> None:
         # The hot path: two objects, two context variables, nothing read.
@@ -341,7 +350,7 @@ class PublicScopes:
     lazy = False
 
     def __init__(self) -> None:
-        Scope.get_isolation_scope()  # made here, it is in the context of all that starts from here
+        _ambient()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
 
     def enter(self, connection: Connection) -> None:

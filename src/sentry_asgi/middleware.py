@@ -198,8 +198,11 @@ class SentryMiddleware:
 
     def _rest(self) -> None:
         """Nothing is needed until the next request."""
-        self._client = self._double = None
-        watch.end(id(self))
+        try:
+            self._client = self._double = None
+            watch.end(id(self))
+        except Exception:
+            log_failure("coming to rest")
 
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.

@@ -52,5 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "test_demo",
             "test_sdks",
             "test_doctor",
+            "test_fork",
+            "test_soak",
         }:
             item.add_marker(pytest.mark.xdist_group("processes"))

@@ -18,7 +18,7 @@ from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
 from ._sdk import event_from_exception, forget
-from ._swallowed import Failure
+from ._swallowed import Failure, with_traceback
 
 
 def raised(exchange: Exchange, exception: Any) -> None:
@@ -52,7 +52,8 @@ def returned(exchange: Exchange) -> None:
         if failure.exception is None:
             _report_without_exception(exchange, failure)
         elif not _is_noise(exchange, failure.exception):
-            _capture(exchange, failure.exception, failure.phase, handled=True)
+            with with_traceback(failure):
+                _capture(exchange, failure.exception, failure.phase, handled=True)
     except Exception:
         log_failure("capturing an exception")
 

@@ -53,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "test_sdks",
             "test_doctor",
             "test_fork",
+            "test_last_second",
             "test_soak",
         }:
             item.add_marker(pytest.mark.xdist_group("processes"))

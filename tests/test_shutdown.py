@@ -368,7 +368,13 @@ def test_on_lambda_each_invocation_ends_with_everything_sent(
         "isBase64Encoded": False,
     }
     context: Any = {}
-    handler = mangum.Mangum(SentryMiddleware(invoked))
-    for invocation in (1, 2, 3):
-        assert handler(event, context)["statusCode"] == 200
-        assert len(receiver.events) == invocation
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        handler = mangum.Mangum(SentryMiddleware(invoked))
+        for invocation in (1, 2, 3):
+            assert handler(event, context)["statusCode"] == 200
+            assert len(receiver.events) == invocation
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

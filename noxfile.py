@@ -158,7 +158,7 @@ def bugsink(session: nox.Session) -> None:
         f"sentry-sdk=={SDK}",
         *["starlette", "uvicorn"],
     )
-    environment = str(Path(session.cache_dir) / "bugsink")
+    environment = str((Path(session.cache_dir) / "bugsink").resolve())
     python = f"{environment}/bin/python"
     if not Path(python).exists():
         session.run("uv", "venv", "--quiet", "--python", "python", environment, external=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, inprocess, memory, served, upload
+from benchmarks import imports, inprocess, memory, served, unwinding, upload
 from benchmarks.workloads import Setting, http_app, starlette_app, websocket_app
 
 if TYPE_CHECKING:
@@ -97,5 +97,10 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         _sampling(1.0),
     ),
     "upload": partial(upload.measure, "An upload of a gigabyte, errors only"),
+    "unwinding": partial(
+        unwinding.measure,
+        "Time added to an exception that leaves a frame, errors only",
+        WITHOUT_SESSIONS,
+    ),
     "import": partial(imports.measure, "Time that the import adds to `import sentry_sdk`"),
 }

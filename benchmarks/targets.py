@@ -49,6 +49,11 @@ TARGETS = (
     Target("traces-websocket", "added", "adds at most 2 KB to a traced websocket", at_most=2 * KB),
     Target("upload", "held", "holds at most 64 KB of an upload of 1 GB", at_most=64 * KB),
     Target("upload", "share", "and takes at most 2 % of its throughput", at_most=0.02),
+    Target("unwinding", "library", "0.3 µs to an exception in a library", at_most=0.3),
+    Target("unwinding", "application", "0.3 µs to one in the application", at_most=0.3),
+    Target("unwinding", "crossing", "0.3 µs to one that crosses", at_most=0.3),
+    Target("unwinding", "only", "0.3 µs to a request with one that crosses", at_most=0.3),
+    Target("unwinding", "none", "nothing to a request that raises none", at_most=0.05),
     Target("import", "added", "its import adds at most 30 ms", at_most=30),
 )
 

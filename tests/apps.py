@@ -124,7 +124,10 @@ def django() -> App:
         careless(request.scope, body, meta=request.META, post=request.POST, cookies=request.COOKIES)
         return HttpResponse("ok")
 
-    urlpatterns.append(path("", view))
+    def failing(request: Any) -> HttpResponse:
+        raise ValueError("nope")
+
+    urlpatterns.extend([path("", view), path("failing", failing)])
     app: App = ASGIHandler()
     return app
 

@@ -61,6 +61,23 @@ def test_a_response_is_followed_from_start_to_end() -> None:
     assert exchange.first_byte_at <= exchange.ended_at
 
 
+def test_each_part_of_a_response_goes_out_before_the_app_goes_on() -> None:
+    seen: list[str] = []
+
+    async def server(message: Message) -> None:
+        seen.append("sent")
+
+    async def main() -> None:
+        exchange = Exchange(http_scope(), asyncio.Event().wait, server)
+        await exchange.send({"type": "http.response.start", "status": 200})
+        for part in (b"<html>", b"</html>"):
+            await exchange.send({"type": "http.response.body", "body": part, "more_body": True})
+            seen.append("went on")
+
+    asyncio.run(main())
+    assert seen == ["sent", "sent", "went on", "sent", "went on"]
+
+
 def test_the_first_start_counts() -> None:
     exchange = pass_on(Exchange, [], [START, {**START, "status": 500}])
     assert exchange.status == 404

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -16,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
 from sentry_asgi import SentryMiddleware, _once
@@ -32,6 +35,8 @@ from .support import (
     websocket_scope,
 )
 
+monitored = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
+
 
 def fail(text: str = "nope") -> None:
     raise ValueError(text)
@@ -47,6 +52,13 @@ def failing_with(body: Any, *, expect: type[BaseException] = Exception) -> None:
 
     with pytest.raises(expect):
         run(SentryMiddleware(app))
+
+
+def run_app(body: Any) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        body()
+
+    run(SentryMiddleware(app))
 
 
 @pytest.fixture
@@ -152,6 +164,54 @@ def test_logged_with_exc_info_and_swallowed_it_is_one_event(sentry: Sentry, logs
     run(SentryMiddleware(app))
     assert exception_values(sentry.event) == [("ValueError", "nope")]
     assert sentry.event["logger"] == "framework"
+
+
+def test_what_two_threads_of_a_request_report_at_once_is_one_event(sentry: Sentry) -> None:
+    class Slow(ValueError):
+        """Gives the other thread time between looking and noting."""
+
+        @property
+        def __cause__(self) -> None:  # type: ignore[override]
+            time.sleep(0.02)
+
+    failure = Slow("nope")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        def report() -> None:
+            ready.wait()
+            sentry_sdk.capture_exception(failure)
+
+        ready = threading.Barrier(2)
+        await asyncio.gather(asyncio.to_thread(report), asyncio.to_thread(report))
+
+    run(SentryMiddleware(app))
+    assert [value["value"] for value in sentry.event["exception"]["values"]] == ["nope"]
+
+
+def test_what_sanic_logs_in_words_of_what_it_has_just_logged_makes_no_event(logs: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        said = 'The error response will not be sent to the client for the following exception:"x".'
+        if scope["path"] == "/":
+            try:
+                fail()
+            except ValueError as exception:
+                logging.getLogger("sanic.error").exception(exception)
+        logging.getLogger("sanic.root").error(said)
+        logging.getLogger("another").error(said)
+
+    run(SentryMiddleware(app))
+    assert [event["logger"] for event in logs.events] == ["sanic.error", "another"]
+    run(SentryMiddleware(app), http_scope("/alone"))
+    assert [event["logger"] for event in logs.events[2:]] == ["sanic.root", "another"]
+
+
+def test_a_message_after_a_failure_is_an_event_of_its_own(sentry: Sentry) -> None:
+    def body() -> None:
+        sentry_sdk.capture_exception(ValueError("nope"))
+        sentry_sdk.capture_message("and so")
+
+    run_app(body)
+    assert len(sentry.events) == 2
 
 
 def test_a_group_of_reported_ones_is_no_event_of_its_own(sentry: Sentry) -> None:
@@ -418,6 +478,41 @@ def test_an_error_of_the_app_after_the_client_has_left_is_reported(sentry: Sentr
     assert exception_values(sentry.event) == [("ConnectionResetError", "of a database")]
 
 
+def test_a_group_of_clients_that_left_makes_no_event_and_with_a_failure_it_does(
+    sentry: Sentry,
+) -> None:
+    from starlette.requests import ClientDisconnect
+
+    def body(*more: Exception) -> None:
+        raise ExceptionGroup("all", [ClientDisconnect(), WebSocketDisconnect(1001), *more])
+
+    failing_with(body)
+    assert sentry.events == []
+    failing_with(lambda: body(ValueError("nope")))
+    assert ("ValueError", "nope") in exception_values(sentry.event)
+
+
+def test_a_websocket_whose_client_left_while_it_was_accepted_is_accepted_once(
+    sentry: Sentry,
+) -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        raise ConnectionResetError("gone")
+
+    async def main() -> None:
+        await SentryMiddleware(app)(websocket_scope(), asyncio.Event().wait, send)
+
+    with pytest.raises(ConnectionResetError, match="gone"):
+        asyncio.run(main())
+    assert sent == [{"type": "websocket.accept"}]
+    assert sentry.events == []
+
+
 def test_a_client_that_left_and_was_answered_with_a_500_makes_no_event(sentry: Sentry) -> None:
     async def homepage(request: Request) -> Any:
         return PlainTextResponse(await request.body())
@@ -496,6 +591,69 @@ def test_late_work_says_how_long_ago_its_request_ended(sentry: Sentry) -> None:
     assert context["phase"] == "after response"
     assert 0.02 < context["seconds_after_request"] < 5
     assert sentry.event["request"]["url"].endswith("/first")
+
+
+@monitored
+def test_what_a_late_task_leaves_to_asyncio_is_its_requests(logs: Sentry) -> None:
+    async def late() -> None:
+        await asyncio.sleep(0.02)
+        raise ValueError("late")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        background.add(asyncio.create_task(late()))
+        await respond(send)
+
+    background: set[Any] = set()
+    wrapped = SentryMiddleware(app)  # while it lives, exceptions are watched
+
+    async def main() -> None:
+        await asyncio.create_task(call(wrapped, http_scope("/first")))
+        await asyncio.sleep(0.05)
+        background.clear()
+        gc.collect()
+
+    asyncio.run(main())
+    assert exception_values(logs.event) == [("ValueError", "late")]
+    assert logs.event["logger"] == "asyncio"
+    assert logs.event["request"]["url"].endswith("/first")
+    assert logs.event["contexts"]["asgi"]["phase"] == "after response"
+    assert logs.event["contexts"]["asgi"]["seconds_after_request"] > 0
+
+
+@monitored
+def test_an_exception_that_late_work_shares_with_others_is_theirs_too(logs: Sentry) -> None:
+    shared = ValueError("raised all the time")
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        raise shared
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        background.append(asyncio.create_task(late()))
+
+    background: list[Any] = []
+    wrapped = SentryMiddleware(app)
+
+    async def main() -> None:
+        await asyncio.create_task(call(wrapped, http_scope("/first")))
+        await asyncio.gather(*background, return_exceptions=True)
+
+    asyncio.run(main())
+    logging.getLogger("a.job").error("failed", exc_info=shared)
+    assert "request" not in logs.event
+
+
+def test_an_exception_that_cannot_be_marked_is_left_as_it_is(sentry: Sentry) -> None:
+    class Closed(ValueError):
+        __dict__ = property()
+
+    exchanges: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        exchanges.append(scope["sentry_asgi"])
+
+    run(SentryMiddleware(app))
+    exchanges[0].crossed(Closed())
 
 
 def test_detached_work_belongs_to_no_request(sentry: Sentry) -> None:

@@ -317,17 +317,23 @@ def test_a_hostile_trace_header_is_ignored(sentry: Sentry, header: bytes) -> Non
 def test_a_trace_that_cannot_be_continued_is_no_problem_of_the_apps(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(self: Any, incoming_data: Any = None) -> None:
-        raise RuntimeError("broken")
+    continues = SentryScope.generate_propagation_context
 
-    app = SentryMiddleware(capturing)
+    def broken(scope: Any, incoming_data: Any = None) -> None:
+        if incoming_data is not None:
+            raise RuntimeError("broken")
+        continues(scope)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.capture_message("still reported")
+        await respond(send)
+
+    wrapped = SentryMiddleware(app)
     monkeypatch.setattr(SentryScope, "generate_propagation_context", broken)
-    fork = _isolation._isolation_fork(
-        SentryScope.get_isolation_scope(), Connection(http_scope(headers=[(b"baggage", b"a=b")]))
-    )
-    assert fork is not None
+    monkeypatch.setattr(_sdk, "continued_trace", lambda incoming: broken(None, incoming))
+    assert run(wrapped, http_scope(headers=[(b"sentry-trace", b"a-b")]))[1]["body"] == b"ok"
     assert "continuing a trace failed" in caplog.text
-    assert app is not None
+    assert sentry.event["contexts"]["trace"]["trace_id"]
 
 
 def test_an_ambient_span_is_not_the_requests_parent(sentry: Sentry, way: Any) -> None:
@@ -448,6 +454,11 @@ def test_an_sdk_without_these_variables_is_noticed(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delattr(sentry_sdk.scope, name)
+    assert _sdk._scope_variables() is None
+
+
+def test_an_sdk_whose_scopes_have_no_trace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(SentryScope, "_propagation_context")
     assert _sdk._scope_variables() is None
 
 

@@ -91,6 +91,36 @@ def test_what_is_no_exception_passes_uncaptured(
     assert sentry.events == []
 
 
+def test_a_failure_in_a_group_with_a_cancellation_is_reported(sentry: Sentry) -> None:
+    def served(*exceptions: BaseException) -> None:
+        async def app(scope: Scope, receive: Any, send: Any) -> None:
+            raise BaseExceptionGroup("both", exceptions)
+
+        with pytest.raises(BaseExceptionGroup) as raised:
+            run(SentryMiddleware(app))
+        assert raised.value.exceptions == exceptions
+
+    served(asyncio.CancelledError(), asyncio.CancelledError())
+    assert sentry.events == []
+    served(asyncio.CancelledError(), ValueError("nope"))
+    assert exception_values(sentry.event) == [("ValueError", "nope"), ("ExceptionGroup", "both")]
+
+
+def test_a_group_that_cannot_be_looked_into_leaves_all_the_same(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(BaseExceptionGroup[BaseException]):
+        def derive(self, excs: Any, /) -> Any:
+            raise TypeError
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        raise Odd("odd", [KeyboardInterrupt(), ValueError("nope")])
+
+    with pytest.raises(Odd):
+        run(SentryMiddleware(app))
+    assert "looking into a group of exceptions failed" in caplog.text
+
+
 def test_a_cancelled_request_is_no_error(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await asyncio.sleep(60)
@@ -223,6 +253,25 @@ def test_other_scope_types_pass_through_untouched(sentry: Sentry, kind: Any) -> 
     assert seen[0] is scope
     assert scope == {"type": kind}
     assert seen[1:] == [receive, send]
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("compares with nothing")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_scope_whose_type_cannot_be_compared_reaches_the_app(sentry: Sentry) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    scope = {"type": Incomparable()}
+    nothing: Any = None
+    asyncio.run(SentryMiddleware(app)(scope, nothing, nothing))
+    assert seen == [scope]
 
 
 def test_a_scope_without_a_type_reaches_the_app(sentry: Sentry) -> None:

@@ -100,6 +100,20 @@ def test_lilyas_include_is_asked_for_its_leaf() -> None:
     assert _request.endpoint(connection) == f"{__name__}.served"
 
 
+@pytest.mark.parametrize("handler", [served, SimpleNamespace(fn=served)])
+def test_lilyas_and_ravyns_route_tells_both(handler: Any) -> None:
+    route = SimpleNamespace(handler=handler)
+    connection = Connection(http_scope(route=route, route_path_template="/items/{x}"))
+    assert _request.route(connection) == "/items/{x}"
+    assert _request.endpoint(connection) == f"{__name__}.served"
+
+
+def test_litestars_thread_is_looked_through() -> None:
+    handler = SimpleNamespace(fn=SimpleNamespace(func=served))
+    connection = Connection(http_scope(route_handler=handler, path_template="/items/{x}"))
+    assert _request.endpoint(connection) == f"{__name__}.served"
+
+
 def test_what_the_sdk_calls_an_unknown_request_is_no_name_of_the_apps() -> None:
     assert "http://127.0.0.1:8000/x" in _request.derived_names(Connection(http_scope("/x")))
     assert _request._url_by_server(Connection(http_scope(server=None))) is None

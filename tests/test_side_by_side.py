@@ -21,6 +21,7 @@ from .support import SDK_VERSION, Message, Scope, Sentry, http_scope, respond, r
 from .test_tracing import PARENT, TRACE, WAYS, Traced
 
 INCOMING = f"{TRACE}-{PARENT}"
+RATED = f"sentry-trace_id={TRACE},sentry-sample_rand=0.5,sentry-sample_rate=0.55"
 BAGGAGE = f"sentry-trace_id={TRACE},sentry-sample_rand=0.5,sentry-environment=elsewhere"
 
 
@@ -38,6 +39,7 @@ class Case:
     asks: bool = True
     endpoint: bool = False
     websocket: bool = False
+    mounted: bool = False
     ours: dict[str, Any] = field(default_factory=dict)
     why: str = ""
 
@@ -51,6 +53,9 @@ def sampler(decide: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 ANYTHING = object()  # the two differ, in what is made anew each time
+# SDK 3's beta writes 1.0 or 0.0 over it, as SDK 2 did once.
+KEPT: dict[str, Any] = {"baggage": ANYTHING} if SDK_VERSION >= (3, 0) else {}
+RATE_IS_KEPT = "a decision that is followed has the rate of whoever took it"
 HEAD_IS_TRACED = "a HEAD or OPTIONS request is one like any other; its trace goes on"
 
 CASES = {
@@ -67,6 +72,49 @@ CASES = {
     "incoming, below its number": Case(trace=INCOMING, baggage=BAGGAGE, options=rate(0.4)),
     "incoming, above its number": Case(trace=INCOMING, baggage=BAGGAGE, options=rate(0.6)),
     "incoming without baggage": Case(trace=f"{INCOMING}-1"),
+    "incoming without baggage, not sampled": Case(trace=f"{INCOMING}-0"),
+    "incoming without baggage, undecided": Case(trace=INCOMING, options=rate(0.5)),
+    "incoming, with a rate": Case(
+        trace=f"{INCOMING}-1", baggage=RATED, options=rate(0.4), ours=KEPT, why=RATE_IS_KEPT
+    ),
+    "incoming, with a rate, undecided": Case(trace=INCOMING, baggage=RATED, options=rate(0.6)),
+    "incoming, with a rate, not sampled": Case(
+        trace=f"{INCOMING}-0", baggage=RATED, ours=KEPT, why=RATE_IS_KEPT
+    ),
+    "incoming, with a rate, sampler": Case(
+        trace=f"{INCOMING}-0", baggage=RATED, options=sampler(lambda context: 0.75)
+    ),
+    "incoming, inconsistent": Case(
+        trace=f"{INCOMING}-1",
+        baggage=f"sentry-trace_id={TRACE},sentry-sample_rate=0.1",
+        ours=KEPT,
+        why=RATE_IS_KEPT,
+    ),
+    "incoming, another organisation's": Case(
+        trace=f"{INCOMING}-1",
+        baggage=f"{BAGGAGE},sentry-org_id=2",
+        options={**rate(1.0), "dsn": "https://key@o1.ingest.sentry.invalid/1"},
+    ),
+    "incoming, strict": Case(
+        trace=f"{INCOMING}-1",
+        baggage=BAGGAGE,
+        options={
+            **rate(1.0),
+            "dsn": "https://key@o1.ingest.sentry.invalid/1",
+            "strict_trace_continuation": True,
+        },
+    ),
+    "incoming, huge": Case(trace="0" * 100_000, baggage="sentry-x=" + "y" * 100_000),
+    "incoming, hostile": Case(trace=f"{'g' * 32}-{PARENT}-1", baggage="sentry-sample_rand=nan,=,;"),
+    "sampler, a boolean": Case(options=sampler(lambda context: True)),
+    "sampler, nothing": Case(options=sampler(lambda context: None)),
+    "sampler, too much": Case(options=sampler(lambda context: 1.5)),
+    "sampler, no number": Case(options=sampler(lambda context: float("nan"))),
+    "sampler, nobody asks": Case(options=sampler(lambda context: 0.0), asks=False),
+    "sampler, by the parent": Case(
+        options=sampler(lambda context: context["parent_sampled"]), trace=f"{INCOMING}-1"
+    ),
+    "mounted": Case(mounted=True),
     "others' baggage": Case(trace=f"{INCOMING}-1", baggage="other=value"),
     "malformed": Case(trace="nonsense", baggage="also;nonsense"),
     "POST": Case(method="POST"),
@@ -130,6 +178,13 @@ def observe(traced: Traced, wrap: Any, case: Case) -> dict[str, Any]:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if case.endpoint:
             scope["endpoint"] = observe
+        if case.mounted:  # as Starlette does it
+            scope = {
+                **scope,
+                "root_path": "/items",
+                "app_root_path": "",
+                "path_params": {"id": "1"},
+            }
         if case.websocket:
             await receive()
             await send({"type": "websocket.accept"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import subprocess
 import sys
 import threading
 import weakref
@@ -19,7 +20,8 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sentry_asgi import SentryMiddleware, _frames, _swallowed, _unwinding
+from sentry_asgi import SentryMiddleware, _frames, _isolation, _swallowed, _unwinding
+from sentry_asgi._exchange import CROSSINGS
 
 from .support import (
     Message,
@@ -419,6 +421,24 @@ def test_a_concurrent_requests_exception_is_not_taken(sentry: Sentry) -> None:
     assert sentry.event["request"]["url"].endswith("/fails")
 
 
+@monitored
+def test_an_earlier_requests_exception_is_not_taken(sentry: Sentry) -> None:
+    """On a kept-alive connection, requests can share a context and have equal failures."""
+
+    async def endpoint(scope: Scope) -> None:
+        if scope["path"] == "/fails":
+            missing()
+
+    app = SentryMiddleware(framework.make(endpoint, 200))
+
+    async def main() -> None:
+        await call(app, http_scope("/fails"))
+        await call(SentryMiddleware(answers_503), http_scope())
+
+    asyncio.run(main())
+    assert sentry.events == []
+
+
 def test_a_library_of_its_own_that_answers_without_an_exception_makes_no_event(
     sentry: Sentry,
 ) -> None:
@@ -455,6 +475,99 @@ def test_what_the_app_reported_itself_needs_no_message(sentry: Sentry) -> None:
 
     run(SentryMiddleware(app, report_5xx_without_exception=True))
     assert len(sentry.events) == 1
+
+
+# The lifespan
+
+hooks = library(
+    """
+def make(*functions):
+    # Runs the app's functions at start-up and at shutdown, and goes on whatever they raise.
+    async def app(scope, receive, send):
+        for phase in ("startup", "shutdown"):
+            await receive()
+            for function in functions:
+                try:
+                    function()
+                except Exception:
+                    pass
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    return app
+"""
+)
+
+
+def live(app: Any) -> None:
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    run(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, messages)
+
+
+@monitored
+def test_a_start_or_shutdown_that_the_framework_lets_fail_silently_is_reported(
+    sentry: Sentry,
+) -> None:
+    def fails() -> None:
+        raise ValueError("nope")
+
+    live(SentryMiddleware(hooks.make(fails, missing)))
+    reported = [exception_values(event) for event in sentry.events]
+    assert reported == [[("ValueError", "nope")], [("KeyError", "'missing'")]] * 2
+    assert sentry.events[0]["exception"]["values"][0]["mechanism"]["handled"] is True
+
+
+@monitored
+def test_what_the_app_or_another_library_swallows_while_it_starts_is_no_failure(
+    sentry: Sentry,
+) -> None:
+    def swallows() -> None:
+        try:
+            missing()
+        except KeyError:
+            engine.render(missing)
+
+    live(SentryMiddleware(hooks.make(swallows)))
+    assert sentry.events == []
+
+
+def test_a_lifespan_notes_until_all_is_done(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        here: Any = _isolation.connection_here()
+        left(ValueError("before anything is received"))
+        assert here.crossings == ()
+        await receive()
+        for number in range(3):
+            left(ValueError(number))
+        assert [error.args[0] for error in here.crossings] == [0, 1, 2]
+        await send({"type": "lifespan.startup.complete"})
+        left(ValueError("late"))
+        assert here.crossings == ()
+
+    live(SentryMiddleware(app))
+    assert sentry.events == []
+
+
+@monitored
+def test_after_the_start_nothing_is_noted_of_what_it_started(sentry: Sentry) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        engine.render(missing)
+        here: Any = _isolation.connection_here()
+        seen.append(here.crossings)
+
+    live(SentryMiddleware(app))
+    assert seen == [()]
+    assert sentry.events == []
+
+
+def test_what_cannot_be_looked_for_in_a_lifespan_is_no_ones_problem(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _swallowed.swallowed(object()) == []
+    assert "looking for a failure of the lifespan failed" in caplog.text
 
 
 # The watching
@@ -549,24 +662,46 @@ def test_of_a_connection_the_last_few_crossings_are_noted_while_it_is_served(
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         exchange: Any = scope["sentry_asgi"]
-        for ignored in (StopIteration(), asyncio.CancelledError()):
-            left(ignored)
-        assert exchange.crossings is None
-        for number in range(20):
+        assert exchange.crossings == ()
+        for number in range(40):
             left(ValueError(number))
-        crossings: Any = exchange.crossings
-        noted.append([error.args[0] for error in crossings])
-        left(crossings[-1])
-        noted.append(len(crossings))
+            noted.append([error.args[0] for error in exchange.crossings])
         noted.append(exchange)
 
     run(SentryMiddleware(app))
-    assert noted[0] == list(range(12, 20))
-    assert noted[1] == _unwinding.KEPT
-    assert noted[2].crossings is None
-    noted[2].crossings = ["late"]
-    assert noted[2].crossings is None
+    exchange = noted.pop()
+    assert noted[:3] == [[0], [0, 1], [0, 1, 2]]
+    assert noted[-1] == list(range(40))[-CROSSINGS:]
+    assert exchange.crossings == ()
+    exchange.held.crossings.append(ValueError("late"))
+    exchange.holding().crossings.append(ValueError("late"))
+    assert exchange.crossings == ()
     left(ValueError("outside of any connection"))
+
+
+def test_control_flow_that_crosses_is_no_failure(sentry: Sentry) -> None:
+    def control_flow(scope: Scope) -> None:
+        raise StopAsyncIteration
+
+    def interrupted(scope: Scope) -> None:
+        raise asyncio.CancelledError
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await respond(send, status=500)
+
+    for raising in (control_flow, interrupted):
+        answering = library(
+            """
+async def app(scope, receive, send):
+    try:
+        scope["app"](scope)
+    except BaseException:
+        pass
+    await scope["respond"](send, status=500)
+"""
+        ).app
+        run(SentryMiddleware(answering), http_scope(app=raising, respond=respond))
+    assert sentry.events == []
 
 
 def test_frames_between_application_frames_and_library_frames_are_no_crossings() -> None:
@@ -577,8 +712,122 @@ def test_frames_between_application_frames_and_library_frames_are_no_crossings()
     app()
 
 
-def test_whatever_happens_in_the_callback_does_not_reach_the_code_that_it_runs_in() -> None:
-    _unwinding.unwound(None, 0, ValueError())
+class Alarm(Exception):
+    """What a signal's handler raises."""
+
+
+def test_what_a_signals_handler_raises_in_the_callback_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def handler() -> Any:
+        raise Alarm
+
+    monkeypatch.setattr(_unwinding, "public_connection", handler)
+    with pytest.raises(Alarm):
+        left(ValueError())
+
+
+def test_files_that_are_new_are_looked_at_first(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        exchange: Any = scope["sentry_asgi"]
+        fresh: dict[str, bool] = {}
+        monkeypatch.setattr(_unwinding, "_known", fresh)
+
+        def inner() -> None:
+            _unwinding.unwound(inner.__code__, 0, ValueError("within the application"))
+
+        inner()
+        _unwinding.unwound(engine.render.__code__, 0, ValueError("within a library"))
+        assert exchange.crossings == ()
+        left(ValueError("crossing"))
+        assert [str(error) for error in exchange.crossings] == ["crossing"]
+
+    run(SentryMiddleware(app))
+
+
+def test_at_the_end_of_the_stack_nothing_is_noted_and_nothing_happens(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_deep(*_: Any) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(_unwinding, "public_connection", too_deep)
+    left(ValueError())
+    monkeypatch.setattr(_unwinding, "_with_care", too_deep)
+    monkeypatch.setattr(_unwinding, "_known", {})
+    left(ValueError())
+
+
+def test_a_connection_that_holds_nothing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_unwinding, "public_connection", object)
+    left(ValueError())
+
+
+# The real thing: the callback called by CPython. A process of its own, for signals.
+
+ALARMS = """
+import signal, sys
+from sentry_asgi import _unwinding
+
+class Alarm(Exception): pass
+fired = caught = 0
+def handler(*_):
+    global fired
+    fired += 1
+    raise Alarm
+def fails(): raise ValueError
+def swallows():
+    try: fails()
+    except ValueError: pass
+def until_fired():
+    before = fired
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+    while fired == before: swallows()
+
+signal.signal(signal.SIGALRM, handler)
+_unwinding.watch.begin(1)
+assert _unwinding.watch.tool_id is not None
+for _ in range(500):
+    try: until_fired()
+    except Alarm: caught += 1
+print(fired, caught)
+"""
+
+
+@monitored
+def test_no_alarm_is_lost_while_exceptions_unwind() -> None:
+    output = subprocess.check_output([sys.executable, "-c", ALARMS], text=True, timeout=60)
+    assert output.split() == ["500", "500"]
+
+
+def depths_with_a_value_error() -> int:
+    """At how many depths, up to the end of the stack, an exception arrives as it was raised."""
+
+    def deep(depth: int) -> None:
+        if depth == 0:
+            raise ValueError
+        deep(depth - 1)
+
+    for depth in range(10, 10_000):
+        try:
+            deep(depth)
+        except ValueError:
+            continue
+        except RecursionError:
+            return depth
+    raise AssertionError
+
+
+@monitored
+def test_the_watching_takes_one_frame_of_the_stack_and_no_more() -> None:
+    bare = depths_with_a_value_error()
+    _unwinding.watch.begin(1)
+    try:
+        assert depths_with_a_value_error() == bare - 1
+    finally:
+        _unwinding.watch.end(1)
 
 
 def test_what_cannot_be_looked_for_is_no_ones_problem(
@@ -708,7 +957,7 @@ def test_the_sdks_options_tell_what_else_is_the_applications() -> None:
     files.configure(None, ["shop.vendored"])
     assert (files[installed], files[vendored]) == (False, False)
     files.configure(None, ["shop.vendored"])
-    assert len(files) == 2
+    assert len(files.known) == 2
 
 
 def test_answers_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -716,7 +965,7 @@ def test_answers_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     files = _frames.Files()
     for number in range(10):
         assert files[f"/srv/{number}.py"]
-    assert len(files) <= 3
+    assert len(files.known) <= 3
 
 
 # The event's id

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sentry_sdk
 from fastapi import FastAPI
 from sentry_sdk.integrations.fastapi import FastApiIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.starlette import StarletteIntegration
 from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
+from starlette.templating import Jinja2Templates
 
 from sentry_asgi import SentryMiddleware, _sdk, _takeover
 
-from .support import SDK_VERSION, Message, Sentry, call, exception_values, http_scope, run
+from .support import SDK_VERSION, Message, Sentry, call, exception_values, http_scope, pii, run
 
 
 async def failing(request: Request) -> None:
@@ -136,6 +143,38 @@ def test_routes_are_not_matched_twice(auto: Sentry, make: Any) -> None:
     assert matched == ["/"]
 
 
+class Someone(AuthenticationBackend):
+    async def authenticate(self, conn: Any) -> Any:
+        return AuthCredentials(), SimpleUser("alice")
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_user_of_the_scope_is_on_the_event(sentry: Sentry, make: Any) -> None:
+    sentry.init(auto_enabling_integrations=True, **pii(on=True))
+    app = make()
+    inner = app.app if make is not added else app
+    inner.user_middleware.append(Middleware(AuthenticationMiddleware, backend=Someone()))
+    start(app)
+    with pytest.raises(ValueError, match="nope"):
+        run(app)
+    assert sentry.event["user"]["username"] == "alice"
+
+
+def test_templates_have_their_trace_meta(auto: Sentry, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("{{ sentry_trace_meta }}")
+    templates = Jinja2Templates(directory=tmp_path)
+
+    async def page(request: Request) -> Any:
+        return templates.TemplateResponse(request, "page.html")
+
+    trace_id = "0123456789abcdef0123456789abcdef"
+    headers = [(b"sentry-trace", f"{trace_id}-fedcba9876543210-1".encode())]
+    app = SentryMiddleware(Starlette(routes=[Route("/", page)]))
+    body = run(app, http_scope(headers=headers))[1]["body"].decode()
+    assert f'<meta name="sentry-trace" content="{trace_id}-' in body
+    assert '<meta name="baggage"' in body
+
+
 def test_with_the_middleware_goes_what_it_switched_off(sentry: Sentry) -> None:
     sentry.init(auto_enabling_integrations=True)
     integrations = sentry_sdk.get_client().integrations
@@ -145,6 +184,23 @@ def test_with_the_middleware_goes_what_it_switched_off(sentry: Sentry) -> None:
     del app
     gc.collect()
     assert {"starlette", "fastapi"} <= set(integrations)
+
+
+def test_added_to_one_app_it_leaves_another_of_the_process_to_the_servers_log(
+    sentry: Sentry,
+) -> None:
+    """What `add_middleware` can't help: the integrations are asked before the connection comes here."""
+    sentry.init(
+        auto_enabling_integrations=True,
+        integrations=[LoggingIntegration(event_level=logging.ERROR)],
+    )
+    app, other = added(), Starlette(routes=ROUTES)
+    start(app)
+    with pytest.raises(ValueError, match="nope") as raised:
+        run(other)
+    assert sentry.events == []
+    logging.getLogger("a.server").error("Exception in ASGI application", exc_info=raised.value)
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
 
 
 def test_other_apps_of_the_process_do_not_notice(auto: Sentry) -> None:

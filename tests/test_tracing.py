@@ -468,7 +468,7 @@ def test_a_span_that_is_asked_for_is_the_sdks_own_unsampled_one(traced: Traced) 
     assert traced.spans == []
 
 
-def lost(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def lost(traced: Traced) -> list[tuple[str, str]]:
     """What the client reports will say was not sent: (reason, category)."""
     counted: list[tuple[str, str]] = []
 
@@ -486,7 +486,7 @@ def test_client_reports_count_what_was_not_sampled(
     traced: Traced, monkeypatch: pytest.MonkeyPatch, asked: bool
 ) -> None:
     traced.init(traces_sample_rate=0.0)
-    counted = lost(traced, monkeypatch)
+    counted = lost(traced)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if asked:
@@ -531,7 +531,7 @@ def test_backpressure_lowers_the_rate(traced: Traced, monkeypatch: pytest.Monkey
     client = traced.init(traces_sample_rate=1.0)
     client.monitor._downsample_factor = 2
     monkeypatch.setattr(_tracing, "random", lambda: 0.3)
-    counted = lost(traced, monkeypatch)
+    counted = lost(traced)
     run(SentryMiddleware(hello))
     assert traced.spans == []
     assert ("backpressure", "span") in counted
@@ -678,7 +678,7 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
         await send({"type": "websocket.accept"})
         during.append(len(traced.requests))
         assert scope["sentry_asgi"].trace is None
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         sentry_sdk.capture_message("on the connection")
         await send({"type": "websocket.close", "code": 1000})
 
@@ -687,7 +687,7 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
     request = traced.request
     assert request["op"] == "websocket.server"
     assert request["data"]["http.response.status_code"] == 101
-    assert request["seconds"] < 0.04
+    assert request["seconds"] < 0.4
     assert request["status"] == "ok"
     assert traced.sentry.event["contexts"]["trace"]["trace_id"] == request["trace"]
 

@@ -13,7 +13,7 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once
-from ._exchange import Exchange
+from ._exchange import Exchange, now
 from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
@@ -34,6 +34,20 @@ def raised(exchange: Exchange, exception: Any) -> None:
         _once.leaves(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
+
+
+def interrupted(exchange: Exchange, exception: Any) -> None:
+    """The app let out what is no `Exception`; of a group, those that are one are failures."""
+    if not isinstance(exception, BaseExceptionGroup):
+        return
+    try:
+        failures = exception.subgroup(Exception)
+        if failures is not None:
+            exchange.ending, exchange.closed_at = "raised", now()
+            raised(exchange, failures)
+            _once.leaves(exception, exchange)  # which is what the server will log
+    except Exception:  # of a group that derives others in a way of its own
+        log_failure("looking into a group of exceptions")
 
 
 def _is_noise(exchange: Exchange, exception: Exception) -> bool:
@@ -84,20 +98,19 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
 
 def close(exchange: Exchange) -> None:
     """What was reported is held no longer by the SDK either."""
-    if exchange.reported is not None:
-        try:
-            forget(exception for exception, _ in exchange.reported)
-        except Exception:
-            log_failure("letting go of an exception")
+    try:
+        forget(exception for exception, _ in exchange.reported)
+    except Exception:
+        log_failure("letting go of an exception")
 
 
-def process_failed(exception: BaseException | None, message: str) -> None:
+def process_failed(exception: BaseException | None, message: str, *, handled: bool = False) -> None:
     """The app failed to start or to shut down."""
     try:
         event: Any = {"level": "error", "message": message}
         hint: Any = None
         if exception is not None:
-            event, hint = event_from_exception(exception, {"type": "asgi", "handled": False})
+            event, hint = event_from_exception(exception, {"type": "asgi", "handled": handled})
         sentry_sdk.capture_event(event, hint=hint)
         if exception is not None:
             _once.leaves(exception)
@@ -106,11 +119,16 @@ def process_failed(exception: BaseException | None, message: str) -> None:
 
 
 def _drop_echo(event: Any, hint: Any) -> Any:
-    """An event processor of the whole process's."""
+    """An event processor of the whole process's; an exception of late work has its request described, too."""
     try:
         here: Any = connection_here()
         if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
             return None
+        late = None if isinstance(here, Exchange) else _once.late_work_of(hint)
+        if late is not None and event.get("type") is None:
+            from ._event import describe  # noqa: PLC0415  # see _isolation
+
+            return describe(late, event, hint)
     except Exception:
         log_failure("telling an echo")
     return event

@@ -8,6 +8,7 @@ before an event exists. What the application or an SDK integration has put there
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sentry_sdk
@@ -24,6 +25,7 @@ from . import (
     _user,
 )
 from ._body import Body
+from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._privacy import Privacy
 from ._request import Connection
@@ -43,7 +45,11 @@ def describe(
         _add_request(connection, event, allowed)
         _add_user(connection, event, hint, allowed)
         _add_contexts(connection, event, allowed)
-        _add_name(connection, event)
+        if (
+            event.get("type") != "transaction"
+        ):  # which has its name, and tells how its own websocket began
+            _add_summary(connection, event)
+            _add_name(connection, event)
     except Exception:  # an event that says less is better than none
         log_failure("describing the request")
     if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is not connection:
@@ -135,6 +141,24 @@ def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privac
     contexts = event.setdefault("contexts", {})
     for name, facts in _response.contexts(connection, allowed).items():
         contexts[name] = {**facts, **(contexts.get(name) or {})}
+
+
+def _add_summary(connection: Connection, event: dict[str, Any]) -> None:
+    """Adds, as the last breadcrumb, how a websocket has ended."""
+    if not isinstance(connection, Exchange) or not _response.is_over(connection):
+        return
+    facts = _response.websocket(connection)
+    breadcrumbs = event.setdefault("breadcrumbs", {})
+    if not facts or not isinstance(breadcrumbs, dict):
+        return
+    who = facts.get("closed_by")
+    crumb = {
+        "timestamp": datetime.now(UTC),
+        "category": "websocket",
+        "message": f"closed by the {who}" if who else "ended without a close",
+        "data": facts,
+    }
+    breadcrumbs.setdefault("values", []).append(crumb)
 
 
 def _add_stacktrace(event: dict[str, Any]) -> None:

@@ -14,13 +14,14 @@ The rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeAlias
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from sentry_sdk import get_client
 
 from ._body import Kept, limit
-from ._once import OVER, with_event_id
+from ._once import OVER, leaves_late, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
 from ._swallowed import Failure, failure
@@ -32,30 +33,73 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
+CROSSINGS: Final = 16
+"""Exceptions noted by `_unwinding` for one connection at a time."""
+
+
 class Held:
     """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
 
     __slots__ = ("crossings", "failure", "reported", "send_error")
 
-    def __init__(self, reported: Any = None) -> None:
+    def __init__(self, crossings: Iterable[BaseException] = (), kept: int = CROSSINGS) -> None:
         self.failure: Failure | None = None  # what was behind a failing response
         self.send_error: OSError | None = None  # what `send` raised when the client had left
-        self.crossings: Any = None  # the exceptions that `_unwinding` saw
-        self.reported = reported  # those that `_once` has let through
+        self.crossings = deque(crossings, kept)  # the exceptions that `_unwinding` saw
+        self.reported: Any = None  # those that `_once` has let through
 
 
-NOTHING_MORE: Final = Held(OVER)
+class _Over(Held):
+    __slots__ = ()
+
+
+NOTHING_MORE: Final = _Over(kept=0)
 """What is held of a connection that is over: the app has returned or raised, and it is reported."""
+NOTHING_MORE.reported = OVER
 
 
 def _of_held(name: str) -> Any:
     def get(exchange: Exchange) -> Any:
-        return None if exchange.held is None else getattr(exchange.held, name)
+        held = exchange.held
+        return getattr(held, name) if isinstance(held, Held) else None
 
     def put(exchange: Exchange, value: Any) -> None:
         setattr(exchange.holding(), name, value)
 
     return property(get, put)
+
+
+class Holding:
+    """What can hold something of failures."""
+
+    __slots__ = ()
+
+    # `held` is a slot of who inherits this: nothing, one exception that crossed, or more.
+    if TYPE_CHECKING:
+        held: Held | BaseException | None
+
+    def holding(self) -> Held:
+        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
+        held = self.held
+        if not isinstance(held, Held):
+            heir: Any = self
+            heir.held = held = Held() if held is None else Held([held])
+        return Held(kept=0) if held is NOTHING_MORE else held
+
+    def crossed(self, exception: BaseException) -> None:
+        """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
+        if self.held is NOTHING_MORE:
+            leaves_late(exception, self)
+        else:
+            self.holding().crossings.append(exception)
+
+    @property
+    def crossings(self) -> tuple[BaseException, ...]:
+        """The exceptions that `_unwinding` saw, oldest first; threads may be adding to them."""
+        held = self.held
+        if held is None:
+            return ()
+        return tuple(held.crossings) if isinstance(held, Held) else (held,)
 
 
 class Ended:
@@ -64,7 +108,7 @@ class Ended:
     ending: Final = "returned"
 
 
-class Exchange(Connection):
+class Exchange(Connection, Holding):
     """A connection and what has passed on it so far. This class is of HTTP requests."""
 
     __slots__ = (
@@ -103,7 +147,7 @@ class Exchange(Connection):
     # The client was gone before the response was complete.
     client_left: bool
     # What is held of its failures.
-    held: Held | None
+    held: Held | BaseException | None
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
     # How the app's call came back; where it raised, when.
@@ -204,14 +248,7 @@ class Exchange(Connection):
         ):  # of an error of the server's own kind; what it raised comes out all the same
             pass
 
-    def holding(self) -> Held:
-        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
-        if self.held is None:
-            self.held = Held()
-        return Held() if self.held is NOTHING_MORE else self.held
-
     failure = _of_held("failure")
-    crossings = _of_held("crossings")
     reported = _of_held("reported")
     send_error = _of_held("send_error")
 
@@ -242,7 +279,14 @@ class WebSocketExchange(Exchange):
     either side.
     """
 
-    __slots__ = ("close_code", "close_reason", "closed_by", "received_messages", "sent_messages")
+    __slots__ = (
+        "close_code",
+        "close_reason",
+        "closed_by",
+        "messages",
+        "received_messages",
+        "sent_messages",
+    )
 
     # RFC 6455, 7.4; None while it is open, and where a server does not tell.
     close_code: int | None
@@ -251,6 +295,8 @@ class WebSocketExchange(Exchange):
     # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
     received_messages: int
     sent_messages: int
+    # What the tracing makes the messages' spans by, if they are to have some, once the handshake is over.
+    messages: Any
 
     def __init__(
         self,
@@ -260,15 +306,24 @@ class WebSocketExchange(Exchange):
         settings: Settings = DEFAULTS,
     ) -> None:
         super().__init__(scope, receive, send, settings)
-        self.close_code = self.close_reason = self.closed_by = None
+        self.close_code = self.close_reason = self.closed_by = self.messages = None
         self.received_messages = self.sent_messages = 0
+
+    async def receive(self) -> Any:
+        """As of any exchange; the message before is done with when the next is asked for."""
+        if self.messages is not None and self.trace is not None:
+            self.trace.way.end(self)
+        return self._received(await self._receive())
 
     def _received(self, message: Any) -> Any:
         try:
             kind = message["type"]
             if kind == "websocket.receive":
+                size = _size(message)
                 self.received_messages += 1
-                self.received_bytes += _size(message)
+                self.received_bytes += size
+                if self.messages is not None:
+                    self.messages.begin(self, size)
             elif kind == "websocket.disconnect" and self.closed_by is None:
                 self.client_left = True
                 self._closed("client", message)

@@ -3,6 +3,8 @@ late it is. Part of the connection's event processor.
 
 The rules:
 
+- What an integration calls unhandled, though its framework answers it, is handled (`_answered`), as it is without the
+  integration.
 - Error events alone; what the app has put into `contexts.asgi` itself stays.
 - Work that a request started can outlive it, and its reports carry that request still; they say how long ago it had
   ended.
@@ -13,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _once
+from ._answered import is_answered
 from ._exchange import Exchange, now
 from ._request import Connection
 
@@ -23,12 +26,22 @@ def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, 
         return True
     if not _once.first_report(connection, event, hint):
         return False
+    _tell_handled(connection, event)
     if connection.reported is _once.OVER:
         seconds = round(now() - (connection.closed_at or now()), 3)
         _context(event).update({"phase": "after response", "seconds_after_request": seconds})
     elif event.get("exception"):
         _context(event).setdefault("phase", connection.phase)
     return True
+
+
+def _tell_handled(connection: Exchange, event: dict[str, Any]) -> None:
+    for value in (event.get("exception") or {}).get("values") or ():
+        mechanism = value.get("mechanism") or {}
+        if mechanism.get("handled") is False and is_answered(
+            mechanism.get("type"), connection.settings.app
+        ):
+            mechanism["handled"] = True
 
 
 def _context(event: dict[str, Any]) -> dict[str, Any]:

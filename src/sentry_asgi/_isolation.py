@@ -9,7 +9,10 @@ The rules:
 - Filling a scope costs more than serving a small request does, and most requests never touch theirs. So
   `LazyScopes` puts scopes in place whose slots are all unset. Reading an unset slot comes to `__getattr__`,
   which fills the scope once; from then on it is an ordinary scope of the SDK's. What was written
-  before stays. `client` alone is answered without filling, for every call into the SDK asks for it.
+  before stays. `client`, which every call into the SDK asks for, and what every span asks for, are answered
+  without filling.
+- To send a span, the SDK reads all of both scopes. Where nobody has touched a connection's, the process's stand in for
+  them that long (`untouched`), and they stay unfilled: cheap for requests, and small for a websocket that stays open.
 - Whether lazy scopes work with the installed SDK is tried out at first use, by comparing a filled one
   with a fork of the SDK's. If they don't, `PublicScopes` does the same by public means, at once.
 - What the process itself sets while it starts up (at import, in a lifespan handler) is on the process's
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -90,6 +94,8 @@ class _LazyScope(Scope):
     def __getattr__(self, name: str) -> Any:
         if name == "client":
             self.client = self.asgi_base.client if self.asgi_base is not None else _NO_CLIENT
+        elif name == "_propagation_context":
+            self._propagation_context = self._trace()
         elif name in _SLOTS:
             self._fill()
         else:
@@ -103,12 +109,14 @@ class _LazyScope(Scope):
             log_failure("filling a scope")
             model = _LazyScope._model(self)
         with _filling:
-            for slot in _SLOTS:
-                descriptor = getattr(Scope, slot)
-                try:
-                    descriptor.__get__(self)
-                except AttributeError:
+            usual, others = _set_slots(self)
+            for slot, descriptor in _DESCRIPTORS:
+                if slot not in usual and not (others and _is_set(self, slot)):
                     descriptor.__set__(self, getattr(model, slot, None))
+
+    def _trace(self) -> Any:
+        """The trace that the scope is of; None if that is for the scope around it to say."""
+        return None
 
     def _model(self) -> Scope:
         """What the scope is to be when it is filled: an empty one, if no better can be had."""
@@ -127,7 +135,52 @@ class _IsolationScope(_LazyScope):
 
     def _model(self) -> Scope:
         assert self.asgi_base is not None  # enter() saw to it
-        return _isolation_fork(self.asgi_base, self.asgi_connection)
+        fork = _isolation_fork(self.asgi_base, self.asgi_connection)
+        _sdk.TRACE.__set__(fork, self._propagation_context)
+        return fork
+
+    def _trace(self) -> Any:
+        return _trace_of(self.asgi_connection)
+
+
+_DESCRIPTORS: Final = tuple((slot, getattr(Scope, slot)) for slot in _SLOTS)
+# Those that are set without filling, the most usual first.
+_USUAL: Final = tuple(
+    slot for slot in ("_propagation_context", "client", "_span") if slot in _SLOTS
+)
+
+
+def _is_set(scope: Scope, slot: str) -> bool:
+    try:
+        getattr(Scope, slot).__get__(scope)
+        return True
+    except AttributeError:
+        return False
+
+
+def _set_slots(scope: Scope) -> tuple[list[str], bool]:
+    """Of the slots that are set without filling, those that are; and whether others are.
+
+    To ask an unset slot whether it is set raises an exception, which took most of the time of filling. So the garbage
+    collector is asked how many there are to be found.
+    """
+    left = len(gc.get_referents(scope)) - _PRISTINE
+    usual: list[str] = []
+    for slot in _USUAL:
+        if left and _is_set(scope, slot):
+            usual.append(slot)
+            left -= 1
+    return usual, left > 0
+
+
+def _pristine() -> int:
+    """To how many objects a lazy scope refers of which no slot is set."""
+    scope: Any = object.__new__(_LazyScope)
+    scope.asgi_base = scope.asgi_connection = None
+    return len(gc.get_referents(scope))
+
+
+_PRISTINE: Final = _pristine()
 
 
 # The spans that are active in this context, further in than their scopes' own: (scope, span, what was before).
@@ -181,7 +234,8 @@ class _CurrentScope(_LazyScope):
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""
         _sdk.SPAN.__set__(self, span)
-        self._span = span  # pyright: ignore[reportIncompatibleVariableOverride]
+        if _active.get() is not None:
+            self._span = span  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _start_pending_span(self, trace: Any) -> Any:
         try:
@@ -197,27 +251,38 @@ class _CurrentScope(_LazyScope):
         fork.clear_breadcrumbs()
         for slot in _sdk.UNINHERITED:
             setattr(fork, slot, None)
-        fork.add_event_processor(_protecting(self.asgi_connection))
+        _protect(fork, self.asgi_connection)
         return fork
 
 
 # What describes events is half of all there is to import: `import sentry_asgi` leaves it to the self-check below.
 
 
-def _describing(connection: Connection) -> Any:
+def _describe(scope: Scope, connection: Connection) -> None:
+    """Adds the connection's event processor for an isolation scope."""
     from ._event import describe  # noqa: PLC0415  # see above
 
-    return functools.partial(describe, connection)
+    processor: Any = functools.partial(describe, connection)
+    scope.add_event_processor(processor)
 
 
-def _protecting(connection: Connection) -> Any:
+def _protect(scope: Scope, connection: Connection) -> None:
+    """Adds those for a current scope, which have to be the last."""
     from ._event import protect  # noqa: PLC0415  # see above
 
-    return functools.partial(protect, connection)
+    processor: Any = functools.partial(protect, connection)
+    scope.add_event_processor(processor)
+    _write_plainly(scope)
+
+
+def _write_plainly(scope: Scope) -> None:
+    from ._plain import plain  # noqa: PLC0415  # see above
+
+    scope.add_event_processor(plain)
 
 
 def _isolation_fork(base: Scope, connection: Connection) -> Scope:
-    """An ordinary isolation scope for one connection, filled from the process's."""
+    """An ordinary isolation scope for one connection, filled from the process's, but for its trace."""
     fork = base.fork()
     fork.clear_breadcrumbs()
     if getattr(connection, "session", False):
@@ -225,15 +290,71 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
         fork.start_session(session_mode="request")
         exchange: Any = connection
         exchange.session = _sdk.SESSION.__get__(fork)
-    fork.add_event_processor(_describing(connection))
-    fork.set_new_propagation_context()
+    _describe(fork, connection)
+    return fork
+
+
+def _trace_of(connection: Connection) -> Any:
+    """The trace that a connection continues, or begins."""
     incoming = _request.incoming_trace(connection)
     if incoming:
         try:
-            fork.generate_propagation_context(incoming)
+            return _sdk.continued_trace(incoming)
         except Exception:  # anybody can send anything in a header
             log_failure("continuing a trace")
-    return fork
+    return _sdk.PropagationContext()
+
+
+class untouched:  # noqa: N801 - a context manager, and one of two lines is half the price of a generator
+    """While it lasts, copies of the process's scopes stand in for a connection's, where nobody has touched these.
+
+    What is written to the copies is lost. So this is for sending a span where no code but the SDK's gets to run; not
+    where the process has event processors of its own. If it is for an `event`, the connection's own are there.
+    """
+
+    __slots__ = ("connection", "event", "scopes")
+
+    def __init__(self, connection: Connection, *, event: bool) -> None:
+        self.connection = connection
+        self.event = event
+        self.scopes: tuple[Any, Any] | None = None
+
+    def __enter__(self) -> None:
+        if _sdk.LAZY_SCOPES is None:
+            return
+        isolation: Any = _sdk.LAZY_SCOPES.isolation.get()
+        current: Any = _sdk.LAZY_SCOPES.current.get()
+        if not (
+            _is_untouched(isolation, _IsolationScope, self.connection)
+            and _is_untouched(current, _CurrentScope, self.connection)
+        ):
+            return
+        outer, inner = isolation.asgi_base.fork(), (current.asgi_base or NOBODYS).fork()
+        outer.client, inner.client = isolation.client, current.client
+        if self.event:
+            if any(map(_sdk.has_event_processors, (Scope.get_global_scope(), outer, inner))):
+                return
+            _sdk.SESSION.__set__(outer, None)
+            _describe(outer, self.connection)
+            _write_plainly(outer)
+        self.scopes = (isolation, current)
+        _sdk.LAZY_SCOPES.isolation.set(outer)
+        _sdk.LAZY_SCOPES.current.set(inner)
+
+    def __exit__(self, *_: object) -> None:
+        if self.scopes is not None and _sdk.LAZY_SCOPES is not None:
+            _sdk.LAZY_SCOPES.isolation.set(self.scopes[0])
+            _sdk.LAZY_SCOPES.current.set(self.scopes[1])
+
+
+NOBODYS: Final = Scope(ty=ScopeType.CURRENT)
+"""A current scope in which nothing is, nor ever will be."""
+
+
+def _is_untouched(scope: Any, kind: type[_LazyScope], connection: Connection) -> bool:
+    if scope.__class__ is not kind or scope.asgi_connection is not connection:
+        return False
+    return not _set_slots(scope)[1]
 
 
 def _ambient() -> Scope | None:
@@ -301,6 +422,11 @@ class LazyScopes:
 _new: Final[Any] = object.__new__
 
 
+def watching(someone: Any) -> None:
+    """From now on, in this context, what leaves the application's frames in no connection is noted by `someone`."""
+    _public_connection.set(someone)
+
+
 def connection_here() -> Connection | None:
     """The connection in whose context this runs, its child tasks and worker threads included; it may have ended."""
     scope = _sdk.LAZY_SCOPES.isolation.get() if _sdk.LAZY_SCOPES else None
@@ -321,6 +447,7 @@ def lazy_scopes_work() -> bool:
             seen = Scope.get_isolation_scope() is lazy
             lazy.set_user({"id": "self-check"})
         fork = _isolation_fork(base, connection)
+        _sdk.TRACE.__set__(fork, _trace_of(connection))
         fork.set_user({"id": "self-check"})
         return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in _SLOTS)
     except Exception:  # whatever a future SDK does: then it does not work
@@ -344,6 +471,14 @@ _public_connection: ContextVar[Connection | None] = ContextVar(
 )
 
 
+# What `connection_here` looks at, for who looks often enough to do without the call.
+RequestScope: Final = _IsolationScope
+scope_here: Final[Callable[[], Any]] = (
+    _sdk.LAZY_SCOPES.isolation.get if _sdk.LAZY_SCOPES else _public_connection.get
+)
+public_connection: Final = _public_connection.get
+
+
 class PublicScopes:
     """The same by the SDK's public means alone: whole scopes for each connection, forked at once."""
 
@@ -358,9 +493,11 @@ class PublicScopes:
         with contextlib.ExitStack() as stack:
             stack.callback(_reset, _process_scope, _process_scope.set(base))
             stack.callback(_reset, _public_connection, _public_connection.set(connection))
-            stack.enter_context(use_isolation_scope(_isolation_fork(base, connection)))
+            isolation = _isolation_fork(base, connection)
+            _continue_publicly(isolation, connection)
+            stack.enter_context(use_isolation_scope(isolation))
             current = Scope(ty=ScopeType.CURRENT)
-            current.add_event_processor(_protecting(connection))
+            _protect(current, connection)
             stack.enter_context(use_scope(current))
             connection.outer = stack.pop_all()
 
@@ -378,6 +515,17 @@ class PublicScopes:
         self._lifespan_scope = _process_scope.get() or Scope.get_isolation_scope()
         with use_isolation_scope(self._lifespan_scope):
             yield
+
+
+def _continue_publicly(scope: Scope, connection: Connection) -> None:
+    """As `_trace_of`, by public means."""
+    scope.set_new_propagation_context()
+    try:
+        incoming = _request.incoming_trace(connection)
+        if incoming:
+            scope.generate_propagation_context(incoming)
+    except Exception:
+        log_failure("continuing a trace")
 
 
 def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:

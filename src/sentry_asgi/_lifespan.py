@@ -4,6 +4,8 @@ The rules:
 
 - An app that raises before it has received anything does not support lifespan (ASGI specification, "Lifespan"); that
   is an answer to the server, and no failure.
+- A failure that the framework swallows, to go on as if nothing were, is one, too: an exception that left the app's
+  frames and was caught by the library that says that all is done (`_swallowed`).
 - A failure to start or to shut down is one event, whether it is sent, raised, or sent and then raised.
 - What waits to be sent is flushed before the server learns that the app has shut down or has failed, for then it ends
   the process, and not all servers let `atexit` run.
@@ -15,11 +17,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from . import _once
+from . import _once, _swallowed
 from ._capture import process_failed
+from ._exchange import NOTHING_MORE, Held, Holding
 from ._failsafe import log_failure
 from ._flush import flush
+from ._isolation import watching
 
+_DONE: Final = frozenset({"lifespan.startup.complete", "lifespan.shutdown.complete"})
 _FAILED: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.failed"})
 _LAST: Final = _FAILED | {"lifespan.shutdown.complete"}
 
@@ -30,8 +35,19 @@ _LOGGED: Final = (
 )
 
 
-class Lifespan:
-    __slots__ = ("_flushed", "_receive", "_received", "_reported", "_send", "_shutdown_timeout")
+class Lifespan(Holding):
+    __slots__ = (
+        "_flushed",
+        "_receive",
+        "_received",
+        "_reported",
+        "_send",
+        "_shutdown_timeout",
+        "held",
+    )
+
+    # No connection's: what is reported here is nobody's.
+    reported: Final = _once.OVER
 
     def __init__(
         self,
@@ -45,20 +61,31 @@ class Lifespan:
         self._received = False
         self._reported = False
         self._flushed = False
-        # In this context, what integrations report before anything is received is no failure either.
-        _once.unsupported.set(self.not_received)
+        self.held: Held | BaseException | None = NOTHING_MORE
+        try:
+            watching(self)
+            # In this context, what integrations report before anything is received is no failure either.
+            _once.unsupported.set(self.not_received)
+        except Exception:
+            log_failure("watching the lifespan")
 
     def not_received(self) -> bool:
         return not self._received
 
     async def receive(self) -> Any:
         self._received = True
-        return await self._receive()
+        message = await self._receive()
+        self.held = None
+        return message
 
     async def send(self, message: Any) -> Any:
         kind = message.get("type") if isinstance(message, dict) else None
         if kind in _FAILED:
             self._failed(message)
+        elif kind in _DONE:
+            for exception in _swallowed.swallowed(self):
+                process_failed(exception, "", handled=True)
+        self.held = NOTHING_MORE
         if kind in _LAST:
             await self.flush()
         return await self._send(message)
@@ -71,6 +98,10 @@ class Lifespan:
             self._report(sys.exc_info()[1], text)
         except Exception:
             log_failure("capturing an exception")
+
+    def crossed(self, exception: BaseException) -> None:
+        if self.held is not NOTHING_MORE:
+            super().crossed(exception)
 
     def raised(self, exception: Exception) -> None:
         """The app let an exception out."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 
@@ -66,11 +67,19 @@ def _of_scope(scope: Any) -> Named | None:
         return Named(effective.path)
     handler = scope.get("route_handler")
     if handler is not None:  # Litestar
-        return Named(scope["path_template"] or None, handler.fn, ("generic Litestar request",))
-    included = scope.get("route")
-    if "route_path_template" in scope and hasattr(included, "routes"):  # Lilya, Ravyn
-        return _included(included, scope["path"])
-    return None
+        function = getattr(handler.fn, "func", handler.fn)  # of what runs it in a thread
+        return Named(scope["path_template"] or None, function, ("generic Litestar request",))
+    route = scope.get("route")
+    if "route_path_template" not in scope:
+        return None
+    if hasattr(route, "routes"):  # Lilya, Ravyn
+        return _included(route, scope["path"])
+    return Named(scope["route_path_template"], _function(route.handler))
+
+
+def _function(handler: Any) -> Any:
+    """Ravyn's handlers are objects, with the function in them."""
+    return getattr(handler, "fn", handler)
 
 
 def _included(include: Any, path: str) -> Named:
@@ -78,7 +87,7 @@ def _included(include: Any, path: str) -> Named:
     depth = include.path.count("/")
     rest = "/" + "/".join(path.split("/")[1 + depth :])
     leaf = next(route for route in include.routes if route.path_regex.match(rest))
-    return Named(include.path + leaf.path, leaf.handler)
+    return Named(include.path + leaf.path, _function(leaf.handler))
 
 
 def _method(connection: Any) -> str:  # pragma: no cover - the matrix runs it
@@ -114,6 +123,8 @@ def _django(_app: Any, connection: Any) -> Named:  # pragma: no cover - the matr
 
 def _sanic(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     route, handler, _ = app.router.get(connection.path, _method(connection), None)
+    if _is_websocket(connection):
+        handler = handler.args[0]  # a partial of what serves all websockets
     return Named(f"/{route.path}", handler, (route.name.partition(".")[2],))
 
 
@@ -126,7 +137,8 @@ def _falcon(app: Any, connection: Any) -> Named:  # pragma: no cover - the matri
 def _blacksheep(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
     method = "GET_WS" if _is_websocket(connection) else _method(connection)
     match = app.router.get_match_by_method_and_path(method, connection.path)
-    return Named(match.pattern.decode(), match.handler)
+    handler = getattr(match.handler, "root_fn", match.handler)
+    return Named(match.pattern.decode(), handler)
 
 
 def _microdot(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
@@ -142,6 +154,102 @@ def _connexion(_app: Any, connection: Any) -> Named:  # pragma: no cover - the m
     return Named(connection.scope.get("root_path", "") + operation.path, operation.function)
 
 
+def _emmett(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
+    is_websocket = _is_websocket(connection)
+    router = app._router_ws if is_websocket else app._router_http  # noqa: SLF001 - has no public way
+    headers = dict(connection.scope.get("headers") or ())
+    host = headers.get(b"host", b"").decode("latin-1")
+    asked = SimpleNamespace(
+        path=connection.path,
+        method=_method(connection),
+        scheme=connection.scope.get("scheme"),
+        host=host,
+    )
+    match, _ = router.match(asked)
+    # As "GET|HEAD http|https://<any>/users/<int:id> -> app.user", which is how Emmett itself shows its routes.
+    shown = router._routes_str[match.name].partition("://")[2].rpartition(" -> ")[0]  # noqa: SLF001
+    return Named("/" + shown.partition("/")[2], match.dispatch.__self__.f)
+
+
+def _nexios(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
+    return _nexios_route(app.router.routes, connection.path, connection)
+
+
+def _nexios_route(
+    routes: Any, path: str, connection: Any
+) -> Named:  # pragma: no cover - the matrix runs it
+    for route in routes:
+        match = route.pattern.match(path)
+        if match is None:
+            continue
+        below = getattr(route, "routes", None)  # of a group
+        if below is not None:
+            leaf = _nexios_route(below, match["path"] or "/", connection)
+            return leaf._replace(template=route.path.rstrip("/") + (leaf.template or ""))
+        methods = getattr(route, "methods", None)  # of HTTP's routes alone
+        if methods is None or _method(connection).upper() in {one.upper() for one in methods}:
+            return Named(route.raw_path, route.handler)
+    return NOTHING
+
+
+def _muffin(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
+    path = (connection.root_path or "") + connection.path
+    return _http_router(app.router, path, connection)
+
+
+def _http_router(
+    router: Any, path: str, connection: Any
+) -> Named:  # pragma: no cover - the matrix runs it
+    for route in (*router.plain.get(path, ()), *router.dynamic):
+        if not route.match(path, _method(connection)):
+            continue
+        inner = _mounted_router(route)
+        if inner is None:
+            return Named(route.path, route.target)
+        leaf = _http_router(inner, path[len(route.path) :] or "/", connection)
+        return leaf._replace(template=route.path + (leaf.template or ""))
+    return NOTHING
+
+
+def _mounted_router(route: Any) -> Any:  # pragma: no cover - the matrix runs it
+    """The router that a route leads to: a router of http_router's, or that of an app of asgi_tools', in a closure."""
+    router = getattr(route.target, "__self__", None)
+    if hasattr(router, "dynamic"):
+        return router
+    if type(route).__name__ != "RouteApp":
+        return None
+    held = [cell.cell_contents for cell in route.target.__closure__]
+    return next(one.router for one in held if hasattr(one, "router"))
+
+
+def _channels(app: Any, connection: Any) -> Named:  # pragma: no cover - the matrix runs it
+    for _ in range(_DEPTH):
+        if _package(type(app)) == "django":
+            return _django(app, connection)
+        if hasattr(app, "application_mapping"):
+            app = app.application_mapping[connection.scope["type"]]
+        elif hasattr(app, "routes"):
+            path = connection.path.removeprefix(connection.root_path or "")
+            return _channels_route(app.routes, path.lstrip("/"))
+        else:
+            app = getattr(app, "inner", None) or app.application
+    return NOTHING
+
+
+def _channels_route(routes: Any, path: str) -> Named:  # pragma: no cover - the matrix runs it
+    for route in routes:
+        match = route.pattern.match(path)
+        if not match:
+            continue
+        below = getattr(route.callback, "routes", None)
+        if below is None:
+            handler = getattr(route.callback, "consumer_class", route.callback)
+            return Named(f"/{route.pattern}", handler)
+        leaf = _channels_route(below, match[0])
+        return leaf._replace(template=f"/{route.pattern}{(leaf.template or '').lstrip('/')}")
+    return NOTHING
+
+
 _RESOLVERS: Final[dict[str, Callable[[Any, Any], Named]]] = {
     "quart": _quart,
     "django": _django,
@@ -150,4 +258,9 @@ _RESOLVERS: Final[dict[str, Callable[[Any, Any], Named]]] = {
     "blacksheep": _blacksheep,
     "microdot": _microdot,
     "connexion": _connexion,
+    "emmett": _emmett,
+    "nexios": _nexios,
+    "muffin": _muffin,
+    "asgi_tools": _muffin,
+    "channels": _channels,
 }

@@ -11,12 +11,15 @@ The rules:
   (`except ...: capture_exception(); raise HTTPException(500)`), and a group of nothing but reported ones.
 - The connection holds what was reported, the last few, and lets go at its end. An exception that leaves the app is
   marked then, for servers log it in contexts that nobody knows of, and that record is no event of its own.
+- What work leaves behind that outlives its request, an exception that nobody retrieves, is logged in any context; it
+  is marked with the request as it leaves the work's frames, as far as `_unwinding` sees it.
 - A failing response may carry the event's id; whatever event then reports the failure gets that id.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -36,6 +39,16 @@ HEADER: Final = b"x-sentry-event-id"
 ECHO: Final = 10.0
 """Seconds in which an exception that has left the app is taken for known."""
 
+_reporting: Final = threading.RLock()
+"""Held where a failure is handled: threads of one request may report the same one at once."""
+
+_SENTENCES: Final = {"sanic": "The error response will not be sent to the client for "}
+"""By the first part of a logger's name: what is logged about an exception that has just been logged itself."""
+
+_NOT_RETRIEVED: Final = frozenset({"asyncio", "concurrent.futures"})
+"""The loggers of those who find that nobody has asked for an exception."""
+
+_LATE: Final = "__sentry_asgi_late_of__"
 _MARK: Final = "__sentry_asgi_left_at__"
 _BOUND: Final = 50
 _TRACEBACK: Final = "Traceback (most recent call last)"
@@ -44,8 +57,15 @@ _TRACEBACK: Final = "Traceback (most recent call last)"
 def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
     """Whether this event is to be sent; from now on, what it reports is known."""
     exception = _exception_of(hint) or _told_as_text(event, hint)
-    if exception is None or exchange.reported is OVER:
+    if exchange.reported is OVER:
         return True
+    if exception is None:
+        return not (exchange.reported and _repeats(hint))
+    with _reporting:
+        return _is_first(exchange, exception, event)
+
+
+def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) -> bool:
     if _noise.client_left(exchange, exception) and not _asked_for(event):
         return False
     if _left_within(exchange, exception):
@@ -61,6 +81,15 @@ def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> 
     event_id = event.get("event_id", "")
     exchange.reported.extend((one, event_id) for one in shown)
     return True
+
+
+def _repeats(hint: Any) -> bool:
+    """Whether a log record without an exception says again, in a framework's words, what has been reported."""
+    record = (hint or {}).get("log_record")
+    if record is None:
+        return False
+    sentence = _SENTENCES.get(record.name.partition(".")[0])
+    return sentence is not None and record.getMessage().startswith(sentence)
 
 
 def _exception_of(hint: Any) -> BaseException | None:
@@ -159,6 +188,22 @@ def leaves(exception: BaseException, exchange: Any = None) -> None:
     expect(
         _last_line(exception), f"{type(exception).__name__}: {exception}".rstrip()
     )  # as Granian has it
+
+
+def leaves_late(exception: BaseException, exchange: Any) -> None:
+    """Marks an exception of work whose request is over with that request; it holds nothing of the exception."""
+    try:
+        exception.__dict__[_LATE] = exchange
+    except (AttributeError, TypeError):  # no dictionary that a mark could be put into
+        return
+
+
+def late_work_of(hint: Any) -> Any:
+    """The connection, over by now, whose work has left an exception to be logged so; None if it is none's."""
+    exception = _exception_of(hint)
+    if exception is None or getattr(hint.get("log_record"), "name", None) not in _NOT_RETRIEVED:
+        return None  # whoever reports it knows of what; the exception may be one that is raised all the time
+    return exception.__dict__.get(_LATE)
 
 
 def _around(exchange: Any) -> tuple[tuple[int, float], ...]:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,13 @@ def headers(connection: Connection) -> dict[str, str]:
         return connection._headers  # noqa: SLF001
 
 
+def forget(connection: Connection) -> None:
+    """Lets go of what was computed, for as long as nobody asks again."""
+    for name in ("_headers", "_full_path"):
+        with contextlib.suppress(AttributeError):
+            delattr(connection, name)
+
+
 def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Headers by name, repeated ones joined as `headers` says."""
     joined: dict[str, str] = {}
@@ -115,7 +123,10 @@ def pairs(headers: Any) -> Iterator[tuple[str, str]]:
             name, value = pair
         except (TypeError, ValueError):
             continue
-        yield _text(name).lower(), _text(value)
+        if name.__class__ is bytes and value.__class__ is bytes:
+            yield name.decode("latin-1").lower(), value.decode("latin-1")
+        else:
+            yield _text(name).lower(), _text(value)
 
 
 def _text(value: Any) -> str:
@@ -310,28 +321,34 @@ def name_and_source(connection: Connection) -> tuple[str, str] | None:
     asks for, else the other; the path alone (source `url`) where neither is known. None for a scope
     that has none of them.
     """
-    known = [(endpoint(connection), "component"), (route(connection), "route")]
-    if connection.settings.transaction_style == "route":
-        known.reverse()
-    known.append((full_path(connection), "url"))
-    return next(((name, source) for name, source in known if name), None)
+    name, source, _ = name_source_and_route(connection)
+    return None if name is None else (name, source)
+
+
+def name_source_and_route(connection: Connection) -> tuple[str | None, str, str | None]:
+    """As `name_and_source`, and the route; all of it at once, for frameworks are slow to ask."""
+    known = _names.named(connection)
+    handler, template = endpoint(connection, known), route(connection, known)
+    if template and (not handler or connection.settings.transaction_style == "route"):
+        return template, "route", template
+    return (handler, "component", template) if handler else (full_path(connection), "url", template)
 
 
 def derived_names(connection: Connection) -> set[str | None]:
     """Every name that can be made of the scope, in whatever style, by whomever."""
     leaf = _leaf_template(connection.scope.get("route"))
     path = full_path(connection)
-    also = _names.named(connection).also
+    known = _names.named(connection)
     return {
-        endpoint(connection),
-        route(connection),
+        endpoint(connection, known),
+        route(connection, known),
         leaf,
         path,
         _path_as_sent(connection),
         connection.path,
         url(connection),
         _url_by_server(connection),
-        *also,
+        *known.also,
     }
 
 
@@ -344,11 +361,11 @@ def _url_by_server(connection: Connection) -> str | None:
     return f"{scope.get('scheme')}://{server[0]}:{server[1]}{connection.path}"
 
 
-def endpoint(connection: Connection) -> str | None:
+def endpoint(connection: Connection, known: _names.Named | None = None) -> str | None:
     """The handler as `module.qualname`, from the `endpoint` that frameworks put into the scope."""
     handler = connection.scope.get("endpoint")
     if handler is None or not _names.is_handler(handler):
-        handler = _names.named(connection).handler
+        handler = (known or _names.named(connection)).handler
     while isinstance(handler, (functools.partial, functools.partialmethod)):
         handler = handler.func
     if handler is None:
@@ -358,11 +375,11 @@ def endpoint(connection: Connection) -> str | None:
     return f"{module}.{qualname}" if isinstance(module, str) else str(qualname)
 
 
-def route(connection: Connection) -> str | None:
+def route(connection: Connection, known: _names.Named | None = None) -> str | None:
     """The route's template, with the prefix of what it is mounted under: `/sub/items/{id}`."""
-    known = _names.named(connection).template
-    if known:
-        return known
+    told = (known or _names.named(connection)).template
+    if told:
+        return told
     scope = connection.scope
     for key in ("path_template", "route_path_template"):  # Litestar; Lilya and Ravyn: the full one
         template = scope.get(key)

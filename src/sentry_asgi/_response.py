@@ -7,13 +7,15 @@ No function raises, whatever the messages held.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from . import _request
 from ._body import Body, understand
-from ._exchange import Exchange, WebSocketExchange
+from ._exchange import Exchange, WebSocketExchange, now
 from ._privacy import Privacy
 from ._request import Connection
+
+_ACCEPTED: Final = 101
 
 
 def body(connection: Connection) -> Body | None:
@@ -46,10 +48,14 @@ def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 def contexts(connection: Connection, allowed: Privacy) -> dict[str, dict[str, Any]]:
-    """The contexts `response` and `asgi`, by these names."""
+    """The contexts `response`, `asgi` and `websocket`, by these names."""
     if not isinstance(connection, Exchange):
         return {}
-    found = {"response": _response(connection, allowed), "asgi": _asgi(connection)}
+    found = {
+        "response": _response(connection, allowed),
+        "asgi": _asgi(connection),
+        "websocket": websocket(connection),
+    }
     return {name: context for name, context in found.items() if context}
 
 
@@ -85,6 +91,28 @@ def _asgi(exchange: Exchange) -> dict[str, Any]:
         "body_complete": exchange.received_all if reads_body else None,
     }
     return _known(facts)
+
+
+def websocket(exchange: Exchange) -> dict[str, Any]:
+    """What has passed on a websocket that was accepted, by now or by its end; nothing of anything else."""
+    if not isinstance(exchange, WebSocketExchange) or exchange.status != _ACCEPTED:
+        return {}
+    facts = {
+        "seconds": round((exchange.ended_at or now()) - exchange.started_at, 3),
+        "messages_received": exchange.received_messages,
+        "bytes_received": exchange.received_bytes,
+        "messages_sent": exchange.sent_messages,
+        "bytes_sent": exchange.sent_bytes,
+        "close_code": exchange.close_code,
+        "close_reason": exchange.close_reason or None,
+        "closed_by": exchange.closed_by,
+    }
+    return _known(facts)
+
+
+def is_over(exchange: Exchange) -> bool:
+    """Whether the connection has been closed, or its app has come back."""
+    return exchange.ended_at is not None or exchange.ending is not None
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class Settings:
     report_without: bool = False
     # Whether a failing response carries its event's id.
     event_id_header: bool = False
+    # Whether each message of a websocket has a span of its own.
+    message_spans: bool = False
     # What is served: frameworks' routers are asked for names.
     app: Any = None
 

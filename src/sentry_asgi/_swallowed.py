@@ -23,13 +23,14 @@ import sys
 import uuid
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from ._failsafe import log_failure
 from ._frames import application, library
 
 _MIDDLEWARE: Final = f"{__package__}.middleware"
 _ACCEPTED: Final = 101  # a websocket, closed later
+_NO_FAILURES: Final = (StopIteration, StopAsyncIteration)  # control flow that looks like it
 _CHAIN: Final = 20  # of contexts followed
 
 
@@ -73,6 +74,20 @@ def with_traceback(failure: Failure) -> Iterator[None]:
         exception.__traceback__ = None
 
 
+def swallowed(lifespan: Any) -> list[Exception]:
+    """What the library that now says that all is done has caught of the application's before; called by `send`."""
+    found: list[Exception] = []
+    try:
+        if lifespan.crossings:
+            answering = _answering(list(_frames_of(lifespan, sys._getframe(1))))  # noqa: SLF001
+            for exception in lifespan.crossings:
+                if _is_behind(exception, answering) and all(one is not exception for one in found):
+                    found.append(exception)
+    except Exception:
+        log_failure("looking for a failure of the lifespan")
+    return found
+
+
 def _behind(exchange: Any, frames: list[FrameType]) -> Exception | None:
     handled = _handled_within(exchange, frames)
     crossed = _crossed(exchange, _answering(frames))
@@ -93,7 +108,7 @@ def _frames_of(exchange: Any, frame: FrameType | None) -> Iterator[FrameType]:
 def _is_middleware(exchange: Any, frame: FrameType) -> bool:
     if frame.f_globals.get("__name__") != _MIDDLEWARE:
         return False
-    return frame.f_locals.get("exchange") is exchange
+    return exchange in (frame.f_locals.get("exchange"), frame.f_locals.get("lifespan"))
 
 
 def _handled_within(exchange: Any, frames: list[FrameType]) -> Exception | None:
@@ -114,10 +129,16 @@ def _answering(frames: list[FrameType]) -> set[str | None]:
 
 
 def _crossed(exchange: Any, answering: set[str | None]) -> Exception | None:
-    for exception in reversed(exchange.crossings or ()):
-        if _was_caught_by(answering, exception):
+    for exception in reversed(exchange.crossings):
+        if _is_behind(exception, answering):
             return _first_handled(exception, answering)
     return None
+
+
+def _is_behind(exception: BaseException, answering: set[str | None]) -> TypeGuard[Exception]:
+    if not isinstance(exception, Exception) or isinstance(exception, _NO_FAILURES):
+        return False
+    return _was_caught_by(answering, exception)
 
 
 def _was_caught_by(libraries: set[str | None], exception: BaseException) -> bool:

@@ -4,28 +4,32 @@ The rules:
 
 - There are two ways, `Transactions` (SDK 2) and `StreamedSpans` (SDK 2 with `trace_lifecycle="stream"`, SDK 3), and
   none where tracing is off. `way_of` chooses once for each client; nothing else asks which it is.
-- The decision comes first. Where a rate or the parent's flag decides, a request that is not sampled gets no span, but
-  the mark `PENDING`: who asks the scope for its span gets, then, the object that the SDK itself would have made.
-  Where a `traces_sampler` or anything unusual is to decide, the SDK does, by its own code.
-- The dice are thrown here, once. The number is handed to the SDK as the trace's `sample_rand`, so when it is the
-  SDK's turn it decides the same, and other services on the trace do.
+- The decision comes first, as the SDK would take it: `traces_sampler`, else the parent's flag, else the rate, lowered
+  under backpressure. A request that is not sampled gets no span, but the mark `pending`: who asks the scope for its
+  span gets, then, the object that the SDK itself would have made. A span is made with its decision, so nothing
+  is decided, and no sampler asked, twice; where an SDK does not take a decision, it decides alone.
+- The dice of a new trace are thrown here, and are the trace's `sample_rand`, so other services on it decide the same.
 - What a span tells is set when it ends, for only then are route, status and sizes known. A request's duration ends
-  with the last body message; what the app does after that is a span of its own. A websocket's span is its handshake.
+  with the last body message; what the app does after that is a span of its own. A websocket's span is its handshake;
+  if its messages are to have spans, each has one until the next is asked for, sampled as the handshake was.
 """
 
 from __future__ import annotations
 
 import re
+import uuid
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from random import random
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sentry_sdk.scope import Scope, use_scope
 
 from . import _request, _sdk
 from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
+from ._isolation import NOBODYS, connection_here, untouched
 
 ORIGIN: Final = "auto.http.asgi"
 
@@ -33,19 +37,38 @@ AFTER_RESPONSE: Final = 0.001
 """Seconds of work after the response that are worth a span of their own."""
 
 AFTER_NAME: Final = "after the response"
+ACCEPTED: Final = 101
 
 
 class Trace:
-    """What is kept of one connection's trace, as its `trace`, until its span has ended."""
+    """What is kept of a request, a handshake or a message, as its connection's `trace`, until its span has ended."""
 
-    __slots__ = ("pending", "sample_rand", "scope", "span", "way")
+    __slots__ = (
+        "message_size",
+        "pending",
+        "rate",
+        "reason",
+        "sample_rand",
+        "sampled",
+        "scope",
+        "span",
+        "span_id",
+        "way",
+    )
 
     def __init__(self, way: Tracing) -> None:
         self.way = way
         self.pending = False  # not sampled, and nobody has asked for the span yet
-        self.sample_rand: float | None = None  # the dice, where they were thrown here
+        # The decision: None while the SDK is to take it. Then the rate and the dice that decided, None where
+        # something else did, and what the client reports say of what was not sampled.
+        self.sampled: bool | None = None
+        self.rate: float | None = None
+        self.sample_rand: float | None = None
+        self.reason = "sample_rate"
         self.span: Any = None
         self.scope: Any = None  # that the span is on
+        self.span_id: str | None = None  # that a sampler was told of
+        self.message_size: int | None = None  # of a websocket's message, if it is of one
 
 
 class Tracing(Protocol):
@@ -56,7 +79,7 @@ class Tracing(Protocol):
         ...
 
     def start(self, exchange: Exchange, scope: Scope) -> Any:
-        """Starts the connection's span on its current scope; whether it is sampled is decided."""
+        """Starts the span of the connection's `trace` on a scope; whether it is sampled is decided."""
         ...
 
     def end(self, exchange: Exchange) -> None:
@@ -68,6 +91,9 @@ def way_of(client: Any) -> Tracing:
     """The way in which a client traces, which is one that does."""
     streams = _sdk.trace_lifecycle(client.options) == "stream"
     return StreamedSpans(client) if streams else Transactions(client)
+
+
+_NOTHING: Final = nullcontext()
 
 
 # The decision
@@ -83,56 +109,117 @@ class _Way(ABC):
     categories: tuple[str, ...]
 
     def __init__(self, client: Any) -> None:
+        options = client.options
         self._client = client
-        self._rate = _plain_rate(client.options)
-        self._strict = bool(client.options.get("strict_trace_continuation"))
+        self._sampler = options.get("traces_sampler")
+        self._asks = callable(self._sampler)
+        self._rate = None if self._asks else _plain_rate(options.get("traces_sample_rate"))
+        self._strict = bool(options.get("strict_trace_continuation"))
+        self._decides = self._takes_decisions(options)
+        experiments = options.get("_experiments") or {}
+        self._is_watched = bool(
+            options.get("before_send_transaction")
+            or options.get("before_send_span")
+            or experiments.get("before_send_span")
+        )
+
+    @abstractmethod
+    def _takes_decisions(self, options: Any) -> bool:
+        """Whether the SDK makes a span whose sampling is decided."""
 
     def begin(self, exchange: Exchange, *, lazy: bool) -> None:
         exchange.trace = trace = Trace(self)
         try:
-            if self._not_sampled(exchange, trace) and lazy:
+            if self._decides and not self._decided_at_once(exchange, trace):
+                self._decide(exchange, trace)
+            if trace.sampled is False and lazy:
                 trace.pending = True
             else:
                 self.start(exchange, Scope.get_current_scope())
         except Exception:
             log_failure("starting a span")
 
-    def _not_sampled(self, exchange: Exchange, trace: Trace) -> bool:
-        """Whether it is certain, by a rate or by the parent's flag alone, that nothing is to be kept."""
+    def _decided_at_once(self, exchange: Exchange, trace: Trace) -> bool:
+        """Decides what a rate or the parent's flag decides alone; whether that was all."""
         if self._rate is None:
             return False
         parent = baggage = other = b""
         for name, value in exchange.scope.get("headers") or ():
             if name == b"sentry-trace":
-                parent = value
+                parent = value if not parent else b"several"
             elif name == b"baggage":
                 baggage = value
             elif name == b"traceparent":
                 other = value
         if parent or other:
             # Whether an organisation's id forbids to follow the parent is the SDK's to know.
-            simple = not self._strict and b"org_id" not in baggage
-            return simple and _NOT_SAMPLED.fullmatch(parent) is not None
-        rate = self._rate
-        monitor = self._client.monitor
-        if monitor is not None and monitor.downsample_factor:
-            rate /= 2**monitor.downsample_factor
+            if self._strict or b"org_id" in baggage or not _NOT_SAMPLED.fullmatch(parent):
+                return False
+            trace.sampled, trace.rate = False, 0.0
+            return True
         # Six digits, as the SDK has them.
         trace.sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
-        return trace.sample_rand >= rate
+        self._throw(trace, self._rate)
+        return True
+
+    def _decide(self, exchange: Exchange, trace: Trace) -> None:
+        """Decides as the SDK does, for a trace that may come from elsewhere."""
+        context: Any = Scope.get_isolation_scope().get_active_propagation_context()
+        if context.parent_span_id is None:
+            trace.sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
+        else:
+            trace.sample_rand = _sdk.sample_rand(context)
+        rate: Any = context.parent_sampled
+        if self._asks:
+            trace.span_id = uuid.uuid4().hex[16:]
+            sampling = {
+                "transaction_context": self._transaction_context(exchange, trace, context),
+                "parent_sampled": context.parent_sampled,
+                "asgi_scope": exchange.scope,
+            }
+            try:
+                rate = self._sampler(sampling)
+            except Exception:
+                log_failure("asking the traces_sampler")
+                self._no_rate(trace, "callback_error")
+                return
+        elif rate is None:
+            rate = self._client.options.get("traces_sample_rate")
+        if _sdk.is_valid_sample_rate(rate, source="Tracing"):
+            self._throw(trace, float(rate))
+        else:
+            self._no_rate(trace, "sample_rate")
+
+    def _no_rate(self, trace: Trace, why: str) -> None:  # noqa: ARG002
+        """There is no rate to decide by."""
+        trace.sampled = False
+
+    @abstractmethod
+    def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:
+        """What a `traces_sampler` is told of the span that may be made."""
+
+    def _throw(self, trace: Trace, rate: float) -> None:
+        """Has the dice, thrown already, decide by a rate, which is lowered under backpressure."""
+        monitor = self._client.monitor
+        trace.rate = lowered = rate
+        if monitor is not None and monitor.downsample_factor:
+            trace.rate = lowered = rate / 2**monitor.downsample_factor
+        assert trace.sample_rand is not None  # whoever calls has thrown them
+        trace.sampled = trace.sample_rand < lowered
+        if lowered is not rate and not trace.sampled and self._is_backpressure(trace, rate):
+            trace.reason = "backpressure"
+
+    @abstractmethod
+    def _is_backpressure(self, trace: Trace, rate: float) -> bool:
+        """Whether a trace that is not sampled under backpressure counts as lost to it."""
 
     def start(self, exchange: Exchange, scope: Scope) -> Any:
         trace: Trace = exchange.trace
         trace.pending = False
         context: Any = Scope.get_isolation_scope().get_active_propagation_context()
-        ours = trace.sample_rand is not None and context.baggage is None
-        if ours:
-            context.baggage = _sdk.Baggage({"sample_rand": f"{trace.sample_rand:.6f}"})
-        try:
-            trace.span = self._started(exchange, scope, context)
-        finally:
-            if ours:
-                context.baggage = None
+        if trace.sample_rand is None and trace.rate is not None:  # the parent's flag decided alone
+            trace.sample_rand = _sdk.sample_rand(context)
+        trace.span = self._started(exchange, scope, context)
         trace.scope = scope
         _sdk.set_root_span(scope, trace.span)
         return trace.span
@@ -145,32 +232,75 @@ class _Way(ABC):
         trace, exchange.trace = exchange.trace, None
         try:
             if trace.pending:
-                self._count()
+                self._count(trace)
             elif trace.span is not None:
-                self._ended(exchange, trace.span)
+                self._ended(exchange, trace)
                 _sdk.set_root_span(trace.scope, None)
+            if isinstance(exchange, WebSocketExchange) and exchange.messages is None:
+                self._await_messages(exchange, trace)
         except Exception:
             log_failure("ending a span")
 
     @abstractmethod
-    def _ended(self, exchange: Exchange, span: Any) -> None:
+    def _ended(self, exchange: Exchange, trace: Trace) -> None:
         """Has the span tell what there is to tell, and ends it."""
 
-    def _count(self) -> None:
+    def _sending(self, exchange: Exchange, *, event: bool) -> AbstractContextManager[None]:
+        """For as long as a span is sent; whoever watches that may write to the connection's scopes."""
+        return _NOTHING if self._is_watched else untouched(exchange, event=event)
+
+    def _count(self, trace: Trace) -> None:
         """Tells the SDK's client reports of what was not sampled, as the SDK does of its own."""
-        monitor = self._client.monitor
-        reason = (
-            "backpressure" if monitor is not None and monitor.downsample_factor else "sample_rate"
-        )
         for category in self.categories:
-            self._client.transport.record_lost_event(reason, data_category=category)
+            self._client.transport.record_lost_event(trace.reason, data_category=category)
+
+    # Messages
+
+    def _await_messages(self, exchange: WebSocketExchange, trace: Trace) -> None:
+        """After the handshake: nothing is held, and from now on each message has a span, if that is wanted."""
+        _request.forget(exchange)
+        if exchange.settings.message_spans and exchange.status == ACCEPTED and self._decides:
+            exchange.messages = Messages(self, trace)
+
+    def message(self, exchange: WebSocketExchange, size: int) -> None:
+        """Starts the span of a message that was received."""
+        if connection_here() is not exchange:
+            return  # nobody's scope to put it on
+        messages = exchange.messages
+        exchange.trace = trace = Trace(self)
+        trace.message_size = size
+        trace.sample_rand, trace.reason = messages.sample_rand, messages.reason
+        if messages.rate is None or messages.sample_rand is None:
+            trace.sampled, trace.rate = messages.sampled, messages.rate
+        else:
+            self._throw(trace, messages.rate)
+        if trace.sampled or not messages.lazy:
+            self.start(exchange, Scope.get_current_scope())
+        else:
+            trace.pending = True
 
 
-def _plain_rate(options: Any) -> float | None:
-    """The rate that decides without the SDK; None where the SDK has to decide."""
-    rate = options.get("traces_sample_rate")
-    if callable(options.get("traces_sampler")):
-        return None
+class Messages:
+    """Of an open websocket, what its messages' spans are made by: its handshake's decision, and span."""
+
+    __slots__ = ("lazy", "parent_span_id", "rate", "reason", "sample_rand", "sampled", "way")
+
+    def __init__(self, way: _Way, handshake: Trace) -> None:
+        self.way = way
+        self.sampled, self.rate, self.reason = handshake.sampled, handshake.rate, handshake.reason
+        self.sample_rand = handshake.sample_rand
+        self.lazy = handshake.span is None
+        self.parent_span_id = handshake.span.span_id if handshake.sampled else None
+
+    def begin(self, exchange: WebSocketExchange, size: int) -> None:
+        try:
+            self.way.message(exchange, size)
+        except Exception:
+            log_failure("starting a span")
+
+
+def _plain_rate(rate: Any) -> float | None:
+    """The rate that decides alone; None where it is none."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
         return None
     return float(rate)
@@ -188,42 +318,75 @@ def _first_name(exchange: Exchange) -> str:
     return _request.full_path(exchange) or "/"
 
 
-def _name(exchange: Exchange, given: str) -> tuple[str, str] | None:
-    """Name and source to end with; None if the application has named the span itself."""
-    if given not in _request.derived_names(exchange) and given != _first_name(exchange):
-        return None
-    return _request.name_and_source(exchange)
+class _Naming(NamedTuple):
+    """What to call a span, and the route; no name if the application has named the span itself."""
+
+    name: str | None
+    source: str
+    route: str | None
 
 
-def _outcome(exchange: Exchange) -> tuple[int | None, str | None]:
+def _naming(exchange: Exchange, given: str) -> _Naming:
+    name, source, route = _request.name_source_and_route(exchange)
+    # Almost always it is the first name still; the others are dear to ask for.
+    if given != _first_name(exchange) and given not in _request.derived_names(exchange):
+        name = None
+    return _Naming(name, source, route)
+
+
+def _parent(exchange: Exchange, context: Any) -> str | None:
+    """The id of the span that this one is a child of: the caller's, or of a message the handshake's."""
+    messages = exchange.messages if isinstance(exchange, WebSocketExchange) else None
+    parent: str | None = messages.parent_span_id if messages is not None else None
+    return context.parent_span_id if parent is None else parent
+
+
+def _outcome(exchange: Exchange, trace: Trace) -> tuple[int | None, str | None]:
     """The status code of the response, and a span status of Sentry's that says more than the code."""
+    if trace.message_size is not None:
+        return None, _ENDINGS.get(exchange.ending, "ok")
     if exchange.ending == "cancelled" or (exchange.client_left and exchange.ended_at is None):
         return exchange.status, "cancelled"
     if exchange.ending == "raised":
         return (500 if exchange.status is None else exchange.status), "internal_error"
-    return exchange.status, None
+    accepted = isinstance(exchange, WebSocketExchange) and exchange.status == ACCEPTED
+    return exchange.status, "ok" if accepted else None
 
 
-def _attributes(exchange: Exchange, status: int | None) -> dict[str, Any]:
+_ENDINGS: Final[dict[Any, str]] = {"cancelled": "cancelled", "raised": "internal_error"}
+
+
+def _attributes(
+    exchange: Exchange, trace: Trace, status: int | None, route: str | None
+) -> dict[str, Any]:
     """The facts of a request, by the names of Sentry's conventions (https://conventions.sentry.dev)."""
     headers = _request.headers(exchange)
     host, port = _request.address(exchange)
-    first_byte = exchange.first_byte_at
     facts = {
-        "http.request.method": _request.method(exchange),
-        "http.route": _request.route(exchange),
+        "http.route": route,
         "url.path": _request.full_path(exchange),
         "server.address": host,
         "server.port": port,
-        "network.protocol.version": _text(exchange.scope.get("http_version")),
         "user_agent.original": headers.get("user-agent"),
+    }
+    if trace.message_size is None:
+        facts.update(_of_response(exchange, status))
+    else:
+        facts["messaging.message.body.size"] = trace.message_size
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _of_response(exchange: Exchange, status: int | None) -> dict[str, Any]:
+    first_byte = exchange.first_byte_at
+    return {
+        "http.request.method": _request.method(exchange),
+        "network.protocol.version": _text(exchange.scope.get("http_version")),
         "http.response.status_code": status,
         "http.response.body.size": exchange.sent_bytes,
         "http.request.body.size": exchange.received_bytes,
         "http.request.time_to_first_byte": first_byte
         and round(first_byte - exchange.started_at, 6),
     }
-    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _text(value: Any) -> str | None:
@@ -238,12 +401,17 @@ def _after_response(exchange: Exchange) -> float | None:
     return seconds if seconds >= AFTER_RESPONSE else None
 
 
-def _end_of_request(exchange: Exchange, span: Any) -> datetime:
-    """When the request was over: with the last of its response, or with the app's failure to give one."""
+def _end(exchange: Exchange, trace: Trace) -> datetime | None:
+    """When the request was over: with the last of its response, or with the app's failure to give one.
+
+    None for now: a message is over when the next is asked for.
+    """
+    if trace.message_size is not None:
+        return None
     ended = exchange.ended_at or exchange.closed_at or now()
     if isinstance(exchange, WebSocketExchange):
         ended = exchange.first_byte_at or ended
-    end: datetime = span.start_timestamp + timedelta(seconds=ended - exchange.started_at)
+    end: datetime = trace.span.start_timestamp + timedelta(seconds=ended - exchange.started_at)
     return end
 
 
@@ -255,53 +423,110 @@ class Transactions(_Way):
 
     categories = ("transaction", "span")
 
+    def __init__(self, client: Any) -> None:
+        super().__init__(client)
+        options = client.options
+        experiments = options.get("_experiments") or {}
+        # Starting a transaction is making one, and giving it a decision, which is here, a list of spans, and a profile.
+        self._profiles = any(
+            value is not None and "profil" in name and name != "profile_lifecycle"
+            for some in (options, experiments)
+            for name, value in some.items()
+        )
+        self._max_spans = experiments.get("max_spans") or 1000
+
+    def _takes_decisions(self, options: Any) -> bool:
+        # OpenTelemetry's spans stand in for the SDK's, which says so when a transaction is started.
+        return bool(options.get("instrumenter", "sentry") == "sentry")
+
+    def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:
+        thread, thread_name = _sdk.thread_here()
+        return {
+            "trace_id": context.trace_id,
+            "span_id": trace.span_id,
+            "parent_span_id": context.parent_span_id,
+            "same_process_as_parent": False,
+            "op": _operation(exchange),
+            "description": None,
+            "start_timestamp": datetime.now(UTC),
+            "timestamp": None,
+            "origin": ORIGIN,
+            "data": {"thread.id": str(thread), "thread.name": thread_name},
+            "name": _first_name(exchange),
+            "source": "url",
+            "sampled": None,
+        }
+
+    def _is_backpressure(self, trace: Trace, rate: float) -> bool:  # noqa: ARG002
+        return True
+
     def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
+        trace: Trace = exchange.trace
+        baggage: Any = context.baggage
+        if baggage is None:
+            made = trace.sample_rand
+            baggage = _sdk.Baggage({} if made is None else {"sample_rand": f"{made:.6f}"})
         transaction = _sdk.Transaction(
             op=_operation(exchange),
             name=_first_name(exchange),
             source="url",
             origin=ORIGIN,
-            baggage=context.baggage,
+            baggage=baggage,
             parent_sampled=context.parent_sampled,
             trace_id=context.trace_id,
-            parent_span_id=context.parent_span_id,
+            span_id=trace.span_id,
+            parent_span_id=_parent(exchange, context),
             same_process_as_parent=False,
+            sampled=trace.sampled,
         )
-        started = scope.start_transaction(
-            transaction, custom_sampling_context={"asgi_scope": exchange.scope}
-        )
-        _sdk.start_profile(started)
-        return started
+        sampling = {"asgi_scope": exchange.scope}
+        if trace.sampled is None:
+            return scope.start_transaction(transaction, custom_sampling_context=sampling)
+        rate_before = baggage.sentry_items.get("sample_rate")
+        if trace.sampled and self._profiles:
+            scope.start_transaction(transaction, custom_sampling_context=sampling)
+            _sdk.start_profile(transaction)
+        elif trace.sampled:
+            transaction.init_span_recorder(maxlen=self._max_spans)
+        # The SDK takes a decision that it is given for a rate of 1 or 0.
+        transaction.sample_rate = trace.rate
+        follows = context.parent_sampled is not None and not self._asks
+        rate = rate_before if follows or trace.rate is None else str(trace.rate)
+        baggage.sentry_items["sample_rate"] = rate
+        if rate is None:
+            del baggage.sentry_items["sample_rate"]
+        return transaction
 
-    def _ended(self, exchange: Exchange, span: Any) -> None:
+    def _ended(self, exchange: Exchange, trace: Trace) -> None:
+        span = trace.span
         _sdk.stop_profile(span)
         end = None
         if span.sampled:
-            self._describe(exchange, span)
-            end = _end_of_request(exchange, span)
+            self._describe(exchange, trace)
+            end = _end(exchange, trace)
             after = _after_response(exchange)
             if after is not None:
-                self._after(span, end, end + timedelta(seconds=after))
-        span.finish(end_timestamp=end)
+                self._after(span, end, after)
+        with self._sending(exchange, event=True):
+            span.finish(end_timestamp=end)
 
-    def _after(self, span: Any, start: datetime, end: datetime) -> None:
+    def _after(self, span: Any, start: Any, seconds: float) -> None:
         child = span.start_child(
             op="function", name=AFTER_NAME, origin=ORIGIN, start_timestamp=start
         )
-        child.finish(end_timestamp=end)
+        child.finish(end_timestamp=start + timedelta(seconds=seconds))
 
-    def _describe(self, exchange: Exchange, span: Any) -> None:
-        named = _name(exchange, span.name)
-        if named is not None:
-            span.name, span.source = named
-        status, outcome = _outcome(exchange)
+    def _describe(self, exchange: Exchange, trace: Trace) -> None:
+        span = trace.span
+        name, source, route = _naming(exchange, span.name)
+        if name is not None:
+            span.name, span.source = name, source
+        status, outcome = _outcome(exchange, trace)
         if status is not None:
             span.set_http_status(status)
-        if isinstance(exchange, WebSocketExchange) and status == 101:  # noqa: PLR2004
-            outcome = outcome or "ok"
         if outcome is not None:
             span.set_status(outcome)
-        for name, value in _attributes(exchange, status).items():
+        for name, value in _attributes(exchange, trace, status, route).items():
             span.set_data(name, value)
 
 
@@ -310,40 +535,96 @@ class StreamedSpans(_Way):
 
     categories = ("span",)
 
-    def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
+    def _takes_decisions(self, options: Any) -> bool:
+        experiments = options.get("_experiments") or {}
+        ignores = options.get("ignore_spans") or experiments.get("ignore_spans")
+        return bool(_sdk.StreamedSpan and _sdk.UnsampledSpan) and not ignores
+
+    def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:  # noqa: ARG002
         context.custom_sampling_context = {"asgi_scope": exchange.scope}
-        attributes = {
+        name = _first_name(exchange)
+        attributes = self._first_attributes(exchange)
+        return {
+            "trace_id": context.trace_id,
+            "span_id": None,
+            "parent_span_id": context.parent_span_id,
+            "op": attributes["sentry.op"],
+            "name": name,
+            "description": name,
+            "start_timestamp": None,
+            "timestamp": None,
+            "source": attributes["sentry.segment.name.source"],
+            "sampled": None,
+            "data": attributes,
+        }
+
+    def _first_attributes(self, exchange: Exchange) -> dict[str, Any]:
+        return {
             "sentry.op": _operation(exchange),
             "sentry.origin": ORIGIN,
             "sentry.segment.name.source": "url",
         }
-        with use_scope(scope):
-            return _sdk.start_streamed_span(_first_name(exchange), attributes)
 
-    def _ended(self, exchange: Exchange, span: Any) -> None:
-        end = None
+    def _no_rate(self, trace: Trace, why: str) -> None:
+        trace.sampled, trace.reason, trace.sample_rand = False, why, None
+
+    def _is_backpressure(self, trace: Trace, rate: float) -> bool:
+        return trace.sample_rand is not None and trace.sample_rand < rate
+
+    def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
+        trace: Trace = exchange.trace
+        if trace.sampled is None:
+            context.custom_sampling_context = {"asgi_scope": exchange.scope}
+            with use_scope(scope):
+                return _sdk.start_streamed_span(
+                    _first_name(exchange), self._first_attributes(exchange)
+                )
+        baggage = context.baggage
+        if baggage is not None and baggage.sentry_items.get("sample_rate"):
+            follows = context.parent_sampled is not None and not self._asks
+            if trace.rate is not None and not follows:
+                baggage.sentry_items["sample_rate"] = str(trace.rate)
+        arguments = {
+            "name": _first_name(exchange),
+            "attributes": self._first_attributes(exchange),
+            "trace_id": context.trace_id,
+            "parent_span_id": _parent(exchange, context),
+            "parent_sampled": context.parent_sampled,
+            "baggage": baggage,
+            "sample_rand": trace.sample_rand,
+            "sample_rate": trace.rate,
+        }
+        if not trace.sampled:
+            return _sdk.UnsampledSpan(sampled=False, unsampled_reason=trace.reason, **arguments)
+        # An active one would put itself on its scope, and fill it; this one is put there. What it is sent with is
+        # what is in force when it ends, and this scope adds nothing.
+        return _sdk.StreamedSpan(scope=NOBODYS, active=False, **arguments)
+
+    def _ended(self, exchange: Exchange, trace: Trace) -> None:
+        end, span = None, trace.span
         if span.sampled:
-            self._describe(exchange, span)
-            end = _end_of_request(exchange, span)
+            self._describe(exchange, trace)
+            end = _end(exchange, trace)
             if _after_response(exchange) is not None:
                 self._after(span, end)
-        span.end(end_timestamp=end)
+        with self._sending(exchange, event=False):
+            span.end(end_timestamp=end)
 
-    def _after(self, span: Any, start: datetime) -> None:
+    def _after(self, span: Any, start: Any) -> None:
         attributes = {"sentry.op": "function", "sentry.origin": ORIGIN}
         child = _sdk.start_streamed_span(AFTER_NAME, attributes, parent_span=span)
         _sdk.backdate(child, start)
         child.end(end_timestamp=datetime.now(UTC))
 
-    def _describe(self, exchange: Exchange, span: Any) -> None:
-        named = _name(exchange, span.name)
-        if named is not None:
-            span.name = named[0]
-            span.set_attribute("sentry.segment.name.source", named[1])
-        status, outcome = _outcome(exchange)
+    def _describe(self, exchange: Exchange, trace: Trace) -> None:
+        span = trace.span
+        name, source, route = _naming(exchange, span.name)
+        if name is not None:
+            span.name = name
+            span.set_attribute("sentry.segment.name.source", source)
+        status, outcome = _outcome(exchange, trace)
         if outcome == "internal_error" or (status is not None and status >= 500):  # noqa: PLR2004
             span.status = "error"
-        elif outcome is not None:
+        elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
-        for name, value in _attributes(exchange, status).items():
-            span.set_attribute(name, value)
+        _sdk.set_attributes(span, _attributes(exchange, trace, status, route))

@@ -7,34 +7,34 @@ The rules:
   more.
 - An exception that goes from a frame of the application's to one of a library's is noted on the connection in whose
   context it does: the connection's child tasks and worker threads included, as far as its context is theirs.
-- Noted are the last few, and only while the connection is served: nothing is held any longer. Which of them matters,
-  if any, is `_swallowed`'s business.
-- The callback runs for each frame that any exception of the process leaves: a look-up for library frames, a few for
-  others. Whatever happens in it must not reach the code that it runs in.
+- Noted are the last few, and only while the connection is served: nothing is held any longer. What leaves late work is
+  marked with its request instead. The first stands in
+  the connection's slot by itself, for most have no other. Which of them matters, if any, is `_swallowed`'s business.
+- The callback runs for each frame that any exception of the process leaves, so its price is counted: `unwound` calls
+  no function of Python's, and goes `_with_care` where a file is new to it.
+- Whatever goes wrong in it does not reach the code that it runs in. What a signal's handler raises does, for it runs
+  in here by chance: it takes the place of the exception that was on its way, as if it had come a little earlier.
+- The callback needs one frame of the stack. An exception that is raised in the very last one that
+  `sys.setrecursionlimit` allows arrives as a RecursionError; CPython says so before the callback is entered.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from typing import Any, Final
 
+from ._exchange import Held
 from ._frames import application
-from ._isolation import connection_here
+from ._isolation import RequestScope, connection_here, public_connection, scope_here
 
 logger: Final = logging.getLogger("sentry_asgi")
-
-KEPT: Final = 8
-"""Exceptions noted for one connection at a time."""
 
 # Without a meaning of their own (PEP 669): 0 to 2 and 5 are debuggers', coverage's, profilers', optimizers'.
 TOOL_IDS: Final = (4, 3)
 
-# Control flow that looks like failure.
-_NO_FAILURES: Final = (StopIteration, StopAsyncIteration)
-
 _getframe: Final = sys._getframe  # noqa: SLF001 - documented, and `inspect` would cost a hundred times as much
+_known: Final = application.known
 _monitoring: Final[Any] = getattr(sys, "monitoring", None)
 
 
@@ -92,23 +92,39 @@ def _give_back(tool_id: int) -> None:
 def unwound(code: Any, _offset: int, exception: BaseException) -> None:
     """The callback: the frame above this one is being left because of `exception`."""
     try:
-        if not application[code.co_filename]:
+        if not _known[code.co_filename] or _known[_getframe(2).f_code.co_filename]:
             return
-        outer = _getframe(1).f_back
-        if outer is not None and application[outer.f_code.co_filename]:
-            return
-        if isinstance(exception, Exception) and not isinstance(exception, _NO_FAILURES):
-            _note(exception)
-    except Exception:  # as at the end of the stack; there is nobody to tell here
+        scope: Any = scope_here()
+        if scope.__class__ is RequestScope:
+            connection: Any = scope.asgi_connection
+        else:
+            connection = public_connection()
+            if connection is None:
+                return
+        held = connection.held
+        if held.__class__ is Held:
+            held.crossings.append(exception)
+        elif held is None:
+            connection.held = exception
+        else:
+            connection.crossed(exception)
+        return
+    except RecursionError:
+        return
+    except Exception as error:  # a file that is new, or the outermost frame
+        if error.__traceback__.tb_next is not None:  # type: ignore[union-attr]  # this frame is in it
+            raise  # a signal's handler ran in here
+    try:
+        _with_care(code, _getframe(1).f_back, exception)
+    except RecursionError:
         return
 
 
-def _note(exception: Exception) -> None:
+def _with_care(code: Any, outer: Any, exception: BaseException) -> None:
+    if not application[code.co_filename]:
+        return
+    if outer is not None and application[outer.f_code.co_filename]:
+        return
     connection: Any = connection_here()
-    if connection is None or connection.closed_at is not None:
-        return
-    noted = connection.crossings
-    if noted is None:
-        noted = connection.crossings = deque(maxlen=KEPT)
-    if not noted or noted[-1] is not exception:
-        noted.append(exception)
+    if hasattr(connection, "held"):
+        connection.crossed(exception)

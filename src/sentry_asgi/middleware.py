@@ -22,7 +22,7 @@ from sentry_sdk.scope import Scope as SentryScope
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._capture import drop_echoes
-from ._exchange import NOTHING_MORE, Exchange, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
 from ._fork import survive_forks
 from ._frames import application
@@ -59,6 +59,8 @@ class SentryMiddleware:
             `module.qualname`, if the framework tells it. `"route"`: the route's template, such as
             `/users/{id}`. `"url"` is the SDK's word for `"route"`. Each falls back on the other, and where
             the framework tells neither, it is the path.
+        websocket_message_spans: whether each message that a websocket receives is a transaction (or streamed span) of
+            its own, in the connection's trace, until the next is asked for.
         exclude: paths that are neither traced nor counted as sessions, such as `"/health"` or `"/static/*"`,
             where `*` stands for anything. Their errors are reported.
         failed_request_status_codes: responses that tell of a failure. The exception behind them is
@@ -67,7 +69,7 @@ class SentryMiddleware:
             is behind it.
         event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
-            itself, stand aside for what is done here.
+            itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
         shutdown_timeout: seconds that may pass, when the app has shut down or failed to start, until what waits
@@ -85,6 +87,7 @@ class SentryMiddleware:
         *,
         transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
         exclude: Sequence[str] = (),
+        websocket_message_spans: bool = False,
         failed_request_status_codes: Container[int] = range(500, 600),
         report_5xx_without_exception: bool = False,
         event_id_header: bool = False,
@@ -116,6 +119,7 @@ class SentryMiddleware:
             report_without=report_5xx_without_exception,
             event_id_header=event_id_header,
             trusted_hops=trusted_hops,
+            message_spans=websocket_message_spans,
             app=app,
         )
         self._excluded = matcher(exclude)
@@ -136,7 +140,7 @@ class SentryMiddleware:
         # What stands in this frame waits in memory with every open websocket: as few variables as can be.
         exchange = self._open(scope, receive, send)
         if exchange is None:
-            if scope.get("type") == "lifespan":
+            if _is_lifespan(scope):
                 return await self._lifespan(scope, receive, send)
             return await self._serve(scope, receive, send)
         try:
@@ -147,6 +151,7 @@ class SentryMiddleware:
             raise
         except BaseException:
             exchange.ending = "cancelled"
+            _capture.interrupted(exchange, sys.exception())
             raise
         finally:
             self._close(exchange)
@@ -207,14 +212,15 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.
         try:
+            failed = exchange.held.__class__ is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
-                if exchange.held is not None and exchange.failure is not None:
+                if failed and exchange.failure is not None:
                     _capture.returned(exchange)
             if exchange.trace is not None:
                 exchange.trace.way.end(exchange)
             exchange.closed_at = now()
-            if exchange.held is not None:
+            if failed and exchange.reported is not None:
                 _capture.close(exchange)
             exchange.held = NOTHING_MORE
             if exchange.session and self._sessions is not None:
@@ -247,6 +253,13 @@ class SentryMiddleware:
             self._adopt(_get_client())
         except Exception:
             log_failure("starting up")
+
+
+def _is_lifespan(scope: Scope) -> bool:
+    try:
+        return bool(scope.get("type") == "lifespan")
+    except Exception:  # nothing that can be compared: nothing of the specification's
+        return False
 
 
 def _way_of(client: Any) -> Tracing | None:

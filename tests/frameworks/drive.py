@@ -20,7 +20,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.transport import Transport
 
-from sentry_asgi import SentryMiddleware
+from sentry_asgi import SentryMiddleware, _request
 
 DSN = "https://public@sentry.invalid/1"
 CELLS = [
@@ -144,8 +144,17 @@ def facts(event: Any) -> dict[str, Any]:
         "by": mechanism.get("type"),
         "url": (event.get("request") or {}).get("url"),
         "transaction": event.get("transaction"),
+        "handler": (event.get("extra") or {}).get("handler"),
         "phase": ((event.get("contexts") or {}).get("asgi") or {}).get("phase"),
     }
+
+
+def with_handler(event: Any, hint: Any) -> Any:
+    """Adds what the event would be called by the other style."""
+    connection = getattr(sentry_sdk.get_isolation_scope(), "asgi_connection", None)
+    if connection is not None:
+        event.setdefault("extra", {})["handler"] = _request.endpoint(connection)
+    return event
 
 
 def cell_of(module: Any, cell: str, auto: bool, style: Any) -> dict[str, Any]:
@@ -155,6 +164,7 @@ def cell_of(module: Any, cell: str, auto: bool, style: Any) -> dict[str, Any]:
         transport=transport,
         auto_enabling_integrations=auto,
         auto_session_tracking=False,
+        before_send=with_handler,
     )
     app = SentryMiddleware(module.make(cell == "startup"), transaction_style=style)
     raised = asyncio.run(with_lifespan(app, cell))

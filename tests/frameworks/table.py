@@ -31,38 +31,11 @@ TITLES = {
     "left": "client left",
 }
 
+# What handlers are called that are not called as their cell.
+HANDLERS = {"raising", "connected", "Consumer", "on_get", "on_websocket"}
+
 # (framework, cell): why. A cell that is short only beside the SDK's integrations has "auto" as a third.
-SHORT = {
-    (
-        "litestar",
-        "background",
-        "auto",
-    ): "The SDK's integration cuts off the cause as it lets the exception through: "
-    "the event shows Litestar's wrapper alone.",
-    ("litestar", "stream", "auto"): "As for `background`.",
-    (
-        "falcon",
-        "background",
-    ): "Falcon starts it as a task of its own; asyncio reports it when nobody awaits it, in "
-    "no request's context: the event has no request.",
-    (
-        "nexios",
-        "startup",
-    ): "Nexios logs a warning and starts all the same: there is no failure for the server.",
-    (
-        "emmett",
-        "mounted",
-    ): "Emmett's router does not tell the route; the event is named by its path.",
-    (
-        "nexios",
-        "mounted",
-    ): "Nexios puts no template into the scope; the event is named by its path.",
-    (
-        "muffin",
-        "mounted",
-    ): "Muffin puts no template into the scope; the event is named by its path.",
-    ("sanic", "stream"): "Sanic logs a second record about it, as text: two events.",
-}
+SHORT: dict[tuple[str, ...], str] = {}
 
 
 def verdict(cell: str, found: Any) -> str | None:
@@ -70,17 +43,28 @@ def verdict(cell: str, found: Any) -> str | None:
     events = found["events"]
     if len(events) != (cell != "left"):
         return f"{len(events)} events"
-    for event in events:
-        if not any(told.endswith(f": {cell}") for told in event["exceptions"]):
-            return "another exception"
-        if cell == "startup":
-            continue  # belongs to no request
-        if event["by"] == "asgi" and event["handled"] is found["raised"]:
-            return "handled is wrong"
-        if not (event["url"] or "").endswith(path_of(cell)):
-            return "no request"
-        if event["transaction"] != found["template"] and not names_handler(event, cell):
-            return "not named by its route"
+    wrong = [_wrong(cell, event, found) for event in events]
+    return next((what for what in wrong if what is not None), None)
+
+
+def _wrong(cell: str, event: Any, found: Any) -> str | None:
+    if not any(told.endswith(f": {cell}") for told in event["exceptions"]):
+        return "another exception"
+    if cell == "startup":  # belongs to no request
+        return None
+    if event["handled"] is found["raised"]:
+        return "handled is wrong"
+    if not (event["url"] or "").endswith(path_of(cell)):
+        return "no request"
+    return _misnamed(cell, event, found["template"])
+
+
+def _misnamed(cell: str, event: Any, template: str) -> str | None:
+    if event["transaction"] != template:
+        return "not named by its route"
+    # What asyncio reports of background work is known to be the request's later than the handler is looked for here.
+    if cell != "background" and not names_handler(event["handler"], cell):
+        return "not named by its handler"
     return None
 
 
@@ -88,10 +72,10 @@ def path_of(cell: str) -> str:
     return "/sub/42/raise" if cell == "mounted" else f"/{cell}"
 
 
-def names_handler(event: Any, cell: str) -> bool:
-    """Where a framework tells no template, the handler's name does as well."""
-    name = (event["transaction"] or "").rpartition(".")[2]
-    return name in {cell, "raising", "connected"} and "." in event["transaction"]
+def names_handler(handler: Any, cell: str) -> bool:
+    """Whether it is the function, or the class, that the framework's application has for the cell."""
+    module, _, name = (handler or "").rpartition(".")
+    return module.startswith("tests.frameworks.apps.") and name in {cell, *HANDLERS}
 
 
 def reason(framework: str, cell: str, auto: bool) -> str | None:
@@ -149,16 +133,17 @@ def _shown(framework: str, cell: str, ways: dict[bool, Any], notes: list[str]) -
 INTRODUCTION = [
     "Written by `scripts/matrix --write` from a run of each framework in an environment of its own, on CPython 3.13: an",
     "endpoint raises, and so on. **1** is one event, with the right exception, request, route and `handled`; **0**, where the",
-    "client has left, none. Two figures: with the SDK's integrations for what is installed enabled by the SDK itself, and",
-    "without them. A letter leads to what falls short; `-`: the framework has no such thing.",
+    "client has left, none. With the SDK's integrations for what is installed enabled by the SDK itself, and without them; two",
+    "figures where these differ. A letter leads to what falls short; `-`: the framework has no such thing.",
 ]
 
 ABOUT = [
     "## Servers",
     "",
     "The same run has uvicorn (h11 and httptools, asyncio and uvloop), Hypercorn, Granian and Daphne serve the Starlette",
-    "application in processes of their own, and receives what is reported over HTTP: an error, one mid-stream, one in a websocket,",
-    "one right before a SIGTERM, and a start-up that fails make one event each, a client that leaves none. Daphne opens no lifespan.",
+    "application in processes of their own, and receives what is reported over HTTP: an error, one that the app handles, one",
+    "mid-stream, one in a websocket, one right before a SIGTERM, and a start-up that fails make one event each, with its request;",
+    "a client that leaves makes none. Daphne opens no lifespan.",
     "",
     "## What makes an event",
     "",
@@ -167,8 +152,9 @@ ABOUT = [
     "  1014, or the status itself, as 4500): the exception behind it, `handled` true. Where a framework closes with 1000 whatever",
     "  has happened, only an exception that it swallowed makes one.",
     "- A lifespan that fails, raised or sent; flushed before the server learns of it.",
-    "- What a framework or the SDK's integration for it reports first is the one event; ours is not made then, and `handled` is",
-    "  what that integration says.",
+    "- A start-up or shutdown hook whose exception the framework swallows, to go on as if nothing were: `handled` true.",
+    "- What a framework or the SDK's integration for it reports first is the one event; ours is not made then. `handled` tells",
+    "  whether the app returned, whatever that integration says.",
     "",
     "`contexts.asgi.phase` says when: `before response`, `during response` (mid-stream), `after response` (background work).",
     "",

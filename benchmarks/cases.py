@@ -5,8 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import imports, inprocess, memory, served, unwinding, upload
-from benchmarks.workloads import Setting, http_app, starlette_app, websocket_app
+from benchmarks import captures, imports, inprocess, memory, served, storm, unwinding, upload
+from benchmarks.workloads import (
+    LEVELS,
+    Setting,
+    failing_starlette_app,
+    http_app,
+    large_fastapi_app,
+    starlette_app,
+    websocket_app,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +24,13 @@ if TYPE_CHECKING:
 ERRORS_ONLY = Setting()
 WITHOUT_SESSIONS = Setting(options={"auto_session_tracking": False})
 AS_INSTALLED = Setting(options={"auto_enabling_integrations": True})
+
+# Each failure makes an event.
+CAPTURING = Setting(path="/checkout", middleware={"error_budget": None})
+CAPTURING_LARGE = Setting(
+    path="".join(f"/level{level}" for level in reversed(range(LEVELS))) + "/orders700/3",
+    middleware={"error_budget": None},
+)
 
 # An incoming trace whose parent was not sampled.
 FOLLOWING = (
@@ -62,6 +77,25 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         "uvicorn + Starlette, errors only, with the integrations that the SDK enables by itself",
         starlette_app,
         AS_INSTALLED,
+    ),
+    "capture": partial(
+        captures.measure,
+        "One captured exception, Starlette, 25 frames",
+        failing_starlette_app,
+        CAPTURING,
+    ),
+    "capture-large": partial(
+        captures.measure,
+        "One captured exception, FastAPI, 800 routes through five levels of routers",
+        large_fastapi_app,
+        CAPTURING_LARGE,
+        divide=5,
+    ),
+    "storm": partial(
+        storm.measure,
+        "Every request fails: uvicorn + Starlette, 16 connections",
+        failing_starlette_app,
+        Setting(path="/checkout", quiet=True),
     ),
     "traces-0": partial(
         inprocess.measure, "Time added to a request, no trace sampled", http_app, _sampling(0.0)

@@ -72,7 +72,7 @@ def sentry_asgi(app: App, setting: Setting) -> App:
     """What this project makes."""
     from sentry_asgi import SentryMiddleware
 
-    wrapped: App = SentryMiddleware(app)
+    wrapped: App = SentryMiddleware(app, **setting.middleware)
     return wrapped
 
 

@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import random
 import re
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -107,7 +109,7 @@ def _generation(wrk: str, app: Callable[[], App], setting: Setting, wanted: int)
     turns: list[Turn] = []
     names = list(CONTENDERS)
     with contextlib.ExitStack() as stack:
-        servers = {name: stack.enter_context(_server(name, app, setting)) for name in names}
+        servers = {name: stack.enter_context(running(name, app, setting)) for name in names}
         for server in servers.values():
             _drive(wrk, server, setting)
         while len(turns) < 2 * wanted and sum(map(_is_calm, turns)) < wanted:
@@ -148,6 +150,8 @@ def serve(name: str, app: Callable[[], App], setting: Setting, listener: int) ->
     """Serve the contender until told to end. For a fresh interpreter."""
     import uvicorn
 
+    if setting.quiet:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     contender = CONTENDERS[name]
     if contender.sentry:
         verify(name, setting, start_sentry(setting))
@@ -163,7 +167,7 @@ def serve(name: str, app: Callable[[], App], setting: Setting, listener: int) ->
 
 
 @contextlib.contextmanager
-def _server(name: str, app: Callable[[], App], setting: Setting) -> Iterator[Server]:
+def running(name: str, app: Callable[[], App], setting: Setting) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         fd = listener.fileno()

@@ -33,6 +33,13 @@ TARGETS = (
     Target("served", "share", "at least 92 % of the bare app's requests/s", at_least=0.92),
     Target("served-integrated", "share", "the same, as the SDK is by default", at_least=0.92),
     Target("websocket", "added", "adds at most 1.6 KB to an open websocket", at_most=1.6 * KB),
+    Target("capture", "share", "a captured exception takes 0.25 of the SDK's time", at_most=0.25),
+    Target("capture-large", "added", "one of a large app takes at most 5 ms", at_most=5),
+    Target("capture-large", "share", "and 0.01 of the SDK's time", at_most=0.01),
+    Target("storm", "share", "60 % of the bare app's failing requests/s", at_least=0.6),
+    Target(
+        "storm", "p99_times", "p99 of a healthy endpoint: 1.5 times the bare app's", at_most=1.5
+    ),
     Target("traces-0", "added", "adds at most 6 µs to a request that is not sampled", at_most=6),
     Target("traces-0", "times_less", "and at least 12 times less than the SDK's", at_least=12),
     Target("traces-1-percent", "times_less", "at 1 %, at least 12 times less", at_least=12),

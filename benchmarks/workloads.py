@@ -44,6 +44,11 @@ class Setting:
     otel_sample_rate: float = 0.0
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Besides the usual ones."""
+    middleware: dict[str, Any] = field(default_factory=dict)
+    """For this project's middleware."""
+    path: str = "/items/42"
+    quiet: bool = False
+    """Whether what a server logs goes nowhere."""
 
 
 def http_scope(setting: Setting) -> Scope:
@@ -57,8 +62,8 @@ def http_scope(setting: Setting) -> Scope:
         "scheme": "http",
         "method": "GET",
         "root_path": "",
-        "path": "/items/42",
-        "raw_path": b"/items/42",
+        "path": setting.path,
+        "raw_path": setting.path.encode(),
         "query_string": b"colour=red&size=3",
         "headers": [*HEADERS, *setting.headers],
         "state": {},
@@ -120,3 +125,77 @@ def starlette_app() -> App:
         return PlainTextResponse("Hello, world!")
 
     return Starlette(routes=[Route("/", homepage)])
+
+
+# Apps that fail, as apps do: some functions in, with orders and prices in their variables.
+
+DEEP = 7
+"""Functions beneath the handler: with Starlette's own, and a middleware's, an event shows 25 frames."""
+
+
+def _total(order: dict[str, Any], deeper: int, discount: float = 0.2) -> float:
+    lines = [{"id": number, "name": f"item {number}", "price": 9.99} for number in order["items"]]
+    note = "Deliver to the back door, please."
+    if deeper:
+        return _total(order, deeper - 1)
+    raise LookupError(f"no price for {lines[-1]['name']}, {discount:.0%} off: {note}")
+
+
+def _checkout(items: int) -> float:
+    order = {"id": 42, "customer": "alice", "items": list(range(items))}
+    return _total(order, DEEP)
+
+
+def failing_starlette_app() -> App:
+    """A Starlette app with one route that fails and one that does not."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def homepage(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("Hello, world!")
+
+    async def checkout(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(_checkout(items=3)))
+
+    return Starlette(routes=[Route("/", homepage), Route("/checkout", checkout)])
+
+
+ROUTES = 800
+LEVELS = 5
+
+
+def large_fastapi_app() -> App:
+    """A FastAPI app of many routes with response models and dependencies, included through some levels of routers."""
+    from fastapi import APIRouter, Depends, FastAPI
+    from pydantic import BaseModel
+
+    class Item(BaseModel):
+        id: int
+        name: str
+        tags: list[str] = []
+
+    class Order(BaseModel):
+        id: int
+        items: list[Item]
+
+    async def settings() -> dict[str, str]:
+        return {"currency": "EUR"}
+
+    async def user(settings: dict[str, str] = Depends(settings)) -> str:  # noqa: B008
+        return "alice"
+
+    async def order(number: int, who: str = Depends(user)) -> Order:
+        _checkout(items=number)
+        return Order(id=number, items=[])
+
+    router = APIRouter()
+    for at in range(ROUTES):
+        router.add_api_route(f"/orders{at}/{{number}}", order, response_model=Order)
+    for level in range(LEVELS):
+        outer = APIRouter(prefix=f"/level{level}")
+        outer.include_router(router)
+        router = outer
+    app = FastAPI()
+    app.include_router(router)
+    return app

@@ -43,17 +43,19 @@ def sentry() -> Iterator[Sentry]:
     fixture.judge()
 
 
+GROUPS = {
+    "test_browser": "browser",
+    "test_sdks": "browser",
+    "test_commands": "processes",
+    "test_demo": "processes",
+    "test_fork": "processes",
+    "test_last_second": "processes",
+    "test_soak": "processes",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts browsers and servers of its own does so one at a time: several starve each other."""
+    """Browsers, and servers in processes of their own, run one at a time each: several starve each other."""
     for item in items:
-        if item.path.stem in {
-            "test_browser",
-            "test_commands",
-            "test_demo",
-            "test_sdks",
-            "test_doctor",
-            "test_fork",
-            "test_last_second",
-            "test_soak",
-        }:
-            item.add_marker(pytest.mark.xdist_group("processes"))
+        if item.path.stem in GROUPS:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[item.path.stem]))

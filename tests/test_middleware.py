@@ -186,7 +186,7 @@ def test_a_failure_to_capture_does_not_replace_the_exception(
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("the SDK is broken")
 
-    monkeypatch.setattr(sentry_asgi._capture, "event_from_exception", broken)
+    monkeypatch.setattr(sentry_asgi._traceback, "event_from", broken)
     caplog.set_level(logging.ERROR, "sentry_sdk.errors")
     with pytest.raises(ValueError, match="nope") as caught:
         run(SentryMiddleware(failing))

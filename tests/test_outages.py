@@ -93,9 +93,9 @@ def test_the_app_is_as_fast_and_every_drop_is_counted(
     sentry: Sentry, receiver: Receiver, kind: str
 ) -> None:
     sentry.init(dsn=receiver.dsn, transport=Counting)
-    healthy = took(SentryMiddleware(app), REQUESTS)
+    healthy = took(SentryMiddleware(app, error_budget=None), REQUESTS)
     client = sentry.init(dsn=outage(kind, receiver), transport=Counting)
-    times = took(SentryMiddleware(app), REQUESTS)
+    times = took(SentryMiddleware(app, error_budget=None), REQUESTS)
     assert max(times) < 2  # none has waited: for an answer (10 s), or for the SDK to give up (30 s)
     assert statistics.median(times) < 2 * statistics.median(healthy) + 0.005
     client.flush(timeout=0.5 if kind in ("slow", "no such name") else 10)
@@ -113,7 +113,7 @@ def test_what_waits_for_a_slow_sentry_takes_no_more_memory_however_much_fails(
     sentry: Sentry, receiver: Receiver
 ) -> None:
     client = sentry.init(dsn=outage("slow", receiver), transport=Counting)
-    wrapped = SentryMiddleware(app)
+    wrapped = SentryMiddleware(app, error_budget=None)
     took(wrapped, QUEUE + 20)
     gc.collect()
     tracemalloc.start()
@@ -134,7 +134,7 @@ def test_when_sentry_is_back_it_is_told_what_was_dropped(
     sentry: Sentry, receiver: Receiver
 ) -> None:
     client = sentry.init(dsn=outage("500", receiver), transport=Counting)
-    wrapped = SentryMiddleware(app)
+    wrapped = SentryMiddleware(app, error_budget=None)
     took(wrapped, 20)
     assert receiver.wait_until(lambda one: one.requests >= 20)
     receiver.answer = answer()

@@ -15,7 +15,8 @@ from sentry_sdk.integrations.starlette import StarletteIntegration
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from sentry_asgi import SentryMiddleware, _answered, _sdk
+from sentry_asgi import SentryMiddleware, _answered
+from sentry_asgi._traceback import event_from
 
 from . import apps
 from .support import Sentry, exception_values, http_scope, run
@@ -135,5 +136,5 @@ def test_a_context_that_the_app_itself_suppressed_is_not_shown(sentry: Sentry) -
 def test_causes_without_end_are_followed_to_a_bound(sentry: Sentry) -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
-    event, _ = _sdk.event_from_exception(one, {"type": "asgi", "handled": True})
+    event, _ = event_from(one, {"type": "asgi", "handled": True})
     assert event["exception"]["values"]

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 import time
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sentry_asgi import SentryMiddleware, _event, _privacy, _redaction, _sdk, _s
 from sentry_asgi._privacy import FILTERED
 from sentry_asgi._request import Connection
 
-from .support import Scope, Sentry, http_scope, run
+from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
 
 KNOWN = "hunter2-of-alice"
 
@@ -385,6 +386,19 @@ def test_secrets_without_end_are_bounded() -> None:
     assert len(_secrets.bounded(f"secret-{number}" for number in range(10_000))) == 500
 
 
+@pytest.mark.parametrize("size", [10, 30_000])
+def test_of_many_secrets_each_is_found(size: int) -> None:
+    many = [f"s{number}-{'abc=%/'[number % 6]}{number * 7919}-x" for number in range(300)]
+    shown = {"extra": {"texts": [f"is {one} {'a' * size * (one is many[0])}" for one in many]}}
+    shown["extra"]["cut"] = [f"b'{many[7][3:]} x'", f"{many[8][:-2]}...", "f"]
+    shown["extra"]["more"] = ["x" * size * 8]
+    started = time.perf_counter()
+    cleaned = redacted(shown, *many)["extra"]
+    assert time.perf_counter() - started < 5
+    assert {text.split()[1] for text in cleaned["texts"]} == {FILTERED}
+    assert cleaned["cut"] == [f"b'{FILTERED} x'", f"{FILTERED}...", "f"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["password" * 20_000, "token=" * 20_000, '"token": "' * 20_000, "://" * 30_000, "a" * 200_000],
@@ -439,3 +453,72 @@ def test_a_header_that_says_itself_that_it_is_a_credential_goes() -> None:
 
 def test_cookies_without_a_value_are_none() -> None:
     assert list(_privacy.cookie_pairs("a; b=1;c")) == [("b", "1")]
+
+
+def test_values_of_types_derived_from_plain_ones_are_looked_at_as_what_they_are() -> None:
+    import enum
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    class Text(str):
+        __slots__ = ()
+
+    proxy = MappingProxyType({"token": "x", "a": KNOWN, "b": "c"})
+    cleaned = redacted({"extra": {"proxy": proxy}})["extra"]["proxy"]
+    assert cleaned == {"token": FILTERED, "a": FILTERED, "b": "c"}
+
+    extra = {"level": Level.HIGH, "text": Text(f"a {KNOWN}"), "harmless": Text("a"), "b": KNOWN}
+    cleaned = redacted({"extra": dict(extra)})["extra"]
+    assert cleaned["level"] is Level.HIGH
+    assert cleaned["harmless"] is extra["harmless"]
+    assert (cleaned["text"], cleaned["b"]) == (f"a {FILTERED}", FILTERED)
+    pair = ("token", "abc")
+    assert redacted({"extra": {"set": frozenset({pair}), "two": {"token", "abc"}}})["extra"]["set"]
+
+
+def test_what_an_sdk_adds_to_a_frame_is_looked_at_too() -> None:
+    frame = {"function": "f", "module": "app", "code": {"source": f"x = {KNOWN!r}"}, "vars": {}}
+    event = redacted({"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}})
+    (shown,) = event["exception"]["values"][0]["stacktrace"]["frames"]
+    assert shown["code"] == {"source": f"x = '{FILTERED}'"}
+
+
+def test_names_without_end_are_not_remembered_without_end() -> None:
+    names = _privacy.Names(_privacy._SECRET)
+    for number in range(5_000):
+        assert names[f"token_{number}"]
+    assert len(names) <= 2_048
+
+
+def test_an_event_in_which_nothing_is_secret_is_left_as_it_is() -> None:
+    event = {
+        "type": "transaction",
+        "contexts": {"trace": {"data": {"url.path": "/sessions", "a": ["b", "c"]}}},
+        "request": {"url": "https://example.org/token", "headers": {"cookie": FILTERED}},
+        "extra": {"keys": "monkey, keyboard", "author": "bob", "email": "a@b.org https://c.org"},
+        "spans": [{"description": "SELECT key FROM session", "data": {"db.system": "sqlite"}}] * 3,
+        **frames(author="'bob'", key="'a'", items=["'x'", "'y'"]),
+    }
+    parts = dict(event)
+    redacted(event)
+    assert all(event[name] is part for name, part in parts.items())
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans are younger")
+def test_a_streamed_span_shows_no_secret_of_the_path_either(sentry: Sentry) -> None:
+    way = {"trace_lifecycle": "stream"} if SDK_VERSION < (3, 0) else {}
+    sentry.init(traces_sample_rate=1.0, **way)
+
+    async def routed(scope: Scope, receive: Any, send: Any) -> None:
+        scope["path_params"] = {"token": KNOWN}
+        await respond(send)
+
+    path = f"/reset/{KNOWN}"
+    run(SentryMiddleware(routed), http_scope(path, query_string=f"token={KNOWN}".encode()))
+    sentry_sdk.flush()
+    (batch,) = sentry.transport.items("span")
+    (span,) = batch["items"]
+    assert KNOWN not in json.dumps(span)
+    assert span["attributes"]["url.path"]["value"] == f"/reset/{FILTERED}"
+    assert span["name"] == f"/reset/{FILTERED}"

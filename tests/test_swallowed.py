@@ -20,8 +20,10 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+import sentry_asgi.middleware
 from sentry_asgi import SentryMiddleware, _frames, _isolation, _swallowed, _unwinding
 from sentry_asgi._exchange import CROSSINGS
+from sentry_asgi._isolation import LazyScopes, PublicScopes
 
 from .support import (
     Message,
@@ -419,6 +421,37 @@ def test_a_concurrent_requests_exception_is_not_taken(sentry: Sentry) -> None:
 
     asyncio.run(main())
     assert sentry.event["request"]["url"].endswith("/fails")
+
+
+@monitored
+@pytest.mark.parametrize("ways", [LazyScopes, PublicScopes])
+def test_what_the_threads_of_many_requests_swallow_at_once_hides_no_failure(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, ways: Any
+) -> None:
+    monkeypatch.setattr(sentry_asgi.middleware, "isolation", ways)
+
+    def swallow() -> None:
+        for _ in range(30):
+            engine.render(missing)
+
+    async def endpoint(scope: Scope) -> None:
+        await asyncio.gather(asyncio.to_thread(swallow), asyncio.to_thread(swallow))
+        raise ValueError(scope["path"])
+
+    async def main() -> None:
+        app = SentryMiddleware(framework.make(endpoint))
+        await asyncio.gather(*(call(app, http_scope(f"/{number}")) for number in range(10)))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        asyncio.run(main())
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(sentry.events) == 10
+    for event in sentry.events:
+        path = event["request"]["url"].removeprefix("http://example.org")
+        assert exception_values(event) == [("ValueError", path)]
 
 
 @monitored

@@ -39,6 +39,9 @@ PASSPHRASE = "correct horse battery"
         ("<a><pin>1234</pin><b>1234</b></a>", f"<a><pin>{FILTERED}</pin><b>1234</b></a>"),
         ("<secret><![CDATA[a<b]]></secret>", f"<secret><![CDATA[{FILTERED}]]></secret>"),
         ("<secret>cut off</", f"<secret>{FILTERED}</"),
+        ("<token><secret>a</secret></token>", f"<token><secret>{FILTERED}</secret></token>"),
+        ("<secret>a</secret><pin><![CDATA[<otp>b</otp>]]></pin>",
+         f"<secret>{FILTERED}</secret><pin><![CDATA[{FILTERED}]]></pin>"),
         ('<user name="bob" password="x y"/>', f'<user name="bob" password="{FILTERED}"/>'),
         ('<field name="password" value="x y"/>', f'<field name="password" value="{FILTERED}"/>'),
         # A name beside its value.
@@ -105,8 +108,9 @@ def test_a_name_that_only_seems_to_describe_is_one(name: str) -> None:
 
 
 def test_what_a_text_tells_of_secrets_is_known() -> None:
-    text = f"user: bob\npassphrase: {PASSPHRASE}\n<pin>4711</pin>\ntoken=abc&x=y"
+    text = f"token_count: 3\nuser: bob\npassphrase: {PASSPHRASE}\n<pin>4711</pin>\ntoken=abc&x=y"
     assert {PASSPHRASE, "4711", "abc"} <= set(_texts.secret_values(text))
+    assert "3" not in set(_texts.secret_values(text))
     assert list(_texts.secret_values("nothing to see")) == []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import warnings
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -300,10 +301,12 @@ def test_work_after_the_response_is_a_span_of_its_own(traced: Traced) -> None:
         with traced.start_span("background"):
             await asyncio.sleep(0.05)
 
+    began = perf_counter()
     run(SentryMiddleware(app))
+    elapsed = perf_counter() - began
     spans = {span["name"]: span for span in traced.spans}
     own = traced.request
-    assert own["seconds"] < 0.04
+    assert own["seconds"] <= elapsed - 0.1
     assert spans["after the response"]["seconds"] >= 0.09
     assert spans["background"]["parent"] == spans["after the response"]["parent"] == own["id"]
 
@@ -678,16 +681,18 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
         await send({"type": "websocket.accept"})
         during.append(len(traced.requests))
         assert scope["sentry_asgi"].trace is None
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.1)
         sentry_sdk.capture_message("on the connection")
         await send({"type": "websocket.close", "code": 1000})
 
+    began = perf_counter()
     talk(app, [{"type": "websocket.connect"}])
+    elapsed = perf_counter() - began
     assert during == [1]
     request = traced.request
     assert request["op"] == "websocket.server"
     assert request["data"]["http.response.status_code"] == 101
-    assert request["seconds"] < 0.4
+    assert request["seconds"] <= elapsed - 0.1
     assert request["status"] == "ok"
     assert traced.sentry.event["contexts"]["trace"]["trace_id"] == request["trace"]
 

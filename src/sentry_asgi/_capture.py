@@ -1,4 +1,4 @@
-"""An exception, made an event of and handed to the SDK's client.
+"""An exception, made an event of and handed to the SDK's client, or counted, if its raise site has used up its budget.
 
 Called within the connection's scopes, when the app has returned or raised: its client has its response by then.
 Nothing here raises, and nothing is done to the exception: its cause, context and traceback stay as they are.
@@ -7,17 +7,19 @@ Nothing here raises, and nothing is done to the exception: its cause, context an
 from __future__ import annotations
 
 import functools
+from datetime import UTC, datetime
+from logging import LogRecord
 from typing import Any
 
 import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
-from . import _noise, _once
+from . import _noise, _once, _sdk, _sessions
+from ._budget import Site, raise_site
 from ._exchange import Exchange, now
 from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
-from ._sdk import event_from_exception, forget
 from ._swallowed import Failure, with_traceback
 
 
@@ -74,10 +76,45 @@ def returned(exchange: Exchange) -> None:
 
 def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: bool) -> None:
     exception = _once.unreported(exchange, exception)
+    if _once.is_known(exchange, exception) or _sdk.is_ignored(exception):
+        return
+    site = raise_site(exception) if exchange.settings.budget is not None else ()
+    if not _may_send(exchange, site):
+        _sessions.failed(exchange, crashed=not handled)
+        return
     event: Any
-    event, hint = event_from_exception(exception, {"type": "asgi", "handled": handled})
-    event["contexts"] = {"asgi": {"phase": phase}}
+    event, hint = _event_from(
+        exception,
+        {"type": "asgi", "handled": handled},
+        library_locals=exchange.settings.library_locals,
+    )
+    event["contexts"] = {"asgi": {"phase": phase, **_suppressed(exchange, site)}}
     sentry_sdk.capture_event(event, hint=hint)
+
+
+def _event_from(exception: BaseException, mechanism: Any, **options: Any) -> Any:
+    from ._traceback import event_from  # noqa: PLC0415  # imported with the first middleware
+
+    return event_from(exception, mechanism, **options)
+
+
+def _may_send(exchange: Exchange, site: Site) -> bool:
+    """Whether the budget has an event left for this; if not, it is counted."""
+    budget = exchange.settings.budget
+    if budget is None or exchange.granted == site or budget.spend(site):
+        return True
+    _sdk.record_lost_error()
+    return False
+
+
+def _suppressed(exchange: Exchange, site: Site) -> dict[str, Any]:
+    """What an event tells of those of its site that were not sent."""
+    budget = exchange.settings.budget
+    told = None if budget is None else budget.suppressed(site)
+    if told is None:
+        return {}
+    since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
+    return {"suppressed": told.events, "suppressed_since": since}
 
 
 def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
@@ -87,11 +124,14 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
     name, _ = name_and_source(exchange) or ("a request", "")
     closed = getattr(exchange, "close_code", None)
     what = f"closed with {closed}" if closed else f"answered with {exchange.status}"
+    site = ("without exception", name, what)
+    if not _may_send(exchange, site):
+        return
     event: Any = {
         "event_id": failure.event_id,
         "level": "error",
         "message": f"{name} {what}",
-        "contexts": {"asgi": {"phase": failure.phase}},
+        "contexts": {"asgi": {"phase": failure.phase, **_suppressed(exchange, site)}},
     }
     sentry_sdk.capture_event(event)
 
@@ -99,7 +139,7 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
 def close(exchange: Exchange) -> None:
     """What was reported is held no longer by the SDK either."""
     try:
-        forget(exception for exception, _ in exchange.reported)
+        _sdk.forget(exception for exception, _ in exchange.reported)
     except Exception:
         log_failure("letting go of an exception")
 
@@ -110,7 +150,7 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
         event: Any = {"level": "error", "message": message}
         hint: Any = None
         if exception is not None:
-            event, hint = event_from_exception(exception, {"type": "asgi", "handled": handled})
+            event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
         sentry_sdk.capture_event(event, hint=hint)
         if exception is not None:
             _once.leaves(exception)
@@ -120,21 +160,41 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
 
 def _drop_echo(event: Any, hint: Any) -> Any:
     """An event processor of the whole process's; an exception of late work has its request described, too."""
+    if _is_echo(event, hint):
+        return None
     try:
-        here: Any = connection_here()
-        if (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint):
-            return None
-        late = None if isinstance(here, Exchange) else _once.late_work_of(hint)
+        late = None if isinstance(connection_here(), Exchange) else _once.late_work_of(hint)
         if late is not None and event.get("type") is None:
             from ._event import describe  # noqa: PLC0415  # see _isolation
 
             return describe(late, event, hint)
     except Exception:
-        log_failure("telling an echo")
+        log_failure("telling late work")
     return event
+
+
+def _is_echo(event: Any, hint: Any) -> bool:
+    try:
+        here: Any = connection_here()
+        return (here is None or here.reported is _once.OVER) and _once.is_echo(event, hint)
+    except Exception:
+        log_failure("telling an echo")
+        return False
+
+
+def _is_news(record: LogRecord) -> bool:
+    """A filter of what the SDK's logging integration makes events of, before it makes them."""
+    return not _is_echo({}, {"exc_info": record.exc_info, "log_record": record})
 
 
 @functools.cache
 def drop_echoes() -> None:
     """From now on, a server's own record of what has been reported makes no event."""
+    from . import _traceback  # noqa: F401, PLC0415  # no failing request is to wait for the import
+
     add_global_event_processor(_drop_echo)
+
+
+def drop_logged_echoes(client: Any) -> None:
+    """The same, without the milliseconds that the event takes which is then dropped: each failure is logged."""
+    _sdk.filter_logged_events(client, _is_news)

@@ -40,12 +40,13 @@ CROSSINGS: Final = 16
 class Held:
     """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
 
-    __slots__ = ("crossings", "failure", "reported", "send_error")
+    __slots__ = ("crossings", "failure", "granted", "reported", "send_error")
 
     def __init__(self, crossings: Iterable[BaseException] = (), kept: int = CROSSINGS) -> None:
         self.failure: Failure | None = None  # what was behind a failing response
         self.send_error: OSError | None = None  # what `send` raised when the client had left
         self.crossings = deque(crossings, kept)  # the exceptions that `_unwinding` saw
+        self.granted: Any = None  # the raise site of which an event is promised
         self.reported: Any = None  # those that `_once` has let through
 
 
@@ -249,6 +250,7 @@ class Exchange(Connection, Holding):
             pass
 
     failure = _of_held("failure")
+    granted = _of_held("granted")
     reported = _of_held("reported")
     send_error = _of_held("send_error")
 

@@ -28,6 +28,7 @@ logger: Final = logging.getLogger("sentry_sdk.errors.asgi")
 sentry_logging.ignore_logger(logger.name)
 with contextlib.suppress(AttributeError):  # which SDKs before Sentry's logs raise
     sentry_logging.ignore_logger_for_sentry_logs(logger.name)
+getattr(sentry_logging, "ignore_logger_for_events", str)(logger.name)  # what SDK 3 calls the first
 
 _SDKS: Final = logging.getLogger("sentry_sdk.errors")
 _NETWORK: Final = "sentry_sdk.transport"

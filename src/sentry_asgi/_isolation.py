@@ -289,7 +289,8 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
         _sdk.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
         fork.start_session(session_mode="request")
         exchange: Any = connection
-        exchange.session = _sdk.SESSION.__get__(fork)
+        if exchange.session is True:
+            exchange.session = _sdk.SESSION.__get__(fork)
     _describe(fork, connection)
     return fork
 

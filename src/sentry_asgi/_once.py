@@ -28,7 +28,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from . import _noise
-from ._sdk import event_from_exception
+from ._budget import raise_site
 from ._swallowed import Failure
 
 OVER: Final = ("the connection is over",)
@@ -51,6 +51,8 @@ _NOT_RETRIEVED: Final = frozenset({"asyncio", "concurrent.futures"})
 _LATE: Final = "__sentry_asgi_late_of__"
 _MARK: Final = "__sentry_asgi_left_at__"
 _BOUND: Final = 50
+_LONG: Final = 10_000  # characters, or items
+_SIZED: Final = frozenset({str, bytes, list, tuple, dict, set, frozenset})
 _TRACEBACK: Final = "Traceback (most recent call last)"
 
 
@@ -68,9 +70,7 @@ def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> 
 def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) -> bool:
     if _noise.client_left(exchange, exception) and not _asked_for(event):
         return False
-    if _left_within(exchange, exception):
-        return False
-    if reported_as(exchange, exception) is not None:
+    if is_known(exchange, exception):
         return False
     failure = exchange.failure
     shown = _all_of(exception)
@@ -81,6 +81,11 @@ def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) ->
     event_id = event.get("event_id", "")
     exchange.reported.extend((one, event_id) for one in shown)
     return True
+
+
+def is_known(exchange: Any, exception: BaseException) -> bool:
+    """Whether an exception has been reported, on this connection or on one within it."""
+    return _left_within(exchange, exception) or reported_as(exchange, exception) is not None
 
 
 def _repeats(hint: Any) -> bool:
@@ -108,7 +113,9 @@ def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
         return None
     if not text.endswith(_last_line(exception)):
         return None
-    shown, _ = event_from_exception(exception, {"type": "logging", "handled": True})
+    from ._traceback import event_from  # noqa: PLC0415  # imported with the first middleware
+
+    shown, _ = event_from(exception, {"type": "logging", "handled": True})
     event["exception"] = shown["exception"]
     return exception
 
@@ -185,9 +192,16 @@ def _all_of(exception: BaseException) -> list[BaseException]:
 def leaves(exception: BaseException, exchange: Any = None) -> None:
     """Marks an exception that was seen to leave the app, on a connection or on none."""
     exception.__dict__[_MARK] = time.perf_counter(), _around(exchange)
-    expect(
-        _last_line(exception), f"{type(exception).__name__}: {exception}".rstrip()
-    )  # as Granian has it
+    if _says_much(exception):
+        return  # what a server logs of it is known by the mark
+    said = str(exception)
+    as_granian_has_it = f"{type(exception).__name__}: {said}".rstrip()
+    expect(_last_line(exception, said), as_granian_has_it)
+
+
+def _says_much(exception: BaseException) -> bool:
+    """Whether the text of an exception is too long to be made, or kept."""
+    return any(len(one) > _LONG for one in exception.args if type(one) in _SIZED)
 
 
 def leaves_late(exception: BaseException, exchange: Any) -> None:
@@ -226,8 +240,16 @@ def _left_within(exchange: Any, exception: BaseException) -> bool:
     return mark is not None and (id(exchange), exchange.started_at) in mark[1]
 
 
-def _last_line(exception: BaseException) -> str:
+def _last_line(exception: BaseException, said: str | None = None) -> str:
+    """How the text of a traceback ends."""
+    kind = type(exception)
+    if said and kind.__module__ == "builtins" and not _has_its_own_end(exception):
+        return f"{kind.__qualname__}: {said}".rstrip()  # a tenth of the time
     return traceback.format_exception_only(exception)[-1].rstrip()
+
+
+def _has_its_own_end(exception: BaseException) -> bool:
+    return isinstance(exception, SyntaxError) or hasattr(exception, "__notes__")
 
 
 def expect(*texts: str) -> None:
@@ -285,5 +307,19 @@ def with_event_id(message: Any, exchange: Any, failure: Failure) -> Any:
     if not isinstance(headers, (list, tuple)):
         return message  # whatever it is, it may be there to be read once
     event_id = reported_as(exchange, exception) if exception is not None else None
+    if exception is not None and event_id is None and not _is_granted(exchange, exception):
+        return message
     header = (HEADER, (event_id or failure.event_id).encode())
     return {**message, "headers": [*headers, header]}
+
+
+def _is_granted(exchange: Any, exception: BaseException) -> bool:
+    """Whether the error budget has an event left for this one, which is then its own."""
+    budget = exchange.settings.budget
+    if budget is None:
+        return True
+    site = raise_site(exception)
+    if not budget.spend(site, count=False):
+        return False
+    exchange.granted = site
+    return True

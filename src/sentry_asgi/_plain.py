@@ -1,7 +1,8 @@
-"""Transactions that need no serialiser: what is plain data is written as it is.
+"""Events that need no serialiser: what is plain data is written as it is.
 
 The SDK's serialiser takes 2 to 3 µs for each node of an event, and of a transaction's hundred nodes nearly all are
-texts and numbers: more than half of what a sampled request costs. The rules:
+texts and numbers: more than half of what a sampled request costs. So are those of an error but for its exceptions
+and breadcrumbs, of which the first are rendered by `_traceback`, and say so themselves. The rules:
 
 - An event that `plain` has made a `PlainEvent` of writes itself, by the serialiser's own hook (`__sentry_repr__`). To
   everybody else it is the dict that it was; an SDK without the hook takes it for that, too.
@@ -34,14 +35,15 @@ _PARTS: Final = frozenset(
     | {"request", "sdk", "server_name", "spans", "start_timestamp", "tags", "timestamp", "transaction"}
     | {"transaction_info", "type", "user"}
 )  # fmt: skip
+_TYPES: Final = frozenset({"transaction", "event", None})
 _SHORT: Final = 250  # characters: a thousand bytes at most, and `max_value_length` was 1024 once
 _AS_THEY_ARE: Final = frozenset({int, bool, type(None)})
 _OPTIONS: Final = ("max_request_body_size", "max_value_length", "custom_repr")
 
 
 def plain(event: Any, hint: Any) -> Any:  # noqa: ARG001
-    """An event processor, which others should not follow: a transaction as one that writes itself."""
-    if event.get("type") != "transaction" or not _works():
+    """An event processor, which others should not follow: a transaction or error as one that writes itself."""
+    if event.get("type") not in _TYPES or not _works():
         return event
     return PlainEvent(event)
 

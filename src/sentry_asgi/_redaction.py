@@ -38,6 +38,8 @@ from ._texts import clean_text, found_hints
 
 _NODES: Final = 250_000
 _DEPTH: Final = 40
+_FEW: Final = 20  # secrets that are searched for one by one; anybody can send hundreds
+_LOOKED_UP: Final = 200_000  # characters, each piece of which is remembered for a moment: 20 MB
 
 # Of an event, what holds no text of a request.
 _LEFT_ALONE: Final = frozenset(
@@ -178,7 +180,9 @@ def _glances(parts: dict[str, Any]) -> Iterator[_Glance]:
                 for value in _values(part)
             )
         elif key in {"breadcrumbs", "spans"}:
-            yield _glance(_values(part), SECRETS)
+            values = _values(part)
+            if values:
+                yield _glance(values, SECRETS)
         elif key == "contexts" and part.__class__ is dict:
             small.extend(part.values())
         elif key != "stacktrace":
@@ -273,6 +277,13 @@ def _written(value: Any) -> str:
     return _sdk.safe_repr(value)
 
 
+def _edges_of(text: str) -> str | set[str]:
+    """Every piece of a text that is as long as an edge, to look many up in; the text itself if these were too many."""
+    if len(text) > _LOOKED_UP:
+        return text
+    return {text[at : at + EDGE] for at in range(len(text) - EDGE + 1)}
+
+
 def _joined(keys: set[Any]) -> str:
     return "\n".join([key for key in keys if key.__class__ is str])
 
@@ -316,10 +327,11 @@ class _Redactor:
         self._anywhere = [*edged, *packed(secrets, everything)]
         if whole:
             self._alone = [form for form in self._alone if form in everything]
-            edged = [
-                form for form in edged if form[:EDGE] in everything or form[-EDGE:] in everything
+            shown = _edges_of(everything) if len(secrets) > _FEW else everything
+            edged = [form for form in edged if form[:EDGE] in shown or form[-EDGE:] in shown]
+            self._anywhere = [
+                form for form in self._anywhere if form[:EDGE] in shown and form in everything
             ]
-            self._anywhere = [form for form in self._anywhere if form in everything]
         self._anywhere.sort(key=len, reverse=True)
         # Pieces of them are few, once the whole ones are gone.
         for form in self._anywhere:

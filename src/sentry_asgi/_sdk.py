@@ -11,6 +11,8 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import logging
+import math
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
@@ -19,7 +21,9 @@ from types import NoneType
 from typing import Any, Final, Literal, NamedTuple
 
 import sentry_sdk
+import sentry_sdk.consts
 import sentry_sdk.scope
+import sentry_sdk.serializer
 import sentry_sdk.tracing_utils
 import sentry_sdk.utils
 from sentry_sdk.scope import Scope
@@ -99,6 +103,57 @@ def plain(value: Any) -> Any:
     return value if metadata_of(value) is None else value.value
 
 
+class _RenderedDict(dict[str, Any]):
+    """Data that is already as it is to be sent: the SDK's serialiser takes it as it is."""
+
+    def __sentry_repr__(self) -> Any:
+        return _as_sent(dict(self))
+
+
+class _RenderedList(list[Any]):
+    def __sentry_repr__(self) -> Any:
+        return _as_sent([dict(one) if type(one) is _RenderedDict else one for one in self])
+
+
+def rendered(value: Any) -> Any:
+    """Plain data (dicts and lists of texts, numbers and truth values), so marked that the SDK does not walk it again.
+
+    Its serialiser takes two microseconds for each node, and an event has hundreds. What processors of the
+    application's put in is no matter: what cannot be sent as it is goes through the serialiser after all.
+    """
+    if type(value) is dict:
+        return _RenderedDict(value)
+    return _RenderedList(value) if type(value) is list else value
+
+
+def _as_sent(value: Any) -> Any:
+    try:
+        plain = _are_plain((value,))
+    except RecursionError:  # what somebody has put in is a circle
+        plain = False
+    return value if plain else serialize(value)
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is dict:
+            if not _TEXT.issuperset(map(type, value)):
+                return False
+            value = value.values()  # noqa: PLW2901
+        elif kind is not list:
+            if kind in _LEAVES or (kind is float and math.isfinite(value)):
+                continue
+            return False
+        if not _LEAVES.issuperset(map(type, value)) and not _are_plain(value):
+            return False
+    return True
+
+
+_LEAVES: Final = frozenset({str, int, bool, type(None)})
+_TEXT: Final = frozenset({str})
+
+
 def _renders_variables_late() -> bool:
     """Whether a frame's variables are still the application's own objects when event processors run."""
     probe = {"vars": {"text": "text"}}
@@ -129,77 +184,82 @@ def current_stacktrace(options: Mapping[str, Any]) -> dict[str, Any]:
     return stacktrace
 
 
-_event_from_exception: Final[Any] = sentry_sdk.utils.event_from_exception
-_TAKES_OPTIONS: Final = "client_options" in inspect.signature(_event_from_exception).parameters
+# What the SDK makes of an exception, as far as `_traceback` does not make it by itself.
 
 
-def event_from_exception(
-    exception: BaseException, mechanism: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The SDK's event and hint for an exception; 3.x takes the options from the client by itself."""
-    options = {"client_options": sentry_sdk.get_client().options} if _TAKES_OPTIONS else {}
-    event, hint = _event_from_exception(exception, mechanism=mechanism, **options)
-    if _causes_hold_a_group(exception):
-        _show_groups(event, exception, mechanism, options)
-    _show_cut_off(event, exception, mechanism, options)
-    return event, hint
+def options() -> Mapping[str, Any]:
+    """The options of the client in force."""
+    return sentry_sdk.get_client().options
 
 
-_CAUSES: Final = 50  # looked at; a chain of them can be of any length, or a circle
+_serializer: Final[Any] = sentry_sdk.serializer
+_rules_for_variables: Final[Any] = getattr(
+    sentry_sdk.utils, "_apply_key_value_collection_filtering", None
+)
+
+MAX_VALUE_LENGTH: Final[Any] = getattr(sentry_sdk.consts, "DEFAULT_MAX_VALUE_LENGTH", None)
+"""What the option `max_value_length` is where nobody has set it."""
+
+repr_processors: Final[list[Any]] = getattr(_serializer, "global_repr_processors", [])
+"""Those that integrations and applications have added, in a list that stays the same."""
 
 
-def _causes_hold_a_group(exception: BaseException) -> bool:
-    if isinstance(exception, BaseExceptionGroup):
-        return False  # the SDK unfolds it
-    cause = exception.__cause__
-    for _ in range(_CAUSES):
-        if cause is None or isinstance(cause, BaseExceptionGroup):
-            break
-        cause = cause.__cause__
-    return isinstance(cause, BaseExceptionGroup)
+def variables_by_rules(variables: dict[str, Any], rules: Any) -> dict[str, Any]:
+    """Variables of a frame, by the option `data_collection["stack_frame_variables"]`; none if in doubt."""
+    if _rules_for_variables is None:
+        return {}
+    allowed: dict[str, Any] = _rules_for_variables(items=variables, behaviour=rules)
+    return allowed
 
 
-def _show_groups(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:
-    """Has the SDK unfold groups among the causes, too; what it can, but only does where a group comes first."""
-    unfold = getattr(sentry_sdk.utils, "exceptions_from_error", None)
-    if unfold is None:
-        return
-    with contextlib.suppress(Exception):
-        _, values = unfold(
-            exc_type=type(exception),
-            exc_value=exception,
-            tb=exception.__traceback__,
-            mechanism=mechanism,
-            **options,
-        )
-        event["exception"] = {"values": values[::-1]}
+def scrubbed_names(scrubber: Any) -> frozenset[str] | None:
+    """The names whose values a client's `event_scrubber` will replace, in lower case; None if it looks deeper, too."""
+    if scrubber is None:
+        return frozenset()
+    names = getattr(scrubber, "denylist", None)
+    if getattr(scrubber, "recursive", True) or not isinstance(names, list):
+        return None
+    return frozenset(names)
 
 
-def _show_cut_off(event: Any, exception: BaseException, mechanism: Any, options: Any) -> None:
-    """Adds the cause that the SDK's ASGI middleware cuts off, by `raise ... from None`, as an exception passes it."""
-    innermost = exception
-    for _ in range(_CAUSES):
-        if innermost.__cause__ is None:
-            break
-        innermost = innermost.__cause__
-    cut_off = innermost.__context__
-    if cut_off is None or not innermost.__suppress_context__ or not _passed_the_sdk(innermost):
-        return
-    more, _ = _event_from_exception(cut_off, mechanism=mechanism, **options)
-    values = event["exception"]["values"]
-    event["exception"]["values"] = [*more["exception"]["values"], *values]
+def in_app(module: Any, abs_path: str | None, **options: Any) -> bool | None:
+    """Whether the SDK takes a frame for the application's; None if it leaves that to Sentry."""
+    frame: dict[str, Any] = {"module": module, "abs_path": abs_path}
+    sentry_sdk.utils.set_in_app_in_frames([frame], **options)
+    return frame.get("in_app")
 
 
-def _passed_the_sdk(exception: BaseException) -> bool:
-    traceback = exception.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__") == _CUTS_OFF:
-            return True
-        traceback = traceback.tb_next
-    return False
+filename_for_module: Final[Any] = sentry_sdk.utils.filename_for_module
 
 
-_CUTS_OFF: Final = "sentry_sdk.integrations.asgi"
+def is_ignored(exception: BaseException) -> bool:
+    """Whether the option `ignore_errors` names the exception: the SDK would drop its event unseen."""
+    kind = type(exception)
+    names = kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"
+    return any(
+        one in names if isinstance(one, str) else issubclass(kind, one)
+        for one in options().get("ignore_errors") or ()
+    )
+
+
+def record_lost_error() -> None:
+    """Has the SDK's client report say that an error was not sent, since there were too many."""
+    record = getattr(sentry_sdk.get_client().transport, "record_lost_event", None)
+    if record is not None:
+        record("backpressure", data_category="error")
+
+
+def filter_logged_events(client: Any, keep: Any) -> None:
+    """Has the logging integration make events only of records that are to be kept; where it has a handler for that."""
+    integration = client.get_integration("logging")
+    # SDK 3 has another name for it.
+    handler = getattr(integration, "_handler", getattr(integration, "_event_handler", None))
+    if isinstance(handler, logging.Handler) and keep not in handler.filters:
+        handler.addFilter(keep)
+
+
+CUTS_OFF: Final = "sentry_sdk.integrations.asgi"
+"""The module of the SDK's own ASGI middleware, which cuts causes off, by `raise ... from None`."""
 
 
 def forget(exceptions: Iterable[BaseException]) -> None:
@@ -213,6 +273,9 @@ def forget(exceptions: Iterable[BaseException]) -> None:
 
 
 VERSION: Final = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
+
+CHAINS_HAVE_IDS: Final = VERSION >= (3, 0)
+"""Whether the SDK gives ids to the exceptions of a chain without a group, too."""
 
 CAN_TAKE_OVER: Final = VERSION >= (2, 15)
 """Whether the SDK's Starlette integration, once set up, copes with being off; before, handlers of exceptions fail."""

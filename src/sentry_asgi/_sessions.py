@@ -13,7 +13,7 @@ The rules:
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentry_sdk.session import Session
 
@@ -67,6 +67,22 @@ class Sessions:
         )
         session.close()
         self._client.capture_session(session)
+
+
+class _Failed(NamedTuple):
+    """The session of a request whose failure was counted, and made no event that the SDK could keep the score by."""
+
+    status: str
+    errors: int = 1
+
+
+def failed(exchange: Exchange, *, crashed: bool) -> None:
+    """A failure of this request makes no event, but counts."""
+    if exchange.session is True:
+        exchange.session = _Failed("crashed" if crashed else "ok")
+    elif isinstance(exchange.session, Session):
+        session = exchange.session
+        session.update(status="crashed" if crashed else None, errors=session.errors + 1)
 
 
 def _outcome(session: Any) -> str:

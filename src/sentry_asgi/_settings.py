@@ -6,6 +6,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ._budget import Budget
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -21,6 +23,10 @@ class Settings:
     event_id_header: bool = False
     # Whether each message of a websocket has a span of its own.
     message_spans: bool = False
+    # Whether frames of libraries show their variables, too.
+    library_locals: bool = False
+    # How many events of each raise site are sent; None if all are.
+    budget: Budget | None = None
     # What is served: frameworks' routers are asked for names.
     app: Any = None
 

@@ -92,7 +92,8 @@ def clean_text(text: str) -> str:
 
 def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
     """What a text in small letters holds that `clean_text` may have something to remove for."""
-    return tuple([hint for hint in among if hint in small and _is_telling(hint, small)])
+    found = [hint for hint in among if hint in small]
+    return tuple([hint for hint in found if _is_telling(hint, small)]) if found else ()
 
 
 def _is_telling(hint: str, small: str) -> bool:

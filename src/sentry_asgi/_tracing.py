@@ -9,9 +9,9 @@ The rules:
   span gets, then, the object that the SDK itself would have made. A span is made with its decision, so nothing
   is decided, and no sampler asked, twice; where an SDK does not take a decision, it decides alone.
 - The dice of a new trace are thrown here, and are the trace's `sample_rand`, so other services on it decide the same.
-- What a span tells is set when it ends, for only then are route, status and sizes known. A request's duration ends
-  with the last body message; what the app does after that is a span of its own. A websocket's span is its handshake;
-  if its messages are to have spans, each has one until the next is asked for, sampled as the handshake was.
+- What a span tells (`_span_facts`) is set when it ends. A request's duration ends with the last body message; what the
+  app does after that is a span of its own. A websocket's span is its handshake; if its messages are to have spans, each
+  has one until the next is asked for, sampled as the handshake was.
 """
 
 from __future__ import annotations
@@ -22,22 +22,18 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from random import random
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from sentry_sdk.scope import Scope, use_scope
 
-from . import _request, _sdk
-from ._exchange import Exchange, WebSocketExchange, now
+from . import _request, _sdk, _span_facts
+from ._exchange import Exchange, WebSocketExchange
 from ._failsafe import log_failure
 from ._isolation import NOBODYS, connection_here, untouched
 
 ORIGIN: Final = "auto.http.asgi"
 
-AFTER_RESPONSE: Final = 0.001
-"""Seconds of work after the response that are worth a span of their own."""
-
 AFTER_NAME: Final = "after the response"
-ACCEPTED: Final = 101
 
 
 class Trace:
@@ -259,7 +255,11 @@ class _Way(ABC):
     def _await_messages(self, exchange: WebSocketExchange, trace: Trace) -> None:
         """After the handshake: nothing is held, and from now on each message has a span, if that is wanted."""
         _request.forget(exchange)
-        if exchange.settings.message_spans and exchange.status == ACCEPTED and self._decides:
+        if (
+            exchange.settings.message_spans
+            and exchange.status == _span_facts.ACCEPTED
+            and self._decides
+        ):
             exchange.messages = Messages(self, trace)
 
     def message(self, exchange: WebSocketExchange, size: int) -> None:
@@ -306,32 +306,7 @@ def _plain_rate(rate: Any) -> float | None:
     return float(rate)
 
 
-# What a span tells
-
-
-def _operation(exchange: Exchange) -> str:
-    return "websocket.server" if isinstance(exchange, WebSocketExchange) else "http.server"
-
-
-def _first_name(exchange: Exchange) -> str:
-    """What a span is called before anything is routed."""
-    return _request.full_path(exchange) or "/"
-
-
-class _Naming(NamedTuple):
-    """What to call a span, and the route; no name if the application has named the span itself."""
-
-    name: str | None
-    source: str
-    route: str | None
-
-
-def _naming(exchange: Exchange, given: str) -> _Naming:
-    name, source, route = _request.name_source_and_route(exchange)
-    # Almost always it is the first name still; the others are dear to ask for.
-    if given != _first_name(exchange) and given not in _request.derived_names(exchange):
-        name = None
-    return _Naming(name, source, route)
+# The two ways
 
 
 def _parent(exchange: Exchange, context: Any) -> str | None:
@@ -339,83 +314,6 @@ def _parent(exchange: Exchange, context: Any) -> str | None:
     messages = exchange.messages if isinstance(exchange, WebSocketExchange) else None
     parent: str | None = messages.parent_span_id if messages is not None else None
     return context.parent_span_id if parent is None else parent
-
-
-def _outcome(exchange: Exchange, trace: Trace) -> tuple[int | None, str | None]:
-    """The status code of the response, and a span status of Sentry's that says more than the code."""
-    if trace.message_size is not None:
-        return None, _ENDINGS.get(exchange.ending, "ok")
-    if exchange.ending == "cancelled" or (exchange.client_left and exchange.ended_at is None):
-        return exchange.status, "cancelled"
-    if exchange.ending == "raised":
-        return (500 if exchange.status is None else exchange.status), "internal_error"
-    accepted = isinstance(exchange, WebSocketExchange) and exchange.status == ACCEPTED
-    return exchange.status, "ok" if accepted else None
-
-
-_ENDINGS: Final[dict[Any, str]] = {"cancelled": "cancelled", "raised": "internal_error"}
-
-
-def _attributes(
-    exchange: Exchange, trace: Trace, status: int | None, route: str | None
-) -> dict[str, Any]:
-    """The facts of a request, by the names of Sentry's conventions (https://conventions.sentry.dev)."""
-    headers = _request.headers(exchange)
-    host, port = _request.address(exchange)
-    facts = {
-        "http.route": route,
-        "url.path": _request.full_path(exchange),
-        "server.address": host,
-        "server.port": port,
-        "user_agent.original": headers.get("user-agent"),
-    }
-    if trace.message_size is None:
-        facts.update(_of_response(exchange, status))
-    else:
-        facts["messaging.message.body.size"] = trace.message_size
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def _of_response(exchange: Exchange, status: int | None) -> dict[str, Any]:
-    first_byte = exchange.first_byte_at
-    return {
-        "http.request.method": _request.method(exchange),
-        "network.protocol.version": _text(exchange.scope.get("http_version")),
-        "http.response.status_code": status,
-        "http.response.body.size": exchange.sent_bytes,
-        "http.request.body.size": exchange.received_bytes,
-        "http.request.time_to_first_byte": first_byte
-        and round(first_byte - exchange.started_at, 6),
-    }
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _after_response(exchange: Exchange) -> float | None:
-    """Seconds that the app went on after its response, if they are worth a span."""
-    if exchange.ended_at is None or isinstance(exchange, WebSocketExchange):
-        return None
-    seconds = now() - exchange.ended_at
-    return seconds if seconds >= AFTER_RESPONSE else None
-
-
-def _end(exchange: Exchange, trace: Trace) -> datetime | None:
-    """When the request was over: with the last of its response, or with the app's failure to give one.
-
-    None for now: a message is over when the next is asked for.
-    """
-    if trace.message_size is not None:
-        return None
-    ended = exchange.ended_at or exchange.closed_at or now()
-    if isinstance(exchange, WebSocketExchange):
-        ended = exchange.first_byte_at or ended
-    end: datetime = trace.span.start_timestamp + timedelta(seconds=ended - exchange.started_at)
-    return end
-
-
-# The two ways
 
 
 class Transactions(_Way):
@@ -446,13 +344,13 @@ class Transactions(_Way):
             "span_id": trace.span_id,
             "parent_span_id": context.parent_span_id,
             "same_process_as_parent": False,
-            "op": _operation(exchange),
+            "op": _span_facts.operation(exchange),
             "description": None,
             "start_timestamp": datetime.now(UTC),
             "timestamp": None,
             "origin": ORIGIN,
             "data": {"thread.id": str(thread), "thread.name": thread_name},
-            "name": _first_name(exchange),
+            "name": _span_facts.first_name(exchange),
             "source": "url",
             "sampled": None,
         }
@@ -467,8 +365,8 @@ class Transactions(_Way):
             made = trace.sample_rand
             baggage = _sdk.Baggage({} if made is None else {"sample_rand": f"{made:.6f}"})
         transaction = _sdk.Transaction(
-            op=_operation(exchange),
-            name=_first_name(exchange),
+            op=_span_facts.operation(exchange),
+            name=_span_facts.first_name(exchange),
             source="url",
             origin=ORIGIN,
             baggage=baggage,
@@ -503,8 +401,8 @@ class Transactions(_Way):
         end = None
         if span.sampled:
             self._describe(exchange, trace)
-            end = _end(exchange, trace)
-            after = _after_response(exchange)
+            end = _span_facts.end(exchange, span.start_timestamp, trace.message_size)
+            after = _span_facts.after_response(exchange)
             if after is not None:
                 self._after(span, end, after)
         with self._sending(exchange, event=True):
@@ -518,15 +416,17 @@ class Transactions(_Way):
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
-        name, source, route = _naming(exchange, span.name)
+        name, source, route = _span_facts.naming(exchange, span.name)
         if name is not None:
             span.name, span.source = name, source
-        status, outcome = _outcome(exchange, trace)
+        status, outcome = _span_facts.outcome(exchange, trace.message_size)
         if status is not None:
             span.set_http_status(status)
         if outcome is not None:
             span.set_status(outcome)
-        for name, value in _attributes(exchange, trace, status, route).items():
+        for name, value in _span_facts.attributes(
+            exchange, trace.message_size, status, route
+        ).items():
             span.set_data(name, value)
 
 
@@ -542,7 +442,7 @@ class StreamedSpans(_Way):
 
     def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:  # noqa: ARG002
         context.custom_sampling_context = {"asgi_scope": exchange.scope}
-        name = _first_name(exchange)
+        name = _span_facts.first_name(exchange)
         attributes = self._first_attributes(exchange)
         return {
             "trace_id": context.trace_id,
@@ -560,7 +460,7 @@ class StreamedSpans(_Way):
 
     def _first_attributes(self, exchange: Exchange) -> dict[str, Any]:
         return {
-            "sentry.op": _operation(exchange),
+            "sentry.op": _span_facts.operation(exchange),
             "sentry.origin": ORIGIN,
             "sentry.segment.name.source": "url",
         }
@@ -577,7 +477,7 @@ class StreamedSpans(_Way):
             context.custom_sampling_context = {"asgi_scope": exchange.scope}
             with use_scope(scope):
                 return _sdk.start_streamed_span(
-                    _first_name(exchange), self._first_attributes(exchange)
+                    _span_facts.first_name(exchange), self._first_attributes(exchange)
                 )
         baggage = context.baggage
         if baggage is not None and baggage.sentry_items.get("sample_rate"):
@@ -585,7 +485,7 @@ class StreamedSpans(_Way):
             if trace.rate is not None and not follows:
                 baggage.sentry_items["sample_rate"] = str(trace.rate)
         arguments = {
-            "name": _first_name(exchange),
+            "name": _span_facts.first_name(exchange),
             "attributes": self._first_attributes(exchange),
             "trace_id": context.trace_id,
             "parent_span_id": _parent(exchange, context),
@@ -604,8 +504,8 @@ class StreamedSpans(_Way):
         end, span = None, trace.span
         if span.sampled:
             self._describe(exchange, trace)
-            end = _end(exchange, trace)
-            if _after_response(exchange) is not None:
+            end = _span_facts.end(exchange, span.start_timestamp, trace.message_size)
+            if _span_facts.after_response(exchange) is not None:
                 self._after(span, end)
         with self._sending(exchange, event=False):
             span.end(end_timestamp=end)
@@ -618,13 +518,15 @@ class StreamedSpans(_Way):
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
-        name, source, route = _naming(exchange, span.name)
+        name, source, route = _span_facts.naming(exchange, span.name)
         if name is not None:
             span.name = name
             span.set_attribute("sentry.segment.name.source", source)
-        status, outcome = _outcome(exchange, trace)
+        status, outcome = _span_facts.outcome(exchange, trace.message_size)
         if outcome == "internal_error" or (status is not None and status >= 500):  # noqa: PLR2004
             span.status = "error"
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
-        _sdk.set_attributes(span, _attributes(exchange, trace, status, route))
+        _sdk.set_attributes(
+            span, _span_facts.attributes(exchange, trace.message_size, status, route)
+        )

@@ -21,7 +21,8 @@ from sentry_sdk.scope import Scope as SentryScope
 
 from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
-from ._capture import drop_echoes
+from ._budget import Budget
+from ._capture import drop_echoes, drop_logged_echoes
 from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
 from ._fork import survive_forks
@@ -70,6 +71,10 @@ class SentryMiddleware:
         event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
             itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
+        error_budget: how many events of one raise site (the exception's type and the innermost line of the
+            application's) are sent within a minute, and ten times as many of all sites together. What is more is
+            counted, and the next event of the site tells how many they were. None sends all.
+        library_locals: whether frames of libraries show their variables, as those of the application do.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
         shutdown_timeout: seconds that may pass, when the app has shut down or failed to start, until what waits
@@ -92,6 +97,8 @@ class SentryMiddleware:
         report_5xx_without_exception: bool = False,
         event_id_header: bool = False,
         take_over: bool = True,
+        error_budget: int | None = 100,
+        library_locals: bool = False,
         trusted_hops: int = 0,
         shutdown_timeout: float | None = None,
     ) -> None:
@@ -111,6 +118,11 @@ class SentryMiddleware:
             raise ValueError(
                 f"shutdown_timeout is {shutdown_timeout!r}; it can be None or a number of seconds"
             )
+        budget: Any = error_budget
+        if budget is not None and (not isinstance(budget, int) or budget < 1):
+            raise ValueError(
+                f"error_budget is {error_budget!r}; it can be a number of events, or None"
+            )
         self.app = app
         self._serve = as_asgi3(app)
         self._settings = Settings(
@@ -120,6 +132,8 @@ class SentryMiddleware:
             event_id_header=event_id_header,
             trusted_hops=trusted_hops,
             message_spans=websocket_message_spans,
+            library_locals=library_locals,
+            budget=None if budget is None else Budget(budget),
             app=app,
         )
         self._excluded = matcher(exclude)
@@ -195,6 +209,7 @@ class SentryMiddleware:
         self._tracing = _way_of(client)
         self._sessions = sessions_of(client)
         application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
+        drop_logged_echoes(client)
         watch.begin(id(self))
         if self._added:
             switch_off(client, self)
@@ -212,7 +227,8 @@ class SentryMiddleware:
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.
         try:
-            failed = exchange.held.__class__ is Held
+            held = exchange.held
+            failed = held is not None and held.__class__ is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:

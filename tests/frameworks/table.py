@@ -110,7 +110,8 @@ def page(results: dict[str, dict[bool, Any]]) -> str:
     for framework, ways in results.items():
         cells = [_shown(framework, cell, ways, notes) for cell in CELLS]
         lines.append(f"| {framework} {ways[True]['version']} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"- **{chr(97 + index)}** {note}" for index, note in enumerate(notes)), ""]
+    shown = [f"- **{chr(97 + index)}** {note}" for index, note in enumerate(notes)]
+    lines += ["", *shown, *([""] if shown else [])]
     lines += [*ABOUT]
     return "\n".join(lines)
 
@@ -134,7 +135,8 @@ INTRODUCTION = [
     "Written by `scripts/matrix --write` from a run of each framework in an environment of its own, on CPython 3.13: an",
     "endpoint raises, and so on. **1** is one event, with the right exception, request, route and `handled`; **0**, where the",
     "client has left, none. With the SDK's integrations for what is installed enabled by the SDK itself, and without them; two",
-    "figures where these differ. A letter leads to what falls short; `-`: the framework has no such thing.",
+    "figures where these differ. A letter leads to what falls short; `-`: the framework has no such thing (Channels' HTTP is",
+    "Django's; Emmett's websockets take its own server).",
 ]
 
 ABOUT = [

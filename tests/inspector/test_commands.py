@@ -37,9 +37,10 @@ from .support import ID, Inspector, envelope, error, wait_for
 from .test_demo import command
 
 SHOP = """
+import asyncio
 import logging
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 async def home(request):
@@ -49,7 +50,14 @@ async def home(request):
 async def order(request):
     return PlainTextResponse(str(1 / 0))
 
-app = Starlette(routes=[Route("/", home), Route("/order", order)])
+async def endless(request):
+    async def news():
+        while True:
+            yield "still here"
+            await asyncio.sleep(0.05)
+    return StreamingResponse(news())
+
+app = Starlette(routes=[Route("/", home), Route("/order", order), Route("/endless", endless)])
 
 def make():
     return app
@@ -58,7 +66,8 @@ def make():
 OWN_INIT = (
     """
 import sentry_sdk
-sentry_sdk.init(dsn="http://own@127.0.0.1:9/7", environment="mine", release="shop@7", traces_sample_rate=0.0)
+sentry_sdk.init(dsn="http://own@127.0.0.1:9/7", environment="mine", release="shop@7", traces_sample_rate=0.0,
+                auto_enabling_integrations=False)
 """
     + SHOP
     + """
@@ -91,7 +100,7 @@ def started(
         cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
     ) as process:  # fmt: skip
         try:
-            wait_for(lambda: answers(ready), lambda up: up or process.poll() is not None, 20)
+            wait_for(lambda: answers(ready), lambda up: up or process.poll() is not None, 60)
             yield printed
         finally:
             process.send_signal(end)
@@ -151,13 +160,14 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
             )
             # The server's own logs tell the same.
             assert {one["place"] for one in of_kind(url, "log")} == {"shop"}
-        # A change of the app is served, and what is there stays.
-        (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
-        wait_for(
-            lambda: httpx.get(app, trust_env=False, timeout=20).text if answers(app) else "",
-            lambda text: text == "coffee",
-            15,
-        )
+        # A change of the app is served, though somebody listens to the old one; and what is there stays.
+        with httpx.stream("GET", f"{app}/endless", trust_env=False):
+            (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
+            wait_for(
+                lambda: httpx.get(app, trust_env=False, timeout=20).text if answers(app) else "",
+                lambda text: text == "coffee",
+                60,
+            )
         assert len(of_kind(url, "error")) == 1
     assert f"Inspector at {url}" in printed[0]
     assert "/envelope/" not in printed[0]
@@ -169,7 +179,7 @@ def test_two_devs_share_one_inspector_and_an_app_keeps_its_own_options(shop: Pat
     # The proxy of an office must not be asked for what is on this machine.
     office = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
     own = ("dev", "--inspector-host=0.0.0.0", f"--inspector-port={inspector}", "own:app", "--no-reload",
-           "--host=0.0.0.0", f"--port={port}")  # fmt: skip
+           "--host=0.0.0.0", f"--port={port}", "--timeout-graceful-shutdown=1")  # fmt: skip
     other = (
         "dev",
         "--no-reload",
@@ -303,7 +313,13 @@ def test_inspect_keeps_what_it_is_told_to_and_warns_when_others_can_reach_it(
 ) -> None:
     port, kept = free_port(), tmp_path / "events.sqlite3"
     url = f"http://127.0.0.1:{port}"
-    arguments = ("inspect", "--host=0.0.0.0", f"--port={port}", f"--keep={kept}")
+    arguments = (
+        "inspect",
+        "--host=0.0.0.0",
+        f"--port={port}",
+        "--timeout-graceful-shutdown=1",
+        f"--keep={kept}",
+    )
     for count in (1, 2):
         with started(*arguments, cwd=tmp_path, ready=url) as printed:
             httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
@@ -406,12 +422,15 @@ def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
     assert "200      GET /  500 ms  home" in captured.get()
 
 
-def test_tail_ends_when_its_inspector_does(store: Store) -> None:
+def test_tail_ends_when_its_inspector_does(store: Store, invoke: Callable[..., Result]) -> None:
     app = create_app(store)
     with serve_in_thread(app, ending=app.live.close) as url:
         httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
         told = follow(url, last=1, full=False)
         assert next(told)["title"] == "ValueError"
+        threading.Timer(0.5, app.live.close).start()
+        result = invoke("tail", f"--url={url}")
+        assert (result.exit_code, "ValueError" in result.stdout) == (0, True)
     assert list(told) == []
 
 

@@ -23,6 +23,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi.inspector import doctor as module
 from sentry_asgi.inspector.cli import cli
 from sentry_asgi.inspector.layers import layers, trusted_hops
+from sentry_asgi.inspector.loading import load
 from tests.support import SDK_VERSION
 
 from .support import Inspector
@@ -279,7 +280,8 @@ def test_the_sdks_integrations_are_named_only_where_they_do_not_stand_aside(tmp_
     said = "starlette integration is on, and does the same work"
     enabled = INIT.replace("auto_enabling_integrations=False", "auto_enabling_integrations=True")
     passed = INIT.replace(
-        "auto_enabling_integrations=False", "integrations=[StarletteIntegration()]"
+        "auto_enabling_integrations=False",
+        "auto_enabling_integrations=False, integrations=[StarletteIntegration()]",
     )
     imported = "from sentry_sdk.integrations.starlette import StarletteIntegration\n" + GOOD
     for app, found in (
@@ -333,6 +335,30 @@ def test_an_app_that_takes_too_long_to_start_and_to_end_is_said_to(
 
     monkeypatch.setattr(module, "_STARTUP_SECONDS", 0.05)
     assert asyncio.run(module._start(stuck)).failure == "it takes longer than 0 s"
+
+
+def test_only_what_plainly_makes_apps_is_called() -> None:
+    here = f"{__name__}:"
+    assert load(f"{here}make_nothing", factory=False) == "made"
+    for name in ("make_of", "a_function", "AppClass"):
+        assert load(f"{here}{name}", factory=False) is globals()[name]
+
+
+def make_nothing(of: str = "made") -> str:
+    return of
+
+
+def make_of(scope: object) -> None:
+    raise AssertionError
+
+
+async def a_function(*arguments: object) -> None:
+    raise AssertionError
+
+
+class AppClass:
+    def __init__(self) -> None:
+        raise AssertionError
 
 
 # Sending.

@@ -141,9 +141,10 @@ def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     assert failures == []
 
 
-def test_a_file_that_somebody_holds_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hold", ["EXCLUSIVE", "IMMEDIATE"])
+def test_a_file_that_somebody_holds_is_told(tmp_path: Path, hold: str) -> None:
     holder = sqlite3.connect(tmp_path / "a.sqlite3", isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute(f"BEGIN {hold}")
     with pytest.raises(StoreError, match="locked"):
         Store(tmp_path / "a.sqlite3", patience=0.05)
     holder.close()

@@ -28,8 +28,10 @@ from .plan import plan
 from .running import PortTakenError, exposed, inspecting, is_loopback
 from .server import MAX_PORT, ServerError
 
-# How long an app may take to end, in seconds.
+# How long an app may take to end, in seconds; and of that, its open connections: uvicorn by itself waits for a
+# browser's event stream for ever, before a reload, too.
 _PATIENCE = 30
+_GRACE = 2
 _CREATE = f"{__package__}.dev_app:create"
 
 
@@ -54,6 +56,8 @@ def run(target: str, arguments: Sequence[str], place: Place, *, reload: bool) ->
         _warn(f"The app listens on {chosen['host']}: other machines may reach it.")
     reload = reload and not chosen["workers"]
     given = [argument for argument in arguments if argument not in {"--factory", "--reload"}]
+    if chosen["timeout_graceful_shutdown"] is None:
+        given += ["--timeout-graceful-shutdown", str(_GRACE)]
     with _inspector(place) as url:
         os.environ.update(plan(target, factory=chosen["factory"], url=url))
         click.echo(f"Inspector at {click.style(url, underline=True)}", err=True)
@@ -93,7 +97,7 @@ def _serve(arguments: list[str]) -> int:
 def _ended(process: subprocess.Popen[bytes]) -> int:
     try:
         process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.kill()
     return 0
 

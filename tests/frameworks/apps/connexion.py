@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from connexion import AsyncApp
+from connexion import AsyncApp, request
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from starlette.background import BackgroundTask
+from starlette.responses import PlainTextResponse, StreamingResponse
 
 from ..failing import Handled, fail
 
 ROUTES = {"mounted": "/sub/{name}/raise"}
-# It has neither.
-WITHOUT = {"websocket", "background", "stream", "left"}
+WITHOUT = {"websocket"}  # has none
 
 OPERATION = """
   {path}:
-    get:
+    {method}:
       operationId: tests.frameworks.apps.connexion.{name}
       {parameters}
       responses:
@@ -44,6 +45,23 @@ async def handled() -> Any:
     raise Handled("handled")
 
 
+async def background() -> Any:
+    return PlainTextResponse("ok", background=BackgroundTask(fail, "background"))
+
+
+async def parts() -> AsyncIterator[bytes]:
+    yield b"one"
+    fail("stream")
+
+
+async def stream() -> Any:
+    return StreamingResponse(parts())
+
+
+async def left() -> Any:
+    return str(await request.body())
+
+
 def answer(request: ConnexionRequest, exception: Exception) -> ConnexionResponse:
     return ConnexionResponse(status_code=500, body="sorry")
 
@@ -55,8 +73,8 @@ def make(startup_fails: bool) -> Any:
             fail("startup")
         yield
 
-    def operation(path: str, name: str, parameters: str = "") -> str:
-        return OPERATION.format(path=path, name=name, parameters=parameters)
+    def operation(path: str, name: str, parameters: str = "", method: str = "get") -> str:
+        return OPERATION.format(path=path, method=method, name=name, parameters=parameters)
 
     directory = Path(tempfile.mkdtemp())
     (directory / "main.yaml").write_text(
@@ -64,6 +82,9 @@ def make(startup_fails: bool) -> Any:
         + operation("/raise", "raising")
         + operation("/sync", "sync")
         + operation("/handled", "handled")
+        + operation("/background", "background")
+        + operation("/stream", "stream")
+        + operation("/left", "left", method="post")
     )
     (directory / "part.yaml").write_text(HEAD + operation("/{name}/raise", "mounted", PARAMETER))
     app = AsyncApp(__name__, specification_dir=str(directory), lifespan=lifespan)

@@ -9,7 +9,6 @@ from muffin import ResponseStream
 from ..failing import Handled, fail
 
 ROUTES = {"mounted": "/sub/{name}/raise"}
-WITHOUT = {"background"}  # has none of its own
 
 
 def make(startup_fails: bool) -> Any:
@@ -38,6 +37,14 @@ def make(startup_fails: bool) -> Any:
         socket = muffin.ResponseWebSocket(request)
         await socket.accept()
         fail("websocket")
+
+    async def later() -> None:
+        fail("background")
+
+    @app.route("/background")
+    async def background(request: Any) -> Any:
+        app.run_after_response(later())
+        return "ok"
 
     async def parts() -> AsyncIterator[bytes]:
         yield b"one"

@@ -9,8 +9,6 @@ from sanic.response import text
 from ..failing import Handled, fail
 
 ROUTES = {"mounted": "/sub/<name:str>/raise"}
-# Its background tasks are the loop's own: they belong to no request.
-WITHOUT = {"background"}
 ALONE = True  # a second application in one process breaks
 
 _numbers = itertools.count()
@@ -40,6 +38,14 @@ def make(startup_fails: bool) -> Any:
     @app.websocket("/websocket")
     async def connected(request: Request, socket: Websocket) -> None:
         fail("websocket")
+
+    async def later() -> None:
+        fail("background")
+
+    @app.get("/background")
+    async def background(request: Request) -> Any:
+        request.app.add_task(later())
+        return text("ok")
 
     @app.get("/stream")
     async def stream(request: Request) -> None:

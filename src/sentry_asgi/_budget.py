@@ -1,0 +1,120 @@
+"""The error budget: equal errors in a storm are counted, not sent.
+
+The rules:
+
+- A token bucket for each raise site: the exception's type and the innermost line of the application's that it passed.
+  It holds as many events as a site may have in a minute, and fills up again within a minute; a second one, ten times as
+  large, is for all sites together, so that a storm of many sites sinks nothing either.
+- To suppress takes microseconds: nothing is rendered, no scope is filled. What is suppressed is counted, and told by
+  the next event of that site.
+- As many sites are known as fit; the one not seen for longest goes first, its count with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from ._frames import application
+
+SITES: Final = 1_000
+"""Raise sites that are told apart at a time."""
+
+TOGETHER: Final = 10
+"""How many sites may use up their whole budget at once."""
+
+_MINUTE: Final = 60.0
+
+Site: TypeAlias = tuple[Any, ...]
+
+
+class Suppressed(NamedTuple):
+    """How many events of a site were not sent, and since when (seconds since the epoch)."""
+
+    events: int
+    since: float
+
+
+class _Bucket:
+    __slots__ = ("_at", "_size", "_tokens", "count", "since")
+
+    def __init__(self, size: float, now: float) -> None:
+        self._size = self._tokens = size
+        self._at = now
+        self.count, self.since = 0, 0.0
+
+    def has(self, now: float) -> bool:
+        """Whether there is a token, as of now."""
+        gained = (now - self._at) * self._size / _MINUTE
+        self._at = now
+        self._tokens = min(self._size, self._tokens + gained)
+        return self._tokens >= 1
+
+    def take(self) -> None:
+        self._tokens -= 1
+
+
+class Budget:
+    """What a middleware may send of each raise site."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._all = _Bucket(per_minute * TOGETHER, time.monotonic())
+        self._sites: OrderedDict[Site, _Bucket] = OrderedDict()
+        self._lock = threading.Lock()  # loops of several threads may serve one app
+
+    def spend(self, site: Site, *, count: bool = True) -> bool:
+        """Whether an event of that site may be sent, and then is to be; if not, it is counted."""
+        now = time.monotonic()
+        with self._lock:
+            bucket = self._bucket(site, now)
+            # Each is asked, so that each knows the time.
+            if bucket.has(now) & self._all.has(now):
+                bucket.take()
+                self._all.take()
+                return True
+            if count:
+                bucket.since = bucket.since if bucket.count else time.time()
+                bucket.count += 1
+            return False
+
+    def _bucket(self, site: Site, now: float) -> _Bucket:
+        bucket = self._sites.get(site)
+        if bucket is None:
+            if len(self._sites) >= SITES:
+                self._sites.popitem(last=False)
+            bucket = self._sites[site] = _Bucket(self._per_minute, now)
+        else:
+            self._sites.move_to_end(site)
+        return bucket
+
+    def suppressed(self, site: Site) -> Suppressed | None:
+        """What was suppressed of that site since this was asked last; None if nothing was."""
+        with self._lock:
+            bucket = self._sites.get(site)
+            if bucket is None or not bucket.count:
+                return None
+            told = Suppressed(bucket.count, bucket.since)
+            bucket.count = 0
+            return told
+
+
+def raise_site(exception: BaseException) -> Site:
+    """Where an exception was raised: its type, and the innermost line of the application's that it passed."""
+    kind = type(exception)
+    innermost = None
+    traceback = exception.__traceback__
+    while traceback is not None:
+        if innermost is None or application[traceback.tb_frame.f_code.co_filename]:
+            innermost = traceback
+        traceback = traceback.tb_next
+    if innermost is None:
+        return kind.__module__, kind.__qualname__
+    return (
+        kind.__module__,
+        kind.__qualname__,
+        innermost.tb_frame.f_code.co_filename,
+        innermost.tb_lineno,
+    )

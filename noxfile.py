@@ -132,3 +132,38 @@ def servers(session: nox.Session) -> None:
         *["httptools", "uvloop", "hypercorn", "granian", "daphne", "websockets"],
     )
     session.run("python", "-m", "tests.frameworks.servers", *session.posargs)
+
+
+@nox.session
+def processes(session: nox.Session) -> None:
+    """Real servers in processes of their own: what arrives when they stop, fork and reload."""
+    session.install(
+        "--reinstall-package=sentry-asgi",
+        ".",
+        f"sentry-sdk=={SDK}",
+        *["starlette", "uvicorn", "gunicorn", "uvicorn-worker", "hypercorn", "granian"],
+    )
+    session.run("python", "-m", "tests.processes", *session.posargs)
+
+
+BUGSINK = "2.6.1"
+
+
+@nox.session
+def bugsink(session: nox.Session) -> None:
+    """End to end: a real app, and Bugsink in an environment of its own."""
+    session.install(
+        "--reinstall-package=sentry-asgi",
+        ".",
+        f"sentry-sdk=={SDK}",
+        *["starlette", "uvicorn"],
+    )
+    environment = str((Path(session.cache_dir) / "bugsink").resolve())
+    python = f"{environment}/bin/python"
+    if not Path(python).exists():
+        session.run("uv", "venv", "--quiet", "--python", "python", environment, external=True)
+    session.run(
+        *["uv", "pip", "install", "--quiet", "--python", python, f"bugsink=={BUGSINK}"],
+        external=True,
+    )
+    session.run("python", "-m", "tests.processes.bugsink", environment)

@@ -48,6 +48,9 @@ GROUPS = {
     "test_sdks": "browser",
     "test_commands": "processes",
     "test_demo": "processes",
+    "test_fork": "processes",
+    "test_last_second": "processes",
+    "test_soak": "processes",
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sentry_sdk
 
 from sentry_asgi import _event, _failsafe
 from sentry_asgi._request import Connection
@@ -50,6 +53,56 @@ def test_failures_of_different_kinds_are_all_logged(
     assert len(caplog.records) == 2
 
 
+def test_of_one_thing_that_fails_in_two_places_both_are_logged(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        fail("testing")
+        with _failsafe.if_possible("testing", broken_context):
+            pass
+    assert len(caplog.records) == 2
+
+
+@contextlib.contextmanager
+def broken_context() -> Iterator[None]:
+    yield
+    raise RuntimeError("broken")
+
+
+def test_failures_in_ever_new_places_do_not_flood_the_log(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for line in range(1000):
+        try:
+            exec(compile("\n" * line + "1 / 0", "<made up>", "exec"), {})
+        except ZeroDivisionError:
+            _failsafe.log_failure("testing")
+    assert len(caplog.records) == _failsafe.SITES + 1
+    assert len(_failsafe._last) <= _failsafe.SITES + 1
+
+
+def test_what_can_neither_begin_nor_end_does_not_stop_what_is_within(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(contextlib.ExitStack):
+        def __enter__(self) -> Any:
+            raise RuntimeError("broken")
+
+    done = []
+    with _failsafe.if_possible("testing", Broken):
+        done.append(True)
+    assert done == [True]
+    assert "testing failed" in caplog.text
+
+
+def test_without_an_exception_at_hand_what_was_being_done_is_logged(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        _failsafe.log_failure("testing")
+    assert len(caplog.records) == 1
+
+
 def test_a_log_handler_that_raises_does_no_harm(sentry: Sentry) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -61,6 +114,37 @@ def test_a_log_handler_that_raises_does_no_harm(sentry: Sentry) -> None:
         fail("testing")
     finally:
         _failsafe.logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_the_sdk_keeps_to_itself_is_said_once_unless_the_sdk_says_it(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    def broken(event: Any, hint: Any) -> Any:
+        raise RuntimeError("broken")
+
+    sentry.init(before_send=broken, debug=debug)
+    for _ in range(10):
+        sentry_sdk.capture_message("hello")
+    told = [record for record in caplog.records if record.name == _failsafe.logger.name]
+    assert len(told) == (0 if debug else 1)
+    assert debug or "within the SDK" in told[0].getMessage()
+    assert sentry.events == []
+
+
+def test_what_fails_on_the_network_is_the_sdks_to_count(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture
+) -> None:
+    sentry.init(dsn="http://key@127.0.0.1:9/1", transport=None)
+    sentry_sdk.capture_message("hello")
+    sentry_sdk.flush(5)
+    assert [one for one in caplog.records if one.name == _failsafe.logger.name] == []
+
+
+def test_a_record_that_cannot_be_judged_is_let_through(sentry: Sentry) -> None:
+    record = logging.LogRecord("sentry_sdk.errors", 40, "", 1, "odd", (), None)
+    record.exc_info = (ValueError, ValueError(), "no traceback")  # type: ignore[assignment]
+    assert _failsafe._Listener().filter(record) is True
 
 
 def test_an_event_whose_request_cannot_be_described_is_sent_all_the_same(

@@ -159,6 +159,39 @@ def test_an_exception_of_a_worker_thread_is_found(sentry: Sentry) -> None:
     assert exception_values(sentry.event) == [("KeyError", "'missing'")]
 
 
+forgetful = library(
+    """
+def make(endpoint):
+    async def app(scope, receive, send):
+        try:
+            await endpoint(scope)
+        except ValueError as exception:
+            await respond(send, status=500)
+            exception.__traceback__ = None
+    return app
+"""
+)
+
+
+def test_a_traceback_that_the_framework_takes_away_when_it_has_answered_is_still_reported(
+    sentry: Sentry,
+) -> None:
+    """Starlette does."""
+    seen: list[Any] = []
+
+    async def endpoint(scope: Scope) -> None:
+        try:
+            await failing(scope)
+        except ValueError as exception:
+            seen.append(exception)
+            raise
+
+    run(SentryMiddleware(forgetful.make(endpoint)))
+    (value,) = sentry.event["exception"]["values"]
+    assert [frame["function"] for frame in value["stacktrace"]["frames"]][-1] == "failing"
+    assert seen[0].__traceback__ is None  # as the framework left it
+
+
 @monitored
 def test_behind_starlettes_base_http_middleware_it_is_found(sentry: Sentry) -> None:
     async def dispatch(request: Any, call_next: Any) -> Any:

@@ -20,7 +20,7 @@ from ._exchange import Exchange, now
 from ._failsafe import log_failure
 from ._isolation import connection_here
 from ._request import name_and_source
-from ._swallowed import Failure
+from ._swallowed import Failure, with_traceback
 
 
 def raised(exchange: Exchange, exception: Any) -> None:
@@ -68,7 +68,8 @@ def returned(exchange: Exchange) -> None:
         if failure.exception is None:
             _report_without_exception(exchange, failure)
         elif not _is_noise(exchange, failure.exception):
-            _capture(exchange, failure.exception, failure.phase, handled=True)
+            with with_traceback(failure):
+                _capture(exchange, failure.exception, failure.phase, handled=True)
     except Exception:
         log_failure("capturing an exception")
 
@@ -144,7 +145,7 @@ def close(exchange: Exchange) -> None:
 
 
 def process_failed(exception: BaseException | None, message: str, *, handled: bool = False) -> None:
-    """The app failed to start or to shut down; sent before the process dies of it, unless that was handled."""
+    """The app failed to start or to shut down."""
     try:
         event: Any = {"level": "error", "message": message}
         hint: Any = None
@@ -153,8 +154,6 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
         sentry_sdk.capture_event(event, hint=hint)
         if exception is not None:
             _once.leaves(exception)
-        if not handled:
-            sentry_sdk.flush(timeout=sentry_sdk.get_client().options["shutdown_timeout"])
     except Exception:
         log_failure("capturing an exception")
 

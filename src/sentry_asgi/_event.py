@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sentry_sdk
 
@@ -62,10 +62,21 @@ def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any])
     try:
         _add_stacktrace(event)
         _redaction.redact(event, _secrets_of(connection))
+        _drop_filtered(event)
     except Exception:
         log_failure("removing secrets")
         _redaction.hide_data(event)
     return event
+
+
+_STRUCTURES: Final = ("contexts", "breadcrumbs", "request", "user", "extra", "tags", "spans")
+
+
+def _drop_filtered(event: dict[str, Any]) -> None:
+    """Drops what could not be looked at and was replaced as a whole: the SDK goes on working with these as dicts."""
+    for key in _STRUCTURES:
+        if isinstance(event.get(key), str):
+            del event[key]
 
 
 def _add_request(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:

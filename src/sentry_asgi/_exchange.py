@@ -240,10 +240,14 @@ class Exchange(Connection, Holding):
         return with_event_id(message, self, self.failure)
 
     def _send_failed(self, error: OSError) -> None:
-        if error.filename is not None:
-            return  # of a file that was to be sent
-        self.client_left = True
-        self.holding().send_error = error
+        try:
+            if error.filename is None:  # else of a file that was to be sent
+                self.client_left = True
+                self.holding().send_error = error
+        except (
+            Exception
+        ):  # of an error of the server's own kind; what it raised comes out all the same
+            pass
 
     failure = _of_held("failure")
     granted = _of_held("granted")

@@ -73,8 +73,14 @@ def _chosen() -> Callable[[], Isolation]:
 # The lazy way.
 
 _SLOTS: Final = frozenset(_sdk.LAZY_SCOPES.slots) if _sdk.LAZY_SCOPES else frozenset[str]()
-_filling: Final = threading.RLock()  # reentrant: filling may log, and logging may read the scope
+_filling = threading.RLock()  # reentrant: filling may log, and logging may read the scope
 _NO_CLIENT: Final = NonRecordingClient()
+
+
+def renew_lock() -> None:
+    """In a forked process: whoever held the lock is not in it."""
+    global _filling  # noqa: PLW0603
+    _filling = threading.RLock()
 
 
 class _LazyScope(Scope):
@@ -352,6 +358,15 @@ def _is_untouched(scope: Any, kind: type[_LazyScope], connection: Connection) ->
     return not _set_slots(scope)[1]
 
 
+def _ambient() -> Scope | None:
+    """The process's scope that is in force here; None if the SDK does not tell."""
+    try:
+        return _beneath(Scope.get_isolation_scope())
+    except Exception:  # an app is not to fail to start because of it
+        log_failure("looking for the process's scope")
+        return None
+
+
 def _beneath(scope: Scope | None) -> Scope | None:
     return scope.asgi_base if isinstance(scope, _LazyScope) else scope
 
@@ -366,7 +381,7 @@ class LazyScopes:
         self._isolation, self._current, _ = _sdk.LAZY_SCOPES
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
-        self._home = _beneath(Scope.get_isolation_scope())
+        self._home = _ambient()
 
     def enter(self, connection: Connection) -> None:
         # The hot path: two objects, two context variables, nothing read.
@@ -471,7 +486,7 @@ class PublicScopes:
     lazy = False
 
     def __init__(self) -> None:
-        Scope.get_isolation_scope()  # made here, it is in the context of all that starts from here
+        _ambient()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
 
     def enter(self, connection: Connection) -> None:

@@ -6,8 +6,9 @@ The rules:
   is an answer to the server, and no failure.
 - A failure that the framework swallows, to go on as if nothing were, is one, too: an exception that left the app's
   frames and was caught by the library that says that all is done (`_swallowed`).
-- A failure to start or to shut down is one event, whether it is sent, raised, or sent and then raised. It is reported
-  and flushed before the server learns of it, for the server may end the process at once.
+- A failure to start or to shut down is one event, whether it is sent, raised, or sent and then raised.
+- What waits to be sent is flushed before the server learns that the app has shut down or has failed, for then it ends
+  the process, and not all servers let `atexit` run.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Any, Final
 from . import _once, _swallowed
 from ._capture import process_failed
 from ._exchange import NOTHING_MORE, Held, Holding
+from ._failsafe import log_failure
+from ._flush import flush
 from ._isolation import watching
 
 _DONE: Final = frozenset({"lifespan.startup.complete", "lifespan.shutdown.complete"})
 _FAILED: Final = frozenset({"lifespan.startup.failed", "lifespan.shutdown.failed"})
+_LAST: Final = _FAILED | {"lifespan.shutdown.complete"}
 
 # What uvicorn then logs, as an error.
 _LOGGED: Final = (
@@ -32,22 +36,38 @@ _LOGGED: Final = (
 
 
 class Lifespan(Holding):
-    __slots__ = ("_receive", "_received", "_reported", "_send", "held")
+    __slots__ = (
+        "_flushed",
+        "_receive",
+        "_received",
+        "_reported",
+        "_send",
+        "_shutdown_timeout",
+        "held",
+    )
 
     # No connection's: what is reported here is nobody's.
     reported: Final = _once.OVER
 
     def __init__(
-        self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[Any]]
+        self,
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[Any]],
+        shutdown_timeout: float | None,
     ) -> None:
         self._receive = receive
         self._send = send
+        self._shutdown_timeout = shutdown_timeout
         self._received = False
         self._reported = False
+        self._flushed = False
         self.held: Held | BaseException | None = NOTHING_MORE
-        watching(self)
-        # In this context, what integrations report before anything is received is no failure either.
-        _once.unsupported.set(self.not_received)
+        try:
+            watching(self)
+            # In this context, what integrations report before anything is received is no failure either.
+            _once.unsupported.set(self.not_received)
+        except Exception:
+            log_failure("watching the lifespan")
 
     def not_received(self) -> bool:
         return not self._received
@@ -61,14 +81,23 @@ class Lifespan(Holding):
     async def send(self, message: Any) -> Any:
         kind = message.get("type") if isinstance(message, dict) else None
         if kind in _FAILED:
-            text = str(message.get("message") or kind).rstrip()
-            _once.expect(text, *_LOGGED)
-            self._report(sys.exc_info()[1], text)
+            self._failed(message)
         elif kind in _DONE:
             for exception in _swallowed.swallowed(self):
                 process_failed(exception, "", handled=True)
         self.held = NOTHING_MORE
+        if kind in _LAST:
+            await self.flush()
         return await self._send(message)
+
+    def _failed(self, message: Any) -> None:
+        """The app says that it has failed."""
+        try:
+            text = str(message.get("message") or message["type"]).rstrip()
+            _once.expect(text, *_LOGGED)
+            self._report(sys.exc_info()[1], text)
+        except Exception:
+            log_failure("capturing an exception")
 
     def crossed(self, exception: BaseException) -> None:
         if self.held is not NOTHING_MORE:
@@ -76,13 +105,22 @@ class Lifespan(Holding):
 
     def raised(self, exception: Exception) -> None:
         """The app let an exception out."""
-        if not self._received:
-            return
-        if self._reported:
-            _once.leaves(exception)
-        else:
-            self._report(exception, "")
+        try:
+            if not self._received:
+                self._flushed = True  # there is nothing to flush for
+            elif self._reported:
+                _once.leaves(exception)
+            else:
+                self._report(exception, "")
+        except Exception:
+            log_failure("capturing an exception")
 
     def _report(self, exception: BaseException | None, message: str) -> None:
-        self._reported = True
+        self._reported, self._flushed = True, False
         process_failed(exception, message)
+
+    async def flush(self) -> None:
+        """Sends what waits, unless that is done."""
+        if not self._flushed:
+            self._flushed = True
+            await flush(self._shutdown_timeout)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from random import Random
+from types import NoneType
 from typing import Any, Final, Literal, NamedTuple
 
 import sentry_sdk
@@ -287,6 +288,25 @@ def _public(module: str, name: str) -> Any:
     """A public name of the SDK's that not all versions have; None where this one has not."""
     found = importlib.util.find_spec(module)
     return found and getattr(importlib.import_module(module), name, None)
+
+
+_AsyncTransport: Final = _public("sentry_sdk.transport", "AsyncHttpTransport")
+
+
+def sends_on_the_loop(client: Any) -> bool:
+    """Whether a client's transport sends on the event loop, where `flush_async` flushes it."""
+    return _AsyncTransport is not None and isinstance(client.transport, _AsyncTransport)
+
+
+_transports: Final[Any] = importlib.import_module("sentry_sdk.transport")
+
+
+def renew_transport(client: Any) -> None:
+    """Gives a client another transport like the one that it has made itself; any other it keeps."""
+    if type(client.transport).__module__ != _transports.__name__ or sends_on_the_loop(client):
+        return
+    if isinstance(client.options["transport"], (type, NoneType)):
+        client.transport = _transports.make_transport(client.options)
 
 
 Transaction: Final = _public("sentry_sdk.tracing", "Transaction")

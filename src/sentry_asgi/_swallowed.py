@@ -12,11 +12,13 @@ The rules:
   one that some other library (a template engine, a validator) swallowed after calling back into the application.
 - One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
   gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
+- Its traceback is kept with it: a framework may take it away when it has answered.
 - Wrong is worse than none: where these do not decide, there is none.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import uuid
 from collections.abc import Iterator
@@ -38,6 +40,7 @@ class Failure(NamedTuple):
     exception: Exception | None
     event_id: str
     phase: str
+    traceback: TracebackType | None = None
 
 
 def failure(exchange: Any, phase: str = "before response") -> Failure | None:
@@ -46,10 +49,29 @@ def failure(exchange: Any, phase: str = "before response") -> Failure | None:
         frames = list(_frames_of(exchange, sys._getframe(1)))  # noqa: SLF001
         if exchange.status == _ACCEPTED:
             phase = "during response"
-        return Failure(_behind(exchange, frames), uuid.uuid4().hex, phase)
+        exception = _behind(exchange, frames)
+        traceback = exception.__traceback__ if exception is not None else None
+        return Failure(exception, uuid.uuid4().hex, phase, traceback)
     except Exception:
         log_failure("looking for the exception behind a response")
         return None
+
+
+@contextlib.contextmanager
+def with_traceback(failure: Failure) -> Iterator[None]:
+    """While it lasts, the exception has the traceback that it had when the response started.
+
+    Starlette takes it from those that it has made a response of.
+    """
+    exception: Any = failure.exception
+    if exception.__traceback__ is not None:
+        yield
+        return
+    exception.__traceback__ = failure.traceback
+    try:
+        yield
+    finally:
+        exception.__traceback__ = None
 
 
 def swallowed(lifespan: Any) -> list[Exception]:

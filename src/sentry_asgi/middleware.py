@@ -24,7 +24,8 @@ from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._budget import Budget
 from ._capture import drop_echoes, drop_logged_echoes
 from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
-from ._failsafe import log_failure
+from ._failsafe import if_possible, log_failure
+from ._fork import survive_forks
 from ._frames import application
 from ._isolation import isolation
 from ._lifespan import Lifespan
@@ -76,6 +77,8 @@ class SentryMiddleware:
         library_locals: whether frames of libraries show their variables, as those of the application do.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
+        shutdown_timeout: seconds that may pass, when the app has shut down or failed to start, until what waits
+            to be sent to Sentry is sent. With None it is the SDK's option of that name, with 0 nothing is waited for.
 
     Raises:
         TypeError: if `app` cannot be called.
@@ -97,6 +100,7 @@ class SentryMiddleware:
         error_budget: int | None = 100,
         library_locals: bool = False,
         trusted_hops: int = 0,
+        shutdown_timeout: float | None = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -108,6 +112,11 @@ class SentryMiddleware:
         if not isinstance(hops, int) or hops < 0:
             raise ValueError(
                 f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+            )
+        seconds: Any = shutdown_timeout
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds >= 0):
+            raise ValueError(
+                f"shutdown_timeout is {shutdown_timeout!r}; it can be None or a number of seconds"
             )
         budget: Any = error_budget
         if budget is not None and (not isinstance(budget, int) or budget < 1):
@@ -131,12 +140,14 @@ class SentryMiddleware:
         self._isolation = isolation()
         self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
+        self._shutdown_timeout = shutdown_timeout
         self._added = take_over and put_back(type(self), SERVE)
         self._client: Any = None
         self._double: Any = None
         self._tracing: Tracing | None = None
         self._sessions: Sessions | None = None
         drop_echoes()
+        survive_forks()
         weakref.finalize(self, watch.end, id(self)).atexit = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -207,8 +218,11 @@ class SentryMiddleware:
 
     def _rest(self) -> None:
         """Nothing is needed until the next request."""
-        self._client = self._double = None
-        watch.end(id(self))
+        try:
+            self._client = self._double = None
+            watch.end(id(self))
+        except Exception:
+            log_failure("coming to rest")
 
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.
@@ -234,16 +248,27 @@ class SentryMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""
-        lifespan = Lifespan(receive, send)
-        with self._isolation.process():
+        lifespan = Lifespan(receive, send, self._shutdown_timeout)
+        with if_possible("isolating the lifespan", self._isolation.process):
             try:
-                self._adopt(_get_client())
-                return await self._serve(scope, lifespan.receive, lifespan.send)
+                self._begin()
+                returned = await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
                 lifespan.raised(exception)
+                await lifespan.flush()
                 raise
+            else:
+                await lifespan.flush()
+                return returned
             finally:
                 self._rest()
+
+    def _begin(self) -> None:
+        """What is to be done for the client there is, if there is one when the app starts up."""
+        try:
+            self._adopt(_get_client())
+        except Exception:
+            log_failure("starting up")
 
 
 def _is_lifespan(scope: Scope) -> bool:

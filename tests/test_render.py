@@ -359,9 +359,9 @@ NAMES = "tests.test_render."
     ids=lambda value: type(value).__name__,
 )
 def test_what_does_harm_elsewhere_does_none_here(value: Any, expected: Any) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     seen = shown(value)
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.25
     if isinstance(expected, re.Pattern):
         assert expected.fullmatch(seen)
     else:
@@ -474,10 +474,10 @@ def test_no_harm_is_done_to_the_request_either(sentry: Sentry) -> None:
         kept = values
         raise ValueError(len(kept))
 
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(ValueError, match="7"):
         run(SentryMiddleware(app))
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert (
         len(sentry.event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]["kept"]) == 7
     )

@@ -317,7 +317,6 @@ def test_inspect_keeps_what_it_is_told_to_and_warns_when_others_can_reach_it(
         "inspect",
         "--host=0.0.0.0",
         f"--port={port}",
-        "--timeout-graceful-shutdown=1",
         f"--keep={kept}",
     )
     for count in (1, 2):

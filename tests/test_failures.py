@@ -21,7 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
-from sentry_asgi import SentryMiddleware, _once
+from sentry_asgi import SentryMiddleware, _isolation, _once
 
 from .support import (
     Message,
@@ -877,6 +877,41 @@ def test_what_an_integration_says_of_an_unsupported_lifespan_makes_no_event(
 
     with pytest.raises(AssertionError):
         lifespan(SentryMiddleware(app))
+    assert sentry.events == []
+
+
+def test_a_lifespan_leaves_nothing_behind_in_its_context(sentry: Sentry) -> None:
+    async def unsupporting(scope: Scope, receive: Any, send: Any) -> None:
+        raise AssertionError("no lifespan")
+
+    async def main() -> None:
+        with pytest.raises(AssertionError):
+            await SentryMiddleware(unsupporting)({"type": "lifespan"}, receive, receive)
+        assert _isolation.connection_here() is None
+        sentry_sdk.capture_exception(ValueError("later, in the same context"))
+
+    async def receive(*_: Any) -> Any:
+        raise AssertionError
+
+    asyncio.run(main())
+    assert exception_values(sentry.event) == [("ValueError", "later, in the same context")]
+
+
+def test_what_a_server_logs_of_an_unsupported_lifespan_makes_no_event(sentry: Sentry) -> None:
+    sentry.init(integrations=[LoggingIntegration()])
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        raise AssertionError("no lifespan")
+
+    async def main() -> None:
+        try:
+            await SentryMiddleware(app)({"type": "lifespan"}, main, main)  # type: ignore[arg-type]
+        except AssertionError as exception:
+            logging.getLogger("uvicorn.error").error(
+                "Exception in 'lifespan' protocol\n", exc_info=exception
+            )
+
+    asyncio.run(main())
     assert sentry.events == []
 
 

@@ -69,6 +69,14 @@ class Lifespan(Holding):
         except Exception:
             log_failure("watching the lifespan")
 
+    def over(self) -> None:
+        """Leaves the context as it was: in tests, and on some servers, others go on in it."""
+        try:
+            watching(None)
+            _once.unsupported.set(None)
+        except Exception:
+            log_failure("leaving the lifespan")
+
     def not_received(self) -> bool:
         return not self._received
 
@@ -108,6 +116,7 @@ class Lifespan(Holding):
         try:
             if not self._received:
                 self._flushed = True  # there is nothing to flush for
+                _once.leaves(exception)  # some servers log it all the same
             elif self._reported:
                 _once.leaves(exception)
             else:

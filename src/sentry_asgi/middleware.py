@@ -261,6 +261,7 @@ class SentryMiddleware:
                 await lifespan.flush()
                 return returned
             finally:
+                lifespan.over()
                 self._rest()
 
     def _begin(self) -> None:

@@ -913,8 +913,8 @@ def test_an_exception_that_says_too_much_is_known_without_its_text(sentry: Sentr
         with pytest.raises(ValueError):
             await call(SentryMiddleware(_raising(body)), http_scope())
 
-    start = time.perf_counter()
+    start = time.thread_time()
     asyncio.run(serve())
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert sentry.event["exception"]["values"][0]["value"].startswith("[0, 1, ")
     assert _once._expected == {}

@@ -157,9 +157,10 @@ def test_an_event_that_cannot_be_walked_through_is_the_sdks_to_write(
     assert "writing a transaction failed" in caplog.text
 
 
-def test_only_transactions_write_themselves() -> None:
+def test_only_transactions_and_errors_write_themselves() -> None:
     assert type(plain({"type": "transaction"}, {})) is PlainEvent
-    assert type(plain({"message": "x"}, {})) is dict
+    assert type(plain({"message": "x"}, {})) is PlainEvent
+    assert type(plain({"type": "check_in"}, {})) is dict
 
 
 @pytest.mark.parametrize("broken", ["differs", "raises"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import linecache
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -99,7 +100,9 @@ if SDK_VERSION >= (2, 75):
 
 
 @pytest.mark.filterwarnings("ignore:Event scrubbers are not enabled")
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=lambda options: re.sub(" object at 0x[0-9a-f]+", "", str(options))
+)
 def test_a_small_event_is_the_sdks(sentry: Sentry, options: dict[str, Any]) -> None:
     sentry.init(**options)
     sdk, mine = both(sentry, caught(small))
@@ -304,9 +307,9 @@ def test_a_chain_of_thousands_is_bounded(sentry: Sentry) -> None:
         outer = ValueError(str(number))
         outer.__cause__ = exception
         exception = outer
-    start = time.perf_counter()
+    start = time.thread_time()
     values = ours(exception)["exception"]["values"]
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert len(values) == EXCEPTIONS
     assert (values[-1]["value"], values[0]["value"]) == ("4999", str(5_000 - EXCEPTIONS))
 
@@ -413,9 +416,9 @@ def test_messages_are_bounded_and_never_raise(sentry: Sentry) -> None:
         (Broken(), "<a Broken, whose str raised SystemExit>"),
         (Odd("odd"), "odd"),
     ):
-        began = time.perf_counter()
+        began = time.thread_time()
         (value,) = ours(exception)["exception"]["values"]
-        assert time.perf_counter() - began < 0.5
+        assert time.thread_time() - began < 0.5
         assert value["value"].startswith(start)
         assert len(value["value"]) <= MESSAGE
 

@@ -52,6 +52,8 @@ def follow(url: str, *, last: int, full: bool) -> Iterator[dict[str, Any]]:
                 seen = told["number"]
                 yield told
     except (OSError, HTTPException, ValueError, KeyError) as error:
+        if seen is not None:
+            return  # it was there, and has ended in the middle of an answer, or before one
         raise GoneError(
             f"No inspector answers at {url}. `sentry-asgi inspect` starts one."
         ) from error

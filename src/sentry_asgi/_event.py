@@ -69,7 +69,10 @@ def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any])
     return event
 
 
-_STRUCTURES: Final = ("contexts", "breadcrumbs", "request", "user", "extra", "tags", "spans")
+_STRUCTURES: Final = (
+    *("breadcrumbs", "contexts", "exception", "extra", "logentry", "request"),
+    *("spans", "stacktrace", "tags", "threads", "user"),
+)
 
 
 def _drop_filtered(event: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
-from sentry_asgi import SentryMiddleware, _isolation, _once
+from sentry_asgi import SentryMiddleware, _isolation, _once, _traceback
 
 from .support import (
     Message,
@@ -775,7 +775,7 @@ def test_a_broken_capture_does_not_stop_the_lifespan(
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("the SDK is broken")
 
-    monkeypatch.setattr(sentry_asgi._traceback, "event_from", broken)
+    monkeypatch.setattr(_traceback, "event_from", broken)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -869,9 +869,7 @@ def test_what_an_integration_says_of_an_unsupported_lifespan_makes_no_event(
         try:
             raise AssertionError("no lifespan")
         except AssertionError as exception:
-            event, hint = sentry_asgi._traceback.event_from(
-                exception, {"type": "django", "handled": False}
-            )
+            event, hint = _traceback.event_from(exception, {"type": "django", "handled": False})
             sentry_sdk.capture_event(event, hint=hint)  # type: ignore[arg-type]
             raise
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import sentry_sdk
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from sentry_asgi.inspector.app import create_app
@@ -330,6 +330,11 @@ def test_any_event_has_a_page(event: dict[str, Any]) -> None:
     import tempfile
     from pathlib import Path
 
+    try:
+        json.dumps(event, allow_nan=False)
+    except ValueError:
+        reject()  # no JSON, and refused
+
     async def report_and_look(store: Store) -> None:
         app = create_app(store)
         headers = [(b"host", b"localhost")]
@@ -341,8 +346,10 @@ def test_any_event_has_a_page(event: dict[str, Any]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "events.sqlite3")
-        asyncio.run(report_and_look(store))
-        store.close()
+        try:
+            asyncio.run(report_and_look(store))
+        finally:
+            store.close()
 
 
 def test_many_clients_may_report_at_once(inspector: Inspector) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -41,6 +42,14 @@ def sentry() -> Iterator[Sentry]:
         sentry_sdk.get_global_scope().clear()
         sentry_sdk.get_global_scope().set_client(None)
     fixture.judge()
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """No garbage collection while a profiler looks at all threads, which can lock CPython up before 3.12.3 (gh-106883)."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 GROUPS = {

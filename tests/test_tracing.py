@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import warnings
 from time import perf_counter
 from typing import Any
@@ -174,6 +175,44 @@ def test_a_request_tells_what_came_in_and_what_went_out(traced: Traced) -> None:
     }
     assert facts.items() <= request["data"].items()
     assert 0 < request["data"]["http.request.time_to_first_byte"] < 10
+
+
+def posted(traced: Traced, body: bytes) -> Any:
+    """The body that is told of a POST."""
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await respond(send)
+
+    headers = [(b"content-type", b"application/json"), (b"x-api-key", b"k3y-0f-the-cl1ent")]
+    run(
+        SentryMiddleware(app),
+        http_scope("/", method="POST", headers=headers),
+        [{"type": "http.request", "body": body}],
+    )
+    if traced.way == "static":
+        (event,) = traced.sentry.transport.items("transaction")
+        return event["request"].get("data")
+    told = traced.request["data"].get("http.request.body.data")
+    return told and json.loads(told)
+
+
+def test_the_body_is_told_without_its_secrets_and_the_requests(traced: Traced) -> None:
+    traced.init()
+    told = posted(traced, b'{"name": "tea", "password": "hunter2", "by": ["k3y-0f-the-cl1ent"]}')
+    assert told == {"name": "tea", "password": "[Filtered]", "by": ["[Filtered]"]}
+
+
+@pytest.mark.parametrize("body", [b"", b'""'])
+def test_a_body_with_nothing_in_it_is_not_told(traced: Traced, body: bytes) -> None:
+    traced.init()
+    assert not posted(traced, body)
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="an SDK without data_collection")
+def test_a_body_that_may_not_be_collected_is_not_told(traced: Traced) -> None:
+    traced.init(data_collection={"http_bodies": []})
+    assert not posted(traced, b'{"name": "tea"}')
 
 
 STATUSES = {
@@ -798,6 +837,7 @@ def test_a_tracing_that_fails_is_no_problem_of_the_apps(
 
 
 @pytest.mark.skipif("static" not in WAYS or SDK_VERSION < (2, 75), reason="transactions")
+@pytest.mark.usefixtures("no_collection")
 def test_profiles_are_taken_of_sampled_requests(sentry: Sentry) -> None:
     import time
 

@@ -462,6 +462,7 @@ def test_calls_to_other_services_carry_the_trace(traced: Traced, rate: Any) -> N
     )
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.skipif(SDK_VERSION < (2, 75), reason="one SDK is enough")
 def test_the_continuous_profiler_follows_traces(traced: Traced) -> None:
     import time

@@ -7,6 +7,7 @@ before an event exists. What the application or an SDK integration has put there
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -108,6 +109,22 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     return {
         key: value for key, value in data.items() if value or _sdk.metadata_of(value) is not None
     }
+
+
+def body_text(connection: Connection) -> str | None:
+    """The body as it may be sent, without its secrets and the request's; as text, JSON where it has members.
+
+    None where there is none, or none that may be sent. For what no event processor sees: the attributes of spans.
+    """
+    body = _response.body(connection)
+    if body is None or not _privacy.privacy(sentry_sdk.get_client().options).bodies:
+        return None
+    event = {"request": {"data": _sdk.plain(_body_data(connection))}}
+    _redaction.redact(event, _secrets_of(connection))
+    data = _sdk.plain(event["request"]["data"])
+    if not data:
+        return None
+    return data if isinstance(data, str) else json.dumps(data, default=_sdk.plain)
 
 
 def _body_data(connection: Connection) -> Any:

@@ -527,6 +527,11 @@ class StreamedSpans(_Way):
             span.status = "error"
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
-        _sdk.set_attributes(
-            span, _span_facts.attributes(exchange, trace.message_size, status, route)
-        )
+        facts = _span_facts.attributes(exchange, trace.message_size, status, route)
+        if exchange.body is not None:  # of a transaction, the event has it
+            from ._event import body_text  # noqa: PLC0415  # loaded with the first middleware
+
+            body = body_text(exchange)
+            if body is not None:
+                facts["http.request.body.data"] = body
+        _sdk.set_attributes(span, facts)

@@ -7,9 +7,11 @@ import importlib
 import warnings
 from typing import Any
 
+import httpx
 import pytest
 import sentry_sdk
 from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
+from sentry_sdk.integrations.httpx import HttpxIntegration
 
 from sentry_asgi import SentryMiddleware, _isolation, _sdk, _tracing
 from sentry_asgi._isolation import PublicScopes
@@ -425,8 +427,9 @@ def test_pages_carry_the_trace(traced: Traced) -> None:
     assert "sentry-sample_rand=0.5" in pages[0]
 
 
+@pytest.mark.parametrize("client", ["http.client", "httpx"])
 @pytest.mark.parametrize("rate", [None, 0.0, 1.0])
-def test_calls_to_other_services_carry_the_trace(traced: Traced, rate: Any) -> None:
+def test_calls_to_other_services_carry_the_trace(traced: Traced, rate: Any, client: str) -> None:
     import http.client
     import socketserver
     import threading
@@ -442,16 +445,21 @@ def test_calls_to_other_services_carry_the_trace(traced: Traced, rate: Any) -> N
 
         def log_message(self, *_: Any) -> None: ...
 
-    traced.init(traces_sample_rate=rate)
+    traced.init(traces_sample_rate=rate, integrations=[HttpxIntegration()])
     with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
 
         async def app(scope: Scope, receive: Any, send: Any) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1])
-            connection.request("GET", "/")
-            connection.getresponse().read()
-            connection.close()
+            port = server.server_address[1]
+            if client == "httpx":
+                async with httpx.AsyncClient(trust_env=False) as asking:
+                    await asking.get(f"http://127.0.0.1:{port}/")
+            else:  # as requests and urllib3 do
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                connection.request("GET", "/")
+                connection.getresponse().read()
+                connection.close()
             await respond(send)
 
         run(SentryMiddleware(app), http_scope(headers=[TRACED]))

@@ -15,9 +15,11 @@ pytest.register_assert_rewrite("tests.support")
 
 from .support import Sentry  # noqa: E402
 
-# Started in the background by a shell, this process ignores SIGINT, and so would all that it starts.
+# Started in the background by a shell, or by nohup, this process ignores signals, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples each time, so that a run says what the code does and not what the dice did; scripts/fuzz looks
 # for more. On a busy machine the first examples are slow to make, which says nothing about the code.

@@ -459,6 +459,17 @@ def test_hooks_of_the_sdk_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [shown(Speaking(a=1)) for _ in range(3)] == ["<speaking of a>", "processed", "{'a': 1}"]
 
 
+def test_a_hook_that_asks_for_the_class_evaluates_no_lazy_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asks(value: Any, *_: Any) -> Any:
+        return "a query set" if isinstance(value, QuerySet) else NotImplemented
+
+    monkeypatch.setattr(_objects, "repr_processors", [asks])
+    assert shown(QuerySet()) == "a query set"
+    assert shown(Lazy()).startswith(f"<{NAMES}Lazy object")
+
+
 def test_no_harm_is_done_to_the_request_either(sentry: Sentry) -> None:
     values = [
         MILLIONS,

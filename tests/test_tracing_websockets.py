@@ -342,10 +342,14 @@ def test_an_open_websocket_takes_little_more_when_traced(traced: Traced) -> None
             task.cancel()
         return taken / 100
 
+    def least() -> float:
+        """What other threads of the process take meanwhile is counted, too, but not each time."""
+        return min(asyncio.run(main()) for _ in range(3))
+
     # Filled scopes were five kilobytes.
-    traced_bytes = asyncio.run(main())
+    traced_bytes = least()
     traced.init(traces_sample_rate=None)
-    assert traced_bytes - asyncio.run(main()) < 1024
+    assert traced_bytes - least() < 1024
 
 
 # How it ended

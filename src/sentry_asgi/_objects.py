@@ -67,6 +67,8 @@ def writer(custom_repr: CustomRepr = None) -> Callable[[Any, Renderer], str]:
 
 def _hooked(custom_repr: CustomRepr, value: Any, renderer: Renderer) -> str | None:
     """What the SDK's hooks make of an object; None if they leave it alone."""
+    if _poses(type(value)):
+        return None
     for processor in repr_processors:
         answer: Any = processor(value, {"memo": None, "remaining_depth": 1})
         if answer is not NotImplemented:
@@ -76,6 +78,11 @@ def _hooked(custom_repr: CustomRepr, value: Any, renderer: Renderer) -> str | No
         return _exactly_text(answer)
     hook = getattr(type(value), "__sentry_repr__", None)
     return _exactly_text(hook(value)) if callable(hook) else None
+
+
+def _poses(kind: type) -> bool:
+    """Whether `isinstance` runs code of an object's, as of Django's lazy ones; the hook of Django's integration asks it."""
+    return any("__class__" in vars(base) for base in kind.__mro__[:-1])
 
 
 def _written(value: Any, renderer: Renderer) -> str:

@@ -467,7 +467,7 @@ def test_a_hook_that_asks_for_the_class_evaluates_no_lazy_object(
 
     monkeypatch.setattr(_objects, "repr_processors", [asks])
     assert shown(QuerySet()) == "a query set"
-    assert shown(Lazy()).startswith(f"<{NAMES}Lazy object")
+    assert shown(Lazy()).startswith(f"<{NAMES}Lazy object at ")
 
 
 def test_no_harm_is_done_to_the_request_either(sentry: Sentry) -> None:

@@ -81,7 +81,7 @@ def _hooked(custom_repr: CustomRepr, value: Any, renderer: Renderer) -> str | No
 
 
 def _poses(kind: type) -> bool:
-    """Whether `isinstance` runs code of an object's, as of Django's lazy ones; the hook of Django's integration asks it."""
+    """Whether `isinstance` runs an object's own code, as of Django's lazy ones; Django's integration asks it."""
     return any("__class__" in vars(base) for base in kind.__mro__[:-1])
 
 

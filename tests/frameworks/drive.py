@@ -14,6 +14,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +179,12 @@ def cells_of(module: Any) -> list[str]:
 
 def in_a_process_of_its_own(name: str, cell: str, auto: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.frameworks.drive", name, "--cell", cell]
-    output = subprocess.check_output([*command, *([] if auto else ["--plain"])], timeout=60)
-    result: dict[str, Any] = json.loads(output)["cells"][cell]
+    with tempfile.TemporaryDirectory() as directory:
+        # Not by what it prints: frameworks print, too, and what they start may still do so when it ends.
+        out = Path(directory) / "result.json"
+        command += ["--out", str(out), *([] if auto else ["--plain"])]
+        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
+        result: dict[str, Any] = json.loads(out.read_text())["cells"][cell]
     return result
 
 

@@ -704,6 +704,20 @@ def test_strict_trace_continuation_is_honoured(traced: Traced, flag: str) -> Non
     assert not header.startswith(TRACE)  # another organisation's is never followed
 
 
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="the option is younger")
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_outsiders_flag_forces_no_sampling_where_traces_are_continued_strictly(
+    traced: Traced, strict: bool
+) -> None:
+    dsn = "https://key@o1.ingest.sentry.io/1"
+    traced.init(traces_sample_rate=0.0, strict_trace_continuation=strict, dsn=dsn)
+    run(
+        SentryMiddleware(hello),
+        http_scope(headers=[(b"sentry-trace", f"{TRACE}-{PARENT}-1".encode())]),
+    )
+    assert len(traced.requests) == (not strict)  # as the SDK has it: the doctor says so
+
+
 # Websockets
 
 

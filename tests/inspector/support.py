@@ -60,7 +60,7 @@ class Inspector(httpx.Client):
         return wait_for(self.errors, lambda errors: len(errors) >= count)
 
 
-def wait_for(read: Callable[[], T], enough: Callable[[T], bool], seconds: float = 5) -> T:
+def wait_for(read: Callable[[], T], enough: Callable[[T], bool], seconds: float = 20) -> T:
     deadline = time.monotonic() + seconds
     while not enough(value := read()):
         assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"

@@ -109,16 +109,19 @@ def started(
 
 
 def answers(ready: str | Path) -> bool:
-    if isinstance(ready, Path):
-        return ready.exists()
+    return ready.exists() if isinstance(ready, Path) else text_at(ready) is not None
+
+
+def text_at(url: str) -> str | None:
+    """What a server answers; a server that starts, reloads or fails answers nothing."""
     try:
-        return httpx.get(ready, trust_env=False, timeout=20).status_code < 500
+        return httpx.get(url, trust_env=False, timeout=20).raise_for_status().text
     except httpx.HTTPError:
-        return False
+        return None
 
 
 def entries(url: str) -> list[dict[str, Any]]:
-    return httpx.get(f"{url}/entries?full=1", trust_env=False).json()  # type: ignore[no-any-return]
+    return httpx.get(f"{url}/entries?full=1", trust_env=False, timeout=20).json()  # type: ignore[no-any-return]
 
 
 def of_kind(url: str, kind: str) -> list[dict[str, Any]]:
@@ -143,7 +146,7 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
     inspector, port = free_port(), free_port()
     url, app = f"http://127.0.0.1:{inspector}", f"http://127.0.0.1:{port}"
     with dev(shop, "shop:app", inspector=inspector, port=port) as printed:
-        assert httpx.get(f"{app}/order", trust_env=False).status_code == 500
+        assert httpx.get(f"{app}/order", trust_env=False, timeout=20).status_code == 500
         (failure,) = wait_for(lambda: of_kind(url, "error"), bool)
         assert failure["title"] == "ZeroDivisionError"
         assert failure["event"]["request"]["url"] == f"{app}/order"
@@ -163,11 +166,7 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
         # A change of the app is served, though somebody listens to the old one; and what is there stays.
         with httpx.stream("GET", f"{app}/endless", trust_env=False):
             (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
-            wait_for(
-                lambda: httpx.get(app, trust_env=False, timeout=20).text if answers(app) else "",
-                lambda text: text == "coffee",
-                60,
-            )
+            wait_for(lambda: text_at(app), lambda text: text == "coffee", 60)
         assert len(of_kind(url, "error")) == 1
     assert f"Inspector at {url}" in printed[0]
     assert "/envelope/" not in printed[0]

@@ -34,9 +34,12 @@ settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient() -> Iterator[None]:
     """A busy machine makes milliseconds of nothing; the tests of work after a response take a tenth of a second."""
-    monkeypatch.setattr(sentry_asgi._span_facts, "AFTER_RESPONSE", 0.04)
+    # Not the fixture `monkeypatch`, which would then be older than `sentry`, and undone after it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentry_asgi._span_facts, "AFTER_RESPONSE", 0.04)
+        yield
 
 
 @pytest.fixture

@@ -195,26 +195,28 @@ def _glance(pieces: list[Any], names: Names) -> _Glance:
     mappings: list[Any] = []
     texts: set[str] = set()
     named = False
+    left = _NODES
     for value in waiting:  # which grows
         kind = value.__class__
         if kind is str:
             texts.add(value)
         elif kind is dict:
             mappings.append(value)
-            waiting += value.values()
-        elif kind is list or kind is tuple:
-            waiting += value
-            named = named or (len(value) == 2 and is_pair_of_secret(value))  # noqa: PLR2004
+            left -= len(value)
+            for one in value.values():  # most are texts and numbers, which need not wait
+                kind = one.__class__
+                if kind is str:
+                    texts.add(one)
+                elif kind not in _PLAIN:
+                    waiting.append(one)
         elif kind not in _PLAIN:
             try:
                 named = _look_into(value, mappings, texts, waiting) or named
             except Exception:  # of an object of the application's; `clean` replaces it
                 named = True
-        if len(waiting) > _NODES:
+        if left < len(waiting):
             return _Glance(pieces, texts, "\n".join(texts), set(), named=True, whole=False)
-    keys: set[Any] = set()
-    for mapping in mappings:
-        keys.update(mapping)
+    keys = set().union(*mappings)
     named = named or _names_secret(keys, mappings, names)
     return _Glance(pieces, texts, "\n".join(texts), keys, named, whole=True)
 
@@ -225,19 +227,20 @@ def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
         return True
     if not keys.isdisjoint(_QUERIES) and any(map(_queries_secret, mappings)):
         return True
-    if not any(map(names.__getitem__, keys)):
-        return False
-    secret = [key for key in keys if names[key]]
-    return any(
-        key in mapping and not _is_nothing(_sdk.plain(mapping[key]))
-        for key in secret
+    secret = {key for key in keys if names[key]}
+    return bool(secret) and any(
+        not _is_nothing(_sdk.plain(mapping[key]))
         for mapping in mappings
+        if not secret.isdisjoint(mapping)
+        for key in secret.intersection(mapping)
     )
 
 
 def _queries_secret(mapping: Any) -> bool:
     """Whether a query string in a mapping has secret parameters."""
-    queries = [_sdk.plain(mapping[key]) for key in _QUERIES if key in mapping]
+    if _QUERIES.isdisjoint(mapping):
+        return False
+    queries = [_sdk.plain(mapping[key]) for key in _QUERIES.intersection(mapping)]
     return any(
         value != FILTERED
         for query in queries
@@ -285,7 +288,10 @@ def _edges_of(text: str) -> str | set[str]:
 
 
 def _joined(keys: set[Any]) -> str:
-    return "\n".join([key for key in keys if key.__class__ is str])
+    try:
+        return "\n".join(keys)
+    except TypeError:  # numbers are among them
+        return "\n".join([key for key in keys if key.__class__ is str])
 
 
 # The closer look.
@@ -324,14 +330,22 @@ class _Redactor:
         known = {form for secret in secrets for form in forms(secret)}
         edged = [form for form in known if len(form) >= ANYWHERE]
         self._alone = [form for form in known if len(form) < ANYWHERE]
-        self._anywhere = [*edged, *packed(secrets, everything)]
+        others = packed(secrets, everything)
         if whole:
             self._alone = [form for form in self._alone if form in everything]
-            shown = _edges_of(everything) if len(secrets) > _FEW else everything
+            if len(secrets) > _FEW:
+                shown = _edges_of(everything)
+                others = {form for form in others if form[:EDGE] in shown}
+            else:
+                shown = everything
+            others = {form for form in others if form in everything}
             edged = [form for form in edged if form[:EDGE] in shown or form[-EDGE:] in shown]
-            self._anywhere = [
-                form for form in self._anywhere if form[:EDGE] in shown and form in everything
-            ]
+            self._anywhere = [form for form in edged if form in everything]
+            if not edged and not others:
+                return
+        else:
+            self._anywhere = edged
+        self._anywhere = [*self._anywhere, *others]
         self._anywhere.sort(key=len, reverse=True)
         # Pieces of them are few, once the whole ones are gone.
         for form in self._anywhere:

@@ -197,34 +197,36 @@ def _plain(secret: str) -> set[str]:
     return plain
 
 
-def packed(secrets: Iterable[str], everything: str) -> Iterator[str]:
+def packed(secrets: Iterable[str], everything: str) -> set[str]:
     """Secrets in base64, wherever in a longer text they were packed, in hex, and in UTF-16 where the event has any."""
     wide = "\0" in everything or "x00" in everything or "u0000" in everything
+    found: set[str] = set()
     for text in {text for secret in secrets for text in _plain(secret)}:
         data = text.encode(errors="replace")
         if len(data) >= ALONE:
-            yield from _numbered(data)
+            found.update(_numbered(data))
         if wide and len(text) >= ALONE:
-            yield from _wide(text)
+            found.update(_wide(text))
+    return found
 
 
-def _numbered(data: bytes) -> Iterator[str]:
+def _numbered(data: bytes) -> list[str]:
     number = data.hex()
-    yield number
-    if not number.isdecimal():
-        yield number.upper()
-    yield from _either(_base64(data, newline=False).decode())
+    found = [number, number.upper(), _base64(data, newline=False).decode()]
     if len(data) >= ANYWHERE:
-        for before, skipped in ((0, 0), (1, 2), (2, 3)):
-            # The letters that hold bits of the neighbours too are not the secret's own.
-            letters = _base64(b"\0" * before + data, newline=False).decode()
-            yield from _either(letters[skipped : (before + len(data)) * 8 // 6])
+        # The letters that hold bits of the neighbours too are not the secret's own.
+        found += (
+            _base64(before + data, newline=False).decode()[skipped : (len(before + data)) * 8 // 6]
+            for before, skipped in _BEFORE
+        )
+    return found + [
+        letters.replace("+", "-").replace("/", "_")
+        for letters in found
+        if "+" in letters or "/" in letters
+    ]
 
 
-def _either(letters: str) -> Iterator[str]:
-    yield letters
-    if "+" in letters or "/" in letters:
-        yield letters.replace("+", "-").replace("/", "_")
+_BEFORE: Final = ((b"", 0), (b"\0", 2), (b"\0\0", 3))
 
 
 def _wide(text: str) -> Iterator[str]:

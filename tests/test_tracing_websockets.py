@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _isolation, _sdk
+from sentry_asgi import SentryMiddleware, _isolation, _sdk, _tracing
 from sentry_asgi._isolation import PublicScopes, _set_slots
 
 from .support import SDK_VERSION, Message, Scope, Sentry, run, websocket_scope
@@ -161,7 +161,10 @@ def test_where_a_sampler_fails_messages_are_not_sampled_either(traced: Traced, a
     assert traced.spans == []
 
 
-def test_backpressure_lowers_the_rate_of_messages_too(traced: Traced) -> None:
+def test_backpressure_lowers_the_rate_of_messages_too(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tracing, "_FACTOR_HOLDS", 0.0)  # and not a second
     client = traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:

@@ -27,7 +27,7 @@ from typing import Any, Final, Protocol
 from sentry_sdk.scope import Scope, use_scope
 
 from . import _request, _sdk, _span_facts
-from ._exchange import Exchange, WebSocketExchange
+from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._isolation import NOBODYS, connection_here, untouched
 
@@ -99,6 +99,10 @@ _NOTHING: Final = nullcontext()
 _NOT_SAMPLED: Final = re.compile(rb"[ \t]*[0-9a-f]{32}-[0-9a-f]{16}-0[ \t]*", re.IGNORECASE)
 
 
+_FACTOR_HOLDS: Final = 1.0
+"""Seconds for which it is believed by how much to sample less."""
+
+
 class _Way(ABC):
     """What both ways share: the decision, the order of things, the facts that a span tells."""
 
@@ -112,6 +116,8 @@ class _Way(ABC):
         self._rate = None if self._asks else _plain_rate(options.get("traces_sample_rate"))
         self._strict = bool(options.get("strict_trace_continuation"))
         self._decides = self._takes_decisions(options)
+        self._monitor = client.monitor
+        self._factor, self._ask_at = 0, float("-inf")
         experiments = options.get("_experiments") or {}
         self._is_watched = bool(
             options.get("before_send_transaction")
@@ -155,7 +161,7 @@ class _Way(ABC):
             return True
         # Six digits, as the SDK has them.
         trace.sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
-        self._throw(trace, self._rate)
+        self._throw(trace, self._rate, exchange.started_at)
         return True
 
     def _decide(self, exchange: Exchange, trace: Trace) -> None:
@@ -182,7 +188,7 @@ class _Way(ABC):
         elif rate is None:
             rate = self._client.options.get("traces_sample_rate")
         if _sdk.is_valid_sample_rate(rate, source="Tracing"):
-            self._throw(trace, float(rate))
+            self._throw(trace, float(rate), exchange.started_at)
         else:
             self._no_rate(trace, "sample_rate")
 
@@ -194,12 +200,15 @@ class _Way(ABC):
     def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:
         """What a `traces_sampler` is told of the span that may be made."""
 
-    def _throw(self, trace: Trace, rate: float) -> None:
+    def _throw(self, trace: Trace, rate: float, at: float) -> None:
         """Has the dice, thrown already, decide by a rate, which is lowered under backpressure."""
-        monitor = self._client.monitor
         trace.rate = lowered = rate
-        if monitor is not None and monitor.downsample_factor:
-            trace.rate = lowered = rate / 2**monitor.downsample_factor
+        if at >= self._ask_at and self._monitor is not None:
+            # Each time the SDK asks the system which process this is; and it looks for backpressure every ten seconds.
+            self._ask_at = at + _FACTOR_HOLDS
+            self._factor = self._monitor.downsample_factor
+        if self._factor:
+            trace.rate = lowered = rate / 2**self._factor
         assert trace.sample_rand is not None  # whoever calls has thrown them
         trace.sampled = trace.sample_rand < lowered
         if lowered is not rate and not trace.sampled and self._is_backpressure(trace, rate):
@@ -273,7 +282,7 @@ class _Way(ABC):
         if messages.rate is None or messages.sample_rand is None:
             trace.sampled, trace.rate = messages.sampled, messages.rate
         else:
-            self._throw(trace, messages.rate)
+            self._throw(trace, messages.rate, now())
         if trace.sampled or not messages.lazy:
             self.start(exchange, Scope.get_current_scope())
         else:

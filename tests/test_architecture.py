@@ -173,7 +173,8 @@ def test_private_names_of_the_sdk_stand_in_one_module() -> None:
 def test_importing_it_imports_nothing_but_itself_and_what_the_sdk_imports() -> None:
     code = (
         "import sys, sentry_sdk, sentry_sdk.integrations.logging; before = set(sys.modules)\n"
-        "import sentry_asgi, sentry_asgi.executor\n"
+        "import sentry_asgi.executor\n"
+        "from sentry_asgi import SentryMiddleware, detached\n"
         "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "assert new - set(sys.stdlib_module_names) == {'sentry_asgi'}, new"
     )
@@ -184,6 +185,27 @@ def test_the_public_names_are_these() -> None:
     assert sorted(sentry_asgi.__all__) == ["SentryMiddleware", "__version__", "detached"]
     assert sentry_asgi.executor.__all__ == ["ContextPreservingExecutor"]
     assert all(hasattr(sentry_asgi, name) for name in sentry_asgi.__all__)
+    assert not hasattr(sentry_asgi, "SentryMidleware")
+
+
+def test_public_names_bring_the_sdk_when_they_are_asked_for() -> None:
+    code = (
+        "import sys, sentry_asgi\n"
+        "assert 'sentry_sdk' not in sys.modules\n"
+        "assert sentry_asgi.SentryMiddleware is vars(sentry_asgi)['SentryMiddleware']\n"
+        "from sentry_asgi import *\n"
+        "from sentry_asgi.middleware import SentryMiddleware as same\n"
+        "assert SentryMiddleware is same and callable(detached)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_sdk_that_lacks_something_is_told_from_a_name_that_does_not_exist() -> None:
+    code = "import sentry_sdk; del sentry_sdk.VERSION\nfrom sentry_asgi import SentryMiddleware"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = told.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: SentryMiddleware cannot be imported: ")
+    assert "VERSION" in last
 
 
 def test_the_version_is_the_packages() -> None:

@@ -1,8 +1,31 @@
-"""Sentry for any ASGI application: errors, with the request that caused them."""
+"""Sentry for any ASGI application: errors, with the request that caused them.
 
-from ._isolation import detached
-from .middleware import SentryMiddleware
+The public names are imported, and the SDK with them, when they are asked for: that takes longer than
+the local Sentry and the command line, which live in this package too, need for all of their start.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._isolation import detached
+    from .middleware import SentryMiddleware
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            home = import_module(f".{_HOMES[name]}", __name__)
+        except AttributeError as error:
+            # Let through, it would say no more than that there is no such name.
+            raise ImportError(f"{name} cannot be imported: {error}") from error
+        globals()[name] = value = getattr(home, name)
+        return value
+
 
 __all__ = ["SentryMiddleware", "__version__", "detached"]
 
 __version__ = "1.0.0.dev0"
+
+_HOMES = {"SentryMiddleware": "middleware", "detached": "_isolation"}

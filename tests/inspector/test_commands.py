@@ -343,6 +343,12 @@ def test_inspect_is_ready_within_a_second_or_so_and_ends_with_its_terminal(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("module", ["cli", "running", "dev", "tail"])
+def test_nothing_that_runs_beside_an_app_waits_for_the_sdk(module: str) -> None:
+    code = f"import sys, sentry_asgi.inspector.{module}; sys.exit('sentry_sdk' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_who_is_an_inspector(inspector: Inspector) -> None:
     assert is_inspector(inspector.url)
     assert not is_inspector("http://127.0.0.1:1")

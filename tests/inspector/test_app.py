@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -270,6 +271,24 @@ def test_the_whole_of_an_event_is_on_its_page(inspector: Inspector) -> None:
 
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}'
+
+
+@pytest.mark.parametrize(
+    ("more", "headings"),
+    [
+        ({}, []),
+        ({"environment": "development"}, ["About"]),
+        ({"tags": {"shop": "7"}}, ["About", "Tags"]),
+    ],
+)
+def test_a_page_has_no_heading_with_nothing_beneath(
+    inspector: Inspector, more: dict[str, Any], headings: list[str]
+) -> None:
+    inspector.report(envelope(("event", error(event_id=ID, **more))))
+    page = inspector.get(f"/events/{ID}").text
+    assert [
+        name for name in ("About", "Tags", "") if re.search(f"<h[23]>{name}</h", page)
+    ] == headings
 
 
 def test_hostile_texts_are_shown_as_texts(inspector: Inspector) -> None:

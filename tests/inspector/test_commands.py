@@ -252,6 +252,12 @@ def invoke(monkeypatch: pytest.MonkeyPatch, shop: Path) -> Iterator[Callable[...
         signal.signal(one, handler)
 
 
+def test_the_list_of_commands_says_of_each_what_it_does(invoke: Callable[..., Result]) -> None:
+    commands = invoke("--help").output.partition("Commands:")[2]
+    assert "  dev      Run an app with reload, reporting to a local Sentry.\n" in commands
+    assert "..." not in commands  # all of it in a line of 80
+
+
 def test_a_taken_port_is_told_with_what_to_do(
     invoke: Callable[..., Result], inspector: Inspector
 ) -> None:

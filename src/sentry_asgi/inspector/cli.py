@@ -55,11 +55,11 @@ def dev(
     inspector_port: int,
     editor: str,
 ) -> None:
-    """Run an app under uvicorn with reload, reporting to a local Sentry.
+    """Run an app with reload, reporting to a local Sentry.
 
-    The app is wrapped in SentryMiddleware if it is not already. If it calls sentry_sdk.init itself,
-    its options and its DSN stay. All other options after MODULE:APP are uvicorn's, such as --port 8001
-    or --app-dir src.
+    The app runs under uvicorn, wrapped in SentryMiddleware if it is not already. If it calls
+    sentry_sdk.init itself, its options and its DSN stay. All other options after MODULE:APP are
+    uvicorn's, such as --port 8001 or --app-dir src.
     """
     if ":" not in app:
         raise click.UsageError(
@@ -137,9 +137,10 @@ def tail(*, url: str, as_json: bool, last: int) -> None:
 def doctor(
     app: str, *, app_dir: str, factory: bool, no_startup: bool, send: bool, strict: bool
 ) -> None:
-    """Say what is wrong or unwise about an app's reporting, and how to mend it.
+    """Say what is wrong or unwise about an app's reporting.
 
-    Status 0: nothing is wrong; 1: something is; 2: the app could not be loaded.
+    Each finding says how to mend it. Status 0: nothing is wrong; 1: something is; 2: the app could
+    not be loaded.
     """
     from .doctor import examine, report, status  # noqa: PLC0415
 

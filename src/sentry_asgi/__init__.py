@@ -1,7 +1,8 @@
 """Sentry for any ASGI application: errors, with the request that caused them.
 
-The public names are imported, and the SDK with them, when they are asked for: that takes longer than
-the local Sentry and the command line, which live in this package too, need for all of their start.
+The public names are imported, and the SDK with them, when they are asked for: the local Sentry and the
+command line live in this package too and use neither, and would wait for them for an eighth (a fresh
+install) to a half (no bytecode, and whatever else the SDK finds to import) of their start.
 """
 
 from importlib import import_module

@@ -189,7 +189,7 @@ def test_an_empty_inspector_says_how_to_fill_it(inspector: Inspector) -> None:
         "sentry-asgi dev module:app",
         f'sentry_sdk.init(dsn="{dsn}", traces_sample_rate=1.0)',
         f'spotlight="{inspector.url}/stream"',
-        f'Sentry.init({{ dsn: "{dsn}" }})',
+        f'Sentry.init({{ dsn: "{dsn}", tracesSampleRate: 1.0 }})',
     ):
         assert way in text
 

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import json
 import warnings
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import pytest
@@ -348,6 +348,23 @@ def test_work_after_the_response_is_a_span_of_its_own(traced: Traced) -> None:
     assert own["seconds"] <= elapsed - 0.1
     assert spans["after the response"]["seconds"] >= 0.09
     assert spans["background"]["parent"] == spans["after the response"]["parent"] == own["id"]
+
+
+def test_what_it_takes_to_report_a_failure_is_no_work_after_the_response(traced: Traced) -> None:
+    def slow(event: Any, hint: Any) -> Any:
+        sleep(0.1)
+        return event
+
+    traced.init(before_send=slow)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await respond(send, b"", 500)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        run(SentryMiddleware(app))
+    assert len(traced.sentry.transport.items("event")) == 1
+    assert [span["name"] for span in traced.spans] == ["/"]
 
 
 def test_a_stream_of_a_thousand_chunks_is_one_span(traced: Traced) -> None:

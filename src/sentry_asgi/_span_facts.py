@@ -99,7 +99,8 @@ def after_response(exchange: Exchange) -> float | None:
     """Seconds that the app went on after its response, if they are worth a span."""
     if exchange.ended_at is None or isinstance(exchange, WebSocketExchange):
         return None
-    seconds = now() - exchange.ended_at
+    # Not what it takes to report a failure that left the app.
+    seconds = (exchange.closed_at or now()) - exchange.ended_at
     return seconds if seconds >= AFTER_RESPONSE else None
 
 

@@ -514,16 +514,17 @@ class StreamedSpans(_Way):
         if span.sampled:
             self._describe(exchange, trace)
             end = _span_facts.end(exchange, span.start_timestamp, trace.message_size)
-            if _span_facts.after_response(exchange) is not None:
-                self._after(span, end)
+            after = _span_facts.after_response(exchange)
+            if after is not None:
+                self._after(span, end, after)
         with self._sending(exchange, event=False):
             span.end(end_timestamp=end)
 
-    def _after(self, span: Any, start: Any) -> None:
+    def _after(self, span: Any, start: Any, seconds: float) -> None:
         attributes = {"sentry.op": "function", "sentry.origin": ORIGIN}
         child = _sdk.start_streamed_span(AFTER_NAME, attributes, parent_span=span)
         _sdk.backdate(child, start)
-        child.end(end_timestamp=datetime.now(UTC))
+        child.end(end_timestamp=start + timedelta(seconds=seconds))
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span

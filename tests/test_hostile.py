@@ -292,3 +292,12 @@ def test_headers_that_can_be_read_once_are_left_to_the_server(sentry: Sentry) ->
 
     messages = run(SentryMiddleware(app, event_id_header=True, report_5xx_without_exception=True))
     assert messages[0]["headers"] is sent[0]
+
+
+def test_a_short_secret_that_a_long_text_repeats_does_not_stall_the_loop() -> None:
+    shown = "abcd " * 150_000
+    began = time.perf_counter()
+    event = {"extra": {"text": shown}}
+    _redaction.redact(event, ["abcd"])
+    assert event["extra"]["text"] == f"{_privacy.FILTERED} " * 150_000
+    assert time.perf_counter() - began < 3  # linear; quadratic, it was a minute

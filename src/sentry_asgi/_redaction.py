@@ -495,14 +495,16 @@ class _Redactor:
 def _without_word(text: str, word: str) -> str:
     """A text without a word, where no letter or digit stands beside it."""
     # No regular expression: the cache of those is the app's, and no place for secrets.
+    pieces: list[str] = []
+    kept = 0
     at = text.find(word)
     while at >= 0:
         end = at + len(word)
         if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
-            text = f"{text[:at]}{FILTERED}{text[end:]}"
-            end = at + len(FILTERED)
+            pieces += text[kept:at], FILTERED
+            kept = end
         at = text.find(word, end)
-    return text
+    return "".join([*pieces, text[kept:]]) if pieces else text
 
 
 def is_pair_of_secret(value: Any) -> bool:

@@ -44,6 +44,32 @@ PASSPHRASE = "correct horse battery"
          f"<secret>{FILTERED}</secret><pin><![CDATA[{FILTERED}]]></pin>"),
         ('<user name="bob" password="x y"/>', f'<user name="bob" password="{FILTERED}"/>'),
         ('<field name="password" value="x y"/>', f'<field name="password" value="{FILTERED}"/>'),
+        ("<credentials>\n<user>bob</user><pass>x</pass></credentials><a>b</a>",
+         f"<credentials>\n<user>{FILTERED}</user><pass>{FILTERED}</pass></credentials><a>b</a>"),
+        ("<secret><a><![CDATA[b<c]]></a></secret>", f"<secret>{FILTERED}</secret>"),
+        ("<token /><a>b</a><secret>x<br>y", f"<token /><a>b</a><secret>{FILTERED}<br>y"),
+        ("<credentials><user>bob</credentials>", f"<credentials><user>{FILTERED}</credentials>"),
+        ("<credentials><user</credentials>", "<credentials><user</credentials>"),
+        # Within brackets.
+        ("D(password=bytearray(b'x'), a='b')", f"D(password={FILTERED}, a='b')"),
+        ("D(password=Secret('x)', 1), a='b')", f"D(password={FILTERED}, a='b')"),
+        ("{'tokens': ['x', 'y'], 'a': ['b']}", f"{{'tokens': {FILTERED}, 'a': ['b']}}"),
+        ("{'token': {'in': ('x',)}, 'a': 'b'}", f"{{'token': {FILTERED}, 'a': 'b'}}"),
+        ("password=namespace(a=1, b='x')", f"password={FILTERED}"),
+        ("passwords={'it\\'s)', 'x'} b", f"passwords={FILTERED} b"),
+        ("password = [b'cut o", f"password = {FILTERED}"),
+        (json.dumps({"tokens": ["x", {"a": "y"}], "a": "b"}, indent=2),
+         f'{{\n  "tokens": {FILTERED},\n  "a": "b"\n}}'),
+        (repr(json.dumps({"tokens": ["x'"], "a": "b"}, indent=2)),
+         repr(json.dumps({"tokens": ["x'"], "a": "b"}, indent=2)).replace('[\\n    "x\\\'"\\n  ]', FILTERED)),
+        (repr(json.dumps({"token": "it's \"x\"", "a": "b"})), f"'{{\"token\": \"{FILTERED}\", \"a\": \"b\"}}'"),
+        # In URLs.
+        ("postgres://bob:p/w?d#@db/x", f"postgres://{FILTERED}@db/x"),
+        ("postgres://bob:p@w@db/x", f"postgres://{FILTERED}@db/x"),
+        ("https://" + "x" * 2_000 + "@host/a", f"https://{FILTERED}@host/a"),
+        # By its looks, wherever it begins.
+        ("a.b.long-enough-eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln", f"a.b.long-enough-{FILTERED}"),
+        ("eyJhbGciOiJIUzI1NiJ9." + "a" * 9_000 + ".sig!", f"{FILTERED}!"),
         # A name beside its value.
         ('{"name": "password", "value": "x y"}', f'{{"name": "password", "value": "{FILTERED}"}}'),
         ("{'name': 'password', 'value': 'x y'}", f"{{'name': 'password', 'value': '{FILTERED}'}}"),
@@ -78,7 +104,9 @@ INNOCENT_TEXTS = [
     "csrf: ok", "<title>Password</title>", "<author>bob</author>", "<token/>", "<input name='password' type='password'>",
     '{"name": "colour", "value": "red"}', '{"key": "page", "value": "2"}', "secrets: none", "eyjafjallajökull",
     "token:\n  then", "GET /oauth/token -> 200", "İstanbul'da parola: yok", "['password', 'username', 'email']",
-    "public_key=abc", "sort_key: name", "The password of the user has expired.", "cookie policy: see /cookies",
+    "password: (8 characters or more)", "token: [1, 2]", "the session is Session('a')",
+    "http://host:80/a@b", "http://host:8000/users/bob@example.org", "see http://host:8000?to=bob@example.org",
+    "eyj is no token.by.itself", "public_key=abc", "sort_key: name", "The password of the user has expired.", "cookie policy: see /cookies",
 ]  # fmt: skip
 
 

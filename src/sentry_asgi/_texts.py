@@ -3,8 +3,9 @@
 The rules:
 
 - A name is one that `_privacy` calls secret for variables; the value goes that stands beside it: quoted
-  (`'token': 'x'`), as a pair (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element
-  (`<password>x</password>`), or told by a name (`"name": "password", "value": "x"`).
+  (`'token': 'x'`), with quotes within brackets (`tokens=['x', 'y']`, `token=Secret('x')`), as a pair
+  (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), or told by a
+  name (`"name": "password", "value": "x"`).
 - After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
   required", "token: expired". A passphrase in prose cannot be told from prose.
 - Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, and JSON web tokens go.
@@ -35,6 +36,10 @@ _BEFORE: Final = re.compile(r"[\w%-]{0,40}\Z")
 
 # What stands between a name and its value.
 _QUOTED: Final = re.compile(r"\\{0,20}['\"]?\]?\s{0,3}(?:=>|[:=])\s{0,3}b?(\\{0,20})(['\"])")
+_NESTED: Final = re.compile(
+    r"\\{0,20}['\"]?\]?\s{0,3}(?:=>|[:=])\s{0,3}((?:[a-z_][\w.]{0,60})?[\[({]"
+    r"(?=[^'\")\]}]{0,200}+['\"]))"
+)
 _PAIRED: Final = re.compile(r"\\{0,20}['\"],\s?b?(\\{0,20})(['\"])")
 _TOLD: Final = re.compile(
     r"\\{0,20}['\"](?:\s{0,3},\s{0,3}|\s{1,3})b?\\{0,20}['\"]?(?:value|val|content)\\{0,20}['\"]?\s{0,3}[:=]\s{0,3}b?(\\{0,20})(['\"])"
@@ -45,12 +50,10 @@ _BARE: Final = re.compile(
 _SAID: Final = re.compile(
     r"[ \t]{0,2}[:=][ \t]{0,3}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
 )
-_LINE_OF: Final = re.compile(
-    r"[ \t]{0,2}:[ \t]{0,3}(?:(?:bearer|basic)[ \t]{1,3})?([^\r\n'\"\\]{2,4000})"
-)
+_COOKIES: Final = re.compile(r"[ \t]{0,2}[:=][ \t]{0,3}([^\s=;,'\"\\]{1,200}=[^\r\n'\"\\]{1,8000})")
 _WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `_schemes` sees to it
 _CREDENTIALS: Final = re.compile(
-    r"[ \t]{0,2}:[ \t]{0,3}(?:digest|negotiate|ntlm|token|apikey|hawk|aws4-hmac-sha256) "
+    r"[ \t]{0,2}:[ \t]{0,3}((?:digest|negotiate|ntlm|token|apikey|hawk|aws4-hmac-sha256) [^\r\n'\"\\]{1,4000})"
 )
 # Words that are said about a secret, or that stand for one in code.
 _PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z]")
@@ -66,13 +69,20 @@ _VALUE_FIRST: Final = re.compile(
 )
 _ELEMENT: Final = re.compile(r"<([\w:.-]{1,64})(?:\s[^<>]{0,300})?>\s{0,20}(<!\[cdata\[)?")
 _END: Final = re.compile(r"(?<!\\)(\\*)(['\"])")
+_BRACKET: Final = re.compile(r"(?<!\\)(\\*)(['\"])|([\[({])|[\])}]")
+_AFTER_VALUE: Final = re.compile(r"\s*(?:[,;:)\]}>\\]|\Z)")
 _PAIR_LENGTH: Final = 4_000
 
 _SCHEME: Final = re.compile(r"\b(?:bearer|basic)\s{1,3}([\w+/=.~-]{4,})")
-_USER_INFO: Final = re.compile(r"://([^\s/@?#'\"]{1,256})@")
-_URL: Final = re.compile(r"://[^\s'\"<>?#]{1,512}\?([^\s'\"<>#]+)")
-_TELLING_URL: Final = re.compile(r"://[^\s/]{0,300}@|://[^\s?]{0,600}\?")
-_JWT: Final = re.compile(r"\beyj[\w-]{8,2000}\.[\w-]{4,4000}\.[\w-]*")
+# No part crosses another "://", so that none is looked through twice. What stands before an "@" is as long as it may be:
+# passwords are put into URLs as they are, and then hold all that a URL gives a meaning, but `host:80/a@b` has none.
+_USER_INFO: Final = re.compile(
+    r"://([^\s/?#'\"]{1,4000}|[^\s/@:?#'\"]{1,100}:(?!\d{0,5}(?:[/?#]|\Z))(?:[^\s/@'\"]|/(?!/)){1,256})@"
+)
+_URL: Final = re.compile(r"://(?:[^\s'\"<>?#:]|:(?!//)){1,512}\?([^\s'\"<>#]+)")
+_TELLING_URL: Final = re.compile(r"://(?:[^\s@?:]|:(?!//)){0,4000}[@?]")
+_JWT: Final = re.compile(r"(?<![\w-])([\w-]{11,}+)(?=\.[\w-]{4,}+\.([\w-]*+))")
+_JWT_START: Final = re.compile(r"\beyj[\w-]{8}")
 
 # What is to go of a text: from where to where, and what stands there instead.
 Cut: TypeAlias = tuple[int, int, str]
@@ -175,6 +185,9 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     if found is not None:
         end = _end_of(small, found.end(), found, len(small))
         return None if end == found.end() else (found.end(), end)
+    found = _NESTED.match(small, at)
+    if found is not None:
+        return found.start(1), _closed_at(small, found.start(1))
     found = _PAIRED.match(small, at)
     if found is not None:
         end = _end_of(small, found.end(), found, found.end() + _PAIR_LENGTH)
@@ -193,10 +206,8 @@ def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     """Where the value stands that follows a name after a colon or an equals sign, and is no prose."""
     name = small[name_at:at]
     if name.startswith(("cookie", "authori")):
-        line = _LINE_OF.match(small, at)
-        if line is not None and (
-            "=" in line[1] if name.startswith("cookie") else _CREDENTIALS.match(small, at)
-        ):
+        line = (_COOKIES if name.startswith("cookie") else _CREDENTIALS).match(small, at)
+        if line is not None:
             return line.span(1)
     if name.startswith("authori") and _WITH_SCHEME.match(small, at):
         return None
@@ -221,8 +232,28 @@ def _end_of(small: str, start: int, opened: re.Match[str], limit: int) -> int:
         if match[2] != quote:
             continue
         if len(match[1]) == escapes or (escapes == 0 and len(match[1]) % 2 == 0):
+            if match[1] and not escapes and not _AFTER_VALUE.match(small, match.end()):
+                continue  # a quote of JSON's, which a repr around it has escaped once more
             return match.start() + (0 if escapes else len(match[1]))
     return min(limit, len(small))
+
+
+def _closed_at(small: str, start: int) -> int:
+    """Where the bracket closes that is the first from `start` on; quotes may hold others."""
+    limit = min(start + _PAIR_LENGTH, len(small))
+    open_brackets, quoted = 0, None
+    for match in _BRACKET.finditer(small, start, limit):
+        if match[2]:
+            said = len(match[1]), match[2]
+            if quoted is None:
+                quoted = said
+            elif said == quoted or (match[2] == quoted[1] and not quoted[0] and not said[0] % 2):
+                quoted = None
+        elif quoted is None:
+            open_brackets += 1 if match[3] else -1
+            if not open_brackets:
+                return match.end()
+    return limit
 
 
 def _value_first(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
@@ -234,21 +265,43 @@ def _elements(text: str, small: str) -> Iterator[Cut]:
     """The text of XML elements whose name is secret."""
     if "</" not in small:
         return
+    at = 0
     for match in _ELEMENT.finditer(small):
-        start = match.end()
-        if not SECRETS[text[match.start(1) : match.end(1)].rpartition(":")[2]]:
+        name, start = match[1], match.end()
+        if start < at or not SECRETS[text[match.start(1) : match.end(1)].rpartition(":")[2]]:
             continue
-        end = small.find("]]>" if match[2] else "<", start)
-        end = len(small) if end < 0 else end
-        if small[start:end].strip() not in {"", FILTERED.lower()}:
-            yield start, end, FILTERED
+        if match[0].rstrip().endswith("/>"):
+            continue
+        at = small.find("]]>" if match[2] else f"</{name}", start, start + _PAIR_LENGTH)
+        if at < 0:
+            at = small.find("<", start)
+        at = len(small) if at < 0 else at
+        as_one = match[2] or "<![cdata[" in small[start:at]
+        inner = [(start, at)] if as_one else _texts_in(small, start, at)
+        for begun, ended in inner:
+            if small[begun:ended].strip() not in {"", FILTERED.lower()}:
+                yield begun, ended, FILTERED
+
+
+def _texts_in(small: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the texts stand between the tags that an element holds."""
+    while start < end:
+        tag = small.find("<", start, end)
+        yield start, end if tag < 0 else tag
+        start = small.find(">", tag, end) + 1 if tag >= 0 else 0
+        if not start:
+            return
 
 
 def _schemes(text: str, small: str) -> Iterator[Cut]:
     for match in _SCHEME.finditer(small):
         said = text[match.start(1) : match.end(1)]
         # "Basic authentication" and "bearer token" are words, unless a header says otherwise.
-        if not said.islower() or not said.isalpha() or "authori" in small[: match.start()][-20:]:
+        if (
+            not said.islower()
+            or not said.isalpha()
+            or "authori" in small[max(0, match.start() - 20) : match.start()]
+        ):
             yield match.start(1), match.end(1), FILTERED
 
 
@@ -267,7 +320,9 @@ def _queries(text: str, small: str) -> Iterator[Cut]:
 
 def _tokens(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
     for match in _JWT.finditer(small):
-        yield match.start(), match.end(), FILTERED
+        begun = _JWT_START.search(small, match.start(), match.end())
+        if begun is not None:
+            yield begun.start(), match.end(2), FILTERED
 
 
 def _anything(name: str) -> bool:  # noqa: ARG001

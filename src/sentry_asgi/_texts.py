@@ -74,13 +74,13 @@ _AFTER_VALUE: Final = re.compile(r"\s*(?:[,;:)\]}>\\]|\Z)")
 _PAIR_LENGTH: Final = 4_000
 
 _SCHEME: Final = re.compile(r"\b(?:bearer|basic)\s{1,3}([\w+/=.~-]{4,})")
-# No part crosses another "://", so that none is looked through twice. What stands before an "@" is as long as it may be:
-# passwords are put into URLs as they are, and then hold all that a URL gives a meaning, but `host:80/a@b` has none.
+# No part crosses another "://", so that none is looked through twice. Passwords are put into URLs as they are, and then
+# hold what a URL gives a meaning; but there is none in `host:80/a@b`.
 _USER_INFO: Final = re.compile(
     r"://([^\s/?#'\"]{1,4000}|[^\s/@:?#'\"]{1,100}:(?!\d{0,5}(?:[/?#]|\Z))(?:[^\s/@'\"]|/(?!/)){1,256})@"
 )
-_URL: Final = re.compile(r"://(?:[^\s'\"<>?#:]|:(?!//)){1,512}\?([^\s'\"<>#]+)")
-_TELLING_URL: Final = re.compile(r"://(?:[^\s@?:]|:(?!//)){0,4000}[@?]")
+_URL: Final = re.compile(r"://[^\s'\"<>?#:]*+(?::(?!//)[^\s'\"<>?#:]*+)*+\?([^\s'\"<>#]+)")
+_TELLING_URL: Final = re.compile(r"://[^\s@?:]*+(?::(?!//)[^\s@?:]*+)*+[@?]")
 _JWT: Final = re.compile(r"(?<![\w-])([\w-]{11,}+)(?=\.[\w-]{4,}+\.([\w-]*+))")
 _JWT_START: Final = re.compile(r"\beyj[\w-]{8}")
 

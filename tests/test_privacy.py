@@ -126,11 +126,12 @@ SECRET_NAMES = [
     "access_token", "apiKey", "api-key", "API_KEY", "x.api.key", "key", "private-key", "accessKeyId",
     "authorization", "Authentication", "auth", "x-auth", "oauth_verifier", "session", "PHPSESSID",
     "connect.sid", "sid", "csrf", "_xsrf", "credentials", "cookie", "set-cookie", "jwt", "bearer",
-    "SAMLResponse", "X-Amz-Signature", "sig", "otp", "pin", "cvv", "ssn",
+    "SAMLResponse", "X-Amz-Signature", "sig", "otp", "pin", "cvv", "ssn", "passcode",
 ]  # fmt: skip
 OTHER_NAMES = [
     "page", "author", "authority", "x-author", "keyboard", "monkey", "q", "spinner", "side",
     "passenger", "compass", "basin", "accept", "host", "user-agent", "content-type",
+    "sortKey", "pageSize", "pässe", "spinnerCount",
 ]  # fmt: skip
 
 
@@ -138,6 +139,14 @@ OTHER_NAMES = [
 def test_names_that_speak_of_a_secret(name: str) -> None:
     for form in (name, name.upper(), name.replace("_", "-"), name.replace("-", "_")):
         assert _privacy.is_secret(form)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["encryptionKey", "sshKey", "SSHKey", "otpCode", "userPin", "\uff50assword", "pass\xadword"],
+)
+def test_names_that_speak_of_a_secret_in_a_way_of_their_own(name: str) -> None:
+    assert _privacy.is_secret(name)
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)

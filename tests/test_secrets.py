@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import sys
 import time
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 import sentry_sdk
+from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]
 
 from sentry_asgi import SentryMiddleware, _event, _privacy, _redaction, _sdk, _secrets, _texts
 from sentry_asgi._privacy import FILTERED
 from sentry_asgi._request import Connection
 
-from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
+from .support import SDK_VERSION, Scope, Sentry, http_scope, pii, respond, run
 
 KNOWN = "hunter2-of-alice"
 
@@ -188,6 +191,88 @@ def test_basic_credentials_are_known_by_their_password_too() -> None:
     assert "not base64 at all" in set(_secrets.of_headers([("x-token", "not base64 at all")]))
 
 
+JSON = json.dumps({"password": KNOWN, "page": 2})
+ODD = 'a/b & "c"-of-alice'
+
+
+def form(name: str, value: str, times: int = 1) -> bytes:
+    for _ in range(times):
+        value = quote(value, safe="")
+    return f"{name}={value}&page=2".encode()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("query", form("data", JSON)),
+        ("query", form("data", JSON).replace(b"%20", b"+")),
+        ("query", form("next", f"/in?page=2&token={KNOWN}")),
+        ("query", form("next", f"https://a.example/in?page=2&token={KNOWN}", 3)),
+        ("query", form("next", f"https://alice:{KNOWN}@a.example/in")),
+        ("query", form("header", f"Bearer {KNOWN}")),
+        ("body", form("data", JSON)),
+        ("body", form("sshKey", KNOWN)),
+        ("referer", b"https://a.example/?" + form("next", f"/in?token={KNOWN}")),
+        ("x-original", form("next", f"/in?token={KNOWN}")),
+        ("cookie", b"theme=dark; " + form("settings", JSON)),
+        ("cookie", b'theme=dark; session="%s"' % KNOWN.encode()),
+        ("cookie", b'session="hunter2\\055of-alic\\e"'),
+        ("authorization", b'Token token="%s"' % KNOWN.encode()),
+        ("sec-websocket-protocol", b"bearer, " + KNOWN.encode()),
+        ("path", b"/proxy/" + quote(f"https://alice:{KNOWN}@a.example/", safe="").encode()),
+    ],
+)
+def test_what_is_secret_within_a_harmless_value_is_shown_nowhere(
+    sentry: Sentry, place: str, value: bytes
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        message = await receive()
+        raise ValueError(f"no: {KNOWN} of {message}")
+
+    sentry.init(**pii(on=True))
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    scope = http_scope(headers=headers)
+    if place == "query":
+        scope["query_string"] = value
+    elif place == "path":
+        scope.update(path=unquote(value.decode()), raw_path=value)
+    elif place != "body":
+        headers.append((place.encode(), value))
+    body = value if place == "body" else b""
+    with pytest.raises(ValueError, match="hunter2"):
+        run(SentryMiddleware(app), scope, [{"type": "http.request", "body": body}])
+    sent = json.dumps(sentry.event)
+    assert KNOWN not in sent
+    assert quote(value.decode(), safe="%/:?&=+") not in sent
+    assert "dark" not in value.decode() or "dark" in sent
+
+
+def test_a_secret_that_was_encoded_again_and_again_is_found_as_it_was_sent() -> None:
+    query = "next=" + quote(quote(f"/in?token={quote(ODD, safe='')}", safe=""), safe="")
+    cleaned = str(redacted({"extra": {"text": query}}, *_secrets.of_query(query)))
+    assert FILTERED in cleaned
+    assert "alice" not in cleaned
+
+
+def test_a_log_records_parameters_are_secret_where_its_text_says_so(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        logger = logging.getLogger("app")
+        logger.error("%s has password=%s, page %d", "alice", KNOWN, 2)
+        logger.error("password=%(it)s, page %(page)d %(no)s", {"it": 12345, "page": 2, "no": None})
+        logger.error("page=%s of %s", KNOWN, "alice")
+        await respond(send)
+
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
+    run(SentryMiddleware(app))
+    assert [event["logentry"]["params"] for event in sentry.events] == [
+        ["alice", FILTERED, 2],
+        {"it": FILTERED, "page": 2, "no": None},
+        [KNOWN, "alice"],
+    ]
+    event = {"logentry": {"message": "token=%s", "params": [KNOWN]}}
+    assert redacted(event, "else")["logentry"]["params"] == [KNOWN]  # nobody says what the text was
+
+
 def test_a_name_beside_its_value_tells_what_is_secret() -> None:
     rows = [{"name": "password", "value": KNOWN}, {"name": "colour", "value": "red"}]
     told = {"key": "api-key", "value": 5, "more": {"field": "PIN", "content": ["1", "2"]}}
@@ -219,8 +304,6 @@ def test_the_project_of_a_trace_and_what_measures_stay() -> None:
 def test_a_path_parameter_that_is_secret_by_its_name_is_shown_nowhere(
     sentry: Sentry, params: dict[str, Any], path: str
 ) -> None:
-    from urllib.parse import unquote
-
     async def routed(scope: Scope, receive: Any, send: Any) -> None:
         scope["path_params"] = params
         sentry_sdk.set_tag("seen", scope["path"])

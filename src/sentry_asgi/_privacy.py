@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -28,17 +29,18 @@ FILTERED: Final = "[Filtered]"
 # Whether something of that name may be sent; None if nothing of its kind may.
 Keeps: TypeAlias = Callable[[str], bool] | None
 
-# Names after `-`, `.` and space have become `_`. The first part matches anywhere in a name, the second
-# whole words of it. "auth" is one, but for "author" and "authority", of which "authorization" is none.
+# Names in small letters, after `-`, `.` and space have become `_`; `sshKey` is also looked at as `ssh_key`. The first
+# part matches anywhere in a name, the second whole words of it. "auth" is one, but for "author" and "authority", of
+# which "authorization" is none.
 _SECRET: Final = re.compile(
-    r"passw|passphrase|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
+    r"passw|passphrase|passcode|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
     r"|csrf|xsrf|cookie|bearer|jwt|saml|signature|auth(?!or(?!i[sz]))"
     r"|(?:^|_)(?:key|pass|sid|sess|sso|otp|pin|cvv|cvc|ssn|sig|code_verifier)(?:_|$)"
     r"|sessid|sess_id"
 )
 # Of variables fewer: many are called `key` or `pin` that hold nothing secret.
 _VARIABLE: Final = re.compile(
-    r"passw|passphrase|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
+    r"passw|passphrase|passcode|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
     r"|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt|(?:^|[^a-z])auth(?:[^a-z]|$)|_auth(?!or(?!i[sz]))|sessid|signature"
 )
 # Of these, what only measures or describes: `max_tokens`, `session_length`, `tokenType`. And keys that unlock nothing.
@@ -48,7 +50,7 @@ _DESCRIBED: Final = re.compile(
     r"|(?:^|_)(?:max|min|num|total|prompt|completion|input|output|cached|reasoning)(?:_[a-z]{1,20})?_tokens$"
     r"|(?:^|_)(?:public|primary|foreign|sort|cache|partition|routing|idempotency|translation|group|object)_key$"
 )
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PERSONAL: Final = re.compile(
     r"forwarded|(?:^|_)ip(?:_|$)|remote_|(?:^|_)user(?!_agent)(?:_|$)|^via$"
 )
@@ -74,10 +76,8 @@ class Names(dict[Any, bool]):
 
     def __missing__(self, name: Any) -> bool:
         text = str(name)
-        canonical = _canonical(text)
-        secret = self._pattern.search(canonical) is not None and not (
-            _DESCRIBED.search(canonical) or _DESCRIBED.search(_canonical(_HUMP.sub("_", text)))
-        )
+        forms = _canonical(text), _canonical(_HUMP.sub("_", text))
+        secret = any(map(self._pattern.search, forms)) and not any(map(_DESCRIBED.search, forms))
         if name.__class__ is str and len(text) <= _NAME_LENGTH:
             if len(self) >= _NAMES:  # anybody can send ever new ones
                 self.clear()
@@ -100,6 +100,9 @@ def _is_personal(name: str) -> bool:
 
 
 def _canonical(name: str) -> str:
+    if not name.isascii():  # wide letters, and invisible ones
+        known = unicodedata.normalize("NFKC", name)
+        name = "".join(one for one in known if unicodedata.category(one) != "Cf")
     return re.sub(r"[-. \[\]]", "_", name.lower())
 
 

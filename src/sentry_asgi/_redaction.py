@@ -15,6 +15,7 @@ The rules:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -34,7 +35,7 @@ from ._privacy import (
     told_by_name,
 )
 from ._secrets import ANYWHERE, EDGE, bounded, forms, packed
-from ._texts import clean_text, found_hints
+from ._texts import clean_text, found_hints, secret_values
 
 _NODES: Final = 250_000
 _DEPTH: Final = 40
@@ -74,6 +75,7 @@ _PLAIN: Final = frozenset({type(None), bool, int, float, datetime})
 def redact(event: dict[str, Any], secrets: Iterable[str]) -> None:
     """Removes the given secrets from an event of any type, and whatever else is secret by its name or looks."""
     hide_own_variables(event)
+    _hide_parameters(event)
     if _sdk.VARIABLES_ARE_LATE:
         _render_variables(event)
     parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
@@ -94,6 +96,27 @@ def hide_own_variables(event: dict[str, Any]) -> None:
     for frame in _frames(event):
         if is_own(frame):
             frame.pop("vars", None)
+
+
+def _hide_parameters(event: dict[str, Any]) -> None:
+    """Takes from a log record's parameters what is secret where its text says it: `logger.error("password=%s", x)`."""
+    entry = _sdk.plain(event.get("logentry"))
+    given = _sdk.plain(entry.get("params")) if isinstance(entry, dict) else None
+    if not given or not isinstance(given, (list, tuple, dict)):
+        return
+    said = entry.get("formatted")
+    secret = set(secret_values(said)) - {""} if isinstance(said, str) else None
+    if secret:
+        hide = functools.partial(_hidden, secret=secret)
+        if isinstance(given, dict):
+            entry["params"] = {name: hide(one) for name, one in given.items()}
+        else:
+            entry["params"] = [hide(one) for one in given]
+
+
+def _hidden(value: Any, secret: set[str]) -> Any:
+    said = value if isinstance(value, str) else _written(value)
+    return FILTERED if any(map(said.startswith, secret)) else value
 
 
 def _render_variables(event: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ and spans repeat them. There, no name tells a secret. The rules:
 - What is secret in the request by its name (`_privacy`) is looked for as text (`_redaction`), in every form that it may
   take: as it was sent, percent-, base64- and hex-decoded and -encoded, in UTF-16, and as `repr` and JSON write it.
   Credentials are also looked for without their scheme, and Basic ones as the password that they hold.
+- So is what is secret within a value of a harmless name, percent-encoded there as often as it may be: the token of the
+  URL in `?next=...`, the password of the JSON in a cookie.
 - Texts of eight characters and more are found anywhere; shorter ones only where they stand alone, and what has fewer
   than four is left to its name: a PIN of "1" is no reason to take every 1 from a stack trace.
 - Nothing of this is remembered: a cache of secrets would be one more place to find them in.
@@ -17,8 +19,9 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from ._privacy import (
     FILTERED,
@@ -49,6 +52,7 @@ _JSON_VALUE: Final = re.compile(
     r'[^"\\]{0,100}"\s*:\s*"((?:[^"\\]|\\.)*)',
     re.IGNORECASE,
 )
+_ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 _PART_NAME: Final = re.compile(r'name="?([^";]{1,200})')
 # What is the same in a URL, in JSON and as a repr.
 _UNCHANGED: Final = re.compile(r"[A-Za-z0-9._~-]+")
@@ -61,11 +65,33 @@ def of_headers(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     """The secret values among headers (lower-case names, not joined)."""
     for name, value in headers:
         if name == "cookie" or name == "set-cookie":  # noqa: PLR1714  # half the time of `in`
-            yield from (one for cookie, one in cookie_pairs(value) if SECRETS[cookie])
+            yield from _of_cookies(value)
         elif SECRETS[name] or (value[:1] in "bB" and _SCHEME.match(value)):
             yield from _credentials(value)
-        elif "?" in value:
-            yield from of_query(value.partition("?")[2].partition("#")[0])
+        elif name == "sec-websocket-protocol":
+            yield from _of_protocols(value)
+        elif "?" in value or "%" in value:
+            yield from of_query(value[value.find("?") + 1 :].partition("#")[0])
+
+
+def _of_cookies(header: str) -> Iterator[str]:
+    for name, value in cookie_pairs(header):
+        if SECRETS[name]:
+            yield value
+            if value[:1] == '"':  # as RFC 2109 had it, and `http.cookies` has it still
+                yield _ESCAPED.sub(_unescaped, value[1:].removesuffix('"'))
+    if "%" in header:
+        yield from within(header)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 8)) if match[1] else match[2]
+
+
+def _of_protocols(header: str) -> Iterator[str]:
+    """Browsers can send a websocket no other header, so some send `bearer, <token>`."""
+    protocols = [one.strip() for one in header.split(",")]
+    yield from (one for name, one in pairwise(protocols) if SECRETS[name])
 
 
 def of_set_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -80,6 +106,20 @@ def of_query(query: str) -> Iterator[str]:
     for value in secret_parameters(query):
         yield value
         yield decoded(value)
+    yield from within(query)
+
+
+def within(text: str) -> Iterator[str]:
+    """What is secret by itself in a text, or in what it says once it is percent-decoded, or twice, or three times."""
+    for times in range(4):
+        for value in secret_values(text):
+            yield value
+            for _ in range(times - 1):
+                value = quote(value, safe="")  # noqa: PLW2901
+                yield value
+        encoded, text = text, unquote_plus(text)
+        if text == encoded:
+            break
 
 
 def of_body(raw: str, data: Any) -> Iterator[str]:
@@ -139,6 +179,7 @@ def _credentials(value: str) -> Iterator[str]:
     if not _SCHEME.match(value):
         yield value
     yield rest
+    yield from secret_values(value)
     if scheme.lower() == "basic":
         plain = _unbase64(rest) or ""
         yield plain

@@ -24,11 +24,23 @@ from ._privacy import FILTERED, SECRETS, VARIABLES, clean_query
 
 # Whoever has none of these has nothing.
 _HINTS: Final = (
-    *("passw", "passp", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie"),
+    *(
+        "passw",
+        "passp",
+        "passc",
+        "pwd",
+        "secret",
+        "token",
+        "key",
+        "credential",
+        "session",
+        "srf",
+        "cookie",
+    ),
     *("authori", "authent", "jwt", "bearer", "basic ", "://", "eyj", "</"),
 )
 _WORDS: Final = (
-    r"(?:passw|passphrase|pwd|secret|token|api[ _-]?key|access[_-]?key|private[ _-]?key"
+    r"(?:passw|passphrase|passcode|pwd|secret|token|api[ _-]?key|access[_-]?key|private[ _-]?key"
     r"|credential|session|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt)"
 )
 _NAME: Final = re.compile(rf"{_WORDS}[\w.\[\]%-]{{0,40}}")
@@ -127,11 +139,16 @@ def clean_body(text: str) -> str:
 
 
 def secret_values(text: str) -> Iterator[str]:
-    """What a text, such as a request's body, holds in elements, lines and pairs of a secret's name and its value."""
+    """What a text, such as a request's body, holds of all that `clean_body` removes, but for parameters of URLs."""
     small = _small(text)
-    if found_hints(small):
-        for cuts in (_named(text, small), _elements(text, small), _lines(text)):
-            yield from (text[start:end] for start, end, _ in cuts)
+    if not found_hints(small):
+        return
+    for find in (_named, _value_first, _elements, _schemes, _tokens):
+        yield from (text[start:end] for start, end, _ in find(text, small))
+    yield from (text[start:end] for start, end, _ in _lines(text))
+    for start, end, _ in _user_info(text, small):
+        yield text[start:end]
+        yield text[start:end].partition(":")[2]
 
 
 def _lines(text: str) -> Iterator[Cut]:

@@ -203,7 +203,9 @@ def _secrets_of(connection: Connection) -> Iterator[str]:
     yield from _secrets.of_headers(_request.header_pairs(connection))
     yield from _secrets.of_query(_request.query_string(connection))
     yield from _secrets.of_set_cookies(_response.header_pairs(connection))
-    yield from _secrets.within(_request.full_path(connection) or "")
+    path = _request.full_path(connection)
+    if path and "%" in path:
+        yield from _secrets.within(path)
     parameters = connection.scope.get("path_params")
     yield from _secrets.of_path(parameters)
     template = None if parameters else _request.route(connection)

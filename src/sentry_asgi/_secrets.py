@@ -106,7 +106,8 @@ def of_query(query: str) -> Iterator[str]:
     for value in secret_parameters(query):
         yield value
         yield decoded(value)
-    yield from within(query)
+    if query:
+        yield from within(query)
 
 
 def within(text: str) -> Iterator[str]:

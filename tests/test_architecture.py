@@ -93,7 +93,7 @@ ALLOWED = {
     "_answered": set(),
     "_failures": {"_answered", "_exchange", "_once", "_request"},
     "_exchange": {"_body", "_once", "_request", "_settings", "_swallowed"},
-    "_once": {"_budget", "_noise", "_swallowed", "_traceback"},
+    "_once": {"_budget", "_frames", "_noise", "_swallowed", "_traceback"},
     "_swallowed": {"_failsafe", "_frames"},
     "_noise": set(),
     "_frames": set(),

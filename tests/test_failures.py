@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+import uvicorn
 from sentry_sdk.integrations.logging import LoggingIntegration
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -40,6 +41,13 @@ monitored = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitorin
 
 def fail(text: str = "nope") -> None:
     raise ValueError(text)
+
+
+def logged_by_server(text: str) -> None:
+    """As a record of uvicorn's own code."""
+    logger = logging.getLogger("uvicorn.error")
+    name = logger.name
+    logger.handle(logger.makeRecord(name, logging.ERROR, uvicorn.__file__, 1, text, (), None))
 
 
 def failing_with(body: Any, *, expect: type[BaseException] = Exception) -> None:
@@ -306,14 +314,16 @@ def test_what_the_server_logs_of_it_makes_no_event(
 def test_what_the_server_logs_of_it_as_text_makes_no_event(sentry: Sentry, logs: Sentry) -> None:
     import traceback
 
-    logger = logging.getLogger("server")
     _once._expected.clear()
     with pytest.raises(ValueError, match="nope") as caught:
         run(SentryMiddleware(_raising(fail)))
-    logger.error("in the app\n%s", "".join(traceback.format_exception(caught.value)))
+    text = "in the app\n" + "".join(traceback.format_exception(caught.value))
+    logged_by_server(text)
     assert len(sentry.events) == 1
-    logger.error("ValueError: nope, but no traceback")
+    logged_by_server("ValueError: nope, but no traceback")
     assert len(sentry.events) == 2
+    logging.getLogger("a.job").error(text)  # which has failed in the same way
+    assert len(sentry.events) == 3
 
 
 def test_what_is_expected_is_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -731,10 +741,10 @@ def test_a_failure_that_is_sent_is_one_event_raised_again_or_not(
         lifespan(SentryMiddleware(app))
     assert exception_values(sentry.event) == [("ValueError", "nope")]
     # What uvicorn makes of it.
-    logging.getLogger("uvicorn.error").error("a traceback")
-    logging.getLogger("uvicorn.error").error("Application startup failed. Exiting.")
+    logged_by_server("a traceback")
+    logged_by_server("Application startup failed. Exiting.")
     assert len(sentry.events) == 1
-    logging.getLogger("uvicorn.error").error("something else")
+    logged_by_server("something else")
     assert len(sentry.events) == 2
 
 

@@ -493,3 +493,17 @@ def test_the_continuous_profiler_follows_traces(traced: Traced) -> None:
     assert traced.request["data"].get("profiler_id") or traced.request["data"].get(
         "sentry.profiler_id"
     )
+
+
+def test_what_is_not_sampled_after_the_client_was_closed_is_counted_nowhere(
+    traced: Traced, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.get_client().close(timeout=0)
+        await respond(send)
+
+    traced.init(traces_sample_rate=0.0)
+    served = SentryMiddleware(app)
+    run(served)
+    run(served)
+    assert caplog.text == ""

@@ -10,7 +10,8 @@ The rules:
 - Repeated is also what was raised `from` a reported one, what was raised in its place by the frame that had caught it
   (`except ...: capture_exception(); raise HTTPException(500)`), and a group of nothing but reported ones.
 - The connection holds what was reported, the last few, and lets go at its end. An exception that leaves the app is
-  marked then, for servers log it in contexts that nobody knows of, and that record is no event of its own.
+  marked then, for servers log it in contexts that nobody knows of, and that record is no event of its own. Of those
+  that log it as text, the text is known for a while; what the application's own code logs is its own.
 - What work leaves behind that outlives its request, an exception that nobody retrieves, is logged in any context; it
   is marked with the request as it leaves the work's frames, as far as `_unwinding` sees it.
 - A failing response may carry the event's id; whatever event then reports the failure gets that id.
@@ -29,6 +30,7 @@ from typing import Any, Final
 
 from . import _noise
 from ._budget import raise_site
+from ._frames import application
 from ._swallowed import Failure
 
 OVER: Final = ("the connection is over",)
@@ -281,7 +283,15 @@ def is_echo(event: Any, hint: Any) -> bool:
             return True
         return any(_just_left(one) for one in _all_of(exception))
     record = (hint or {}).get("log_record")
-    return record is not None and bool(_expected) and _is_expected(record.getMessage().rstrip())
+    if record is None or not _expected or _is_the_applications(record):
+        return False
+    return _is_expected(record.getMessage().rstrip())
+
+
+def _is_the_applications(record: Any) -> bool:
+    """Whether the application's own code has logged this: of what has failed elsewhere in it, in the same words."""
+    path = str(record.pathname)
+    return path.endswith(".py") and application[path]
 
 
 def _just_left(exception: BaseException) -> bool:

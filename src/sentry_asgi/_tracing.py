@@ -256,8 +256,11 @@ class _Way(ABC):
 
     def _count(self, trace: Trace) -> None:
         """Tells the SDK's client reports of what was not sampled, as the SDK does of its own."""
+        transport = self._client.transport
+        if transport is None:  # the client has been closed
+            return
         for category in self.categories:
-            self._client.transport.record_lost_event(trace.reason, data_category=category)
+            transport.record_lost_event(trace.reason, data_category=category)
 
     # Messages
 

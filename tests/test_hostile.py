@@ -292,6 +292,24 @@ def test_headers_that_can_be_read_once_are_left_to_the_server(sentry: Sentry) ->
 
     messages = run(SentryMiddleware(app, event_id_header=True, report_5xx_without_exception=True))
     assert messages[0]["headers"] is sent[0]
+    assert list(sent[0]) == [(b"a", b"b")]
+
+
+@pytest.mark.parametrize("rate", [None, 0.0, 1.0])
+def test_headers_of_a_scope_that_can_be_read_once_are_left_to_the_app(
+    sentry: Sentry, rate: float | None
+) -> None:
+    read: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.capture_message("before")
+        read.extend(scope["headers"])
+        await respond(send)
+
+    sentry.init(traces_sample_rate=rate)
+    run(SentryMiddleware(app), http_scope(headers=iter([(b"host", b"a.example")])))
+    assert read == [(b"host", b"a.example")]
+    assert len(sentry.events) == 1
 
 
 def test_a_short_secret_that_a_long_text_repeats_does_not_stall_the_loop() -> None:

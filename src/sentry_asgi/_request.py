@@ -116,8 +116,8 @@ def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
 
 def pairs(headers: Any) -> Iterator[tuple[str, str]]:
     """The headers of a scope or message, decoded as latin-1, with lower-case names."""
-    if not isinstance(headers, Iterable):
-        return
+    if not isinstance(headers, Iterable) or isinstance(headers, Iterator):
+        return  # what can be read once is there for somebody else
     for pair in headers:
         try:
             name, value = pair

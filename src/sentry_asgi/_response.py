@@ -42,9 +42,7 @@ def body_read(connection: Connection) -> int:
 
 def header_pairs(connection: Connection) -> Iterator[tuple[str, str]]:
     """The response's headers, one by one; none before it has started."""
-    headers = connection.response_headers if isinstance(connection, Exchange) else None
-    # Anything else that can be iterated over may be used up by it, and belongs to the server.
-    return _request.pairs(headers if isinstance(headers, (list, tuple)) else ())
+    return _request.pairs(connection.response_headers if isinstance(connection, Exchange) else ())
 
 
 def contexts(connection: Connection, allowed: Privacy) -> dict[str, dict[str, Any]]:

@@ -145,8 +145,11 @@ class _Way(ABC):
         """Decides what a rate or the parent's flag decides alone; whether that was all."""
         if self._rate is None:
             return False
+        sent = exchange.scope.get("headers") or ()
+        if not isinstance(sent, (list, tuple)):
+            return False
         parent = baggage = other = b""
-        for name, value in exchange.scope.get("headers") or ():
+        for name, value in sent:
             if name == b"sentry-trace":
                 parent = value if not parent else b"several"
             elif name == b"baggage":

@@ -110,19 +110,21 @@ def _json(kept: bytes, text: str, parameters: str, cut: bool) -> Any:  # noqa: A
 
 def mended(text: str) -> str:
     """The longest beginning of a JSON text that ends after a whole value, its brackets closed."""
-    nested: list[str] = []
-    whole, closers = 0, ""
+    nested = closers = ""  # what closes the brackets that are open, innermost first
+    whole = 0
     for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{},]|"', text, re.DOTALL):
         found = match[0]
         if found == '"' or len(nested) > _DEPTH:  # a string without end
             break
         if found in _CLOSERS:
-            nested.append(_CLOSERS[found])
-        elif found in "]}" and (not nested or nested.pop() != found):
-            break
+            nested = _CLOSERS[found] + nested
+        elif found in "]}":
+            if nested[:1] != found:
+                break
+            nested = nested[1:]
         if found in "[{]},":
             whole = match.start() if found == "," else match.end()
-            closers = "".join(reversed(nested))
+            closers = nested
     return text[:whole] + closers
 
 

@@ -14,6 +14,7 @@ import sentry_asgi._span_facts
 
 pytest.register_assert_rewrite("tests.support")
 
+from .receiver import Receiver, receiving  # noqa: E402
 from .support import Sentry  # noqa: E402
 
 # Started in the background by a shell, or by nohup, this process ignores signals, and so would all that it starts.
@@ -54,6 +55,13 @@ def sentry() -> Iterator[Sentry]:
         sentry_sdk.get_global_scope().clear()
         sentry_sdk.get_global_scope().set_client(None)
     fixture.judge()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server on the loopback interface that takes what an SDK sends."""
+    with receiving() as one:
+        yield one
 
 
 @pytest.fixture

@@ -198,6 +198,10 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
+async def failing(scope: Scope, receive: Any, send: Any) -> None:
+    raise ValueError("nope")
+
+
 def exception_values(event: dict[str, Any]) -> list[tuple[str, str]]:
     """Type and message of each exception of an event, as Sentry orders them: innermost first."""
     return [(value["type"], value["value"]) for value in event["exception"]["values"]]

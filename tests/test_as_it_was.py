@@ -12,14 +12,10 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._privacy import FILTERED
 
-from .support import Message, Scope, Sentry, http_scope, pii, respond, run
+from .support import Message, Scope, Sentry, failing, http_scope, pii, respond, run
 
 PII = [pytest.param(False, id="without PII"), pytest.param(True, id="with PII")]
 SECRET = "".join(map(chr, range(98, 118)))  # no literal: source lines are no data
-
-
-async def failing(scope: Scope, receive: Any, send: Any) -> None:
-    raise ValueError("nope")
 
 
 def event_of(sentry: Sentry, app: Any = failing, messages: Any = (), **changes: Any) -> Any:

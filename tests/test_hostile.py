@@ -23,6 +23,7 @@ from .support import (
     Sentry,
     call,
     exception_values,
+    failing,
     http_scope,
     respond,
     run,
@@ -37,10 +38,6 @@ def fail(app: App, scope: Scope | None = None, messages: Any = ()) -> None:
             await call(SentryMiddleware(app), http_scope() if scope is None else scope, messages)
 
     asyncio.run(main())
-
-
-async def failing(scope: Scope, receive: Any, send: Any) -> None:
-    raise ValueError("nope")
 
 
 PATTERNS = [

@@ -22,6 +22,7 @@ from .support import (
     Sentry,
     call,
     exception_values,
+    failing,
     http_scope,
     respond,
     run,
@@ -31,10 +32,6 @@ from .support import (
 
 async def hello(scope: Scope, receive: Any, send: Any) -> None:
     await respond(send)
-
-
-async def failing(scope: Scope, receive: Any, send: Any) -> None:
-    raise ValueError("nope")
 
 
 HELLO = [

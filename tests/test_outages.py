@@ -9,7 +9,6 @@ import statistics
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,18 +16,12 @@ from sentry_sdk.transport import HttpTransport
 
 from sentry_asgi import SentryMiddleware
 
-from .receiver import Receiver, answer, garbage, receiving
+from .receiver import Receiver, answer, garbage
 from .support import Scope, Sentry, call, http_scope, respond
 
 REQUESTS = 120
 QUEUE = 100
 """The SDK's: what waits to be sent, and no more. One more may be on its way."""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as one:
-        yield one
 
 
 class Counting(HttpTransport):

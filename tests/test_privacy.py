@@ -11,15 +11,11 @@ from hypothesis import given, strategies as st
 from sentry_asgi import SentryMiddleware, _privacy
 from sentry_asgi._privacy import FILTERED
 
-from .support import SDK_VERSION, Scope, Sentry, http_scope, pii, run
+from .support import SDK_VERSION, Sentry, failing, http_scope, pii, run
 
 has_data_collection = pytest.mark.skipif(
     SDK_VERSION < (2, 75), reason="the option data_collection is younger"
 )
-
-
-async def failing(scope: Scope, receive: Any, send: Any) -> None:
-    raise ValueError("nope")
 
 
 def request_of(sentry: Sentry, **changes: Any) -> dict[str, Any]:

@@ -268,37 +268,6 @@ def test_a_transaction_has_the_body_user_and_response_too(sentry: Sentry) -> Non
         assert transaction["contexts"]["response"]["status_code"] == 201
 
 
-# What the app sees.
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_a_disconnect_half_way_is_seen_as_it_is(sentry: Sentry, wrapped: bool) -> None:
-    from starlette.applications import Starlette
-    from starlette.requests import ClientDisconnect, Request
-    from starlette.routing import Route
-
-    seen: list[Any] = []
-
-    async def handler(request: Request) -> Any:
-        try:
-            async for chunk in request.stream():
-                seen.append(chunk)  # noqa: PERF401
-        except ClientDisconnect:
-            seen.append("gone")
-            raise
-
-    app = Starlette(routes=[Route("/", handler, methods=["POST"])])
-    messages: list[Message] = [
-        {"type": "http.request", "body": b"half", "more_body": True},
-        {"type": "http.disconnect"},
-    ]
-    with pytest.raises(ClientDisconnect):
-        run(SentryMiddleware(app) if wrapped else app, http_scope("/", method="POST"), messages)
-    assert seen == [b"half", "gone"]
-    for event in sentry.events:
-        assert event["contexts"]["asgi"]["client_left"] is True
-
-
 # The user.
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +13,11 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware, _flush
 
-from .receiver import Receiver, receiving
+from .receiver import Receiver
 from .support import SDK_VERSION, CapturingTransport, Message, Scope, Sentry, call, respond
 from .test_transparency import drive
 
 LIFESPAN: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as one:
-        yield one
 
 
 class Recording(CapturingTransport):

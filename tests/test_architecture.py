@@ -107,6 +107,7 @@ ALLOWED = {
         "_request",
         "_sdk",
         "_span_facts",
+        "_texts",
     },
     "_span_facts": {"_exchange", "_request"},
     "_sessions": {"_exchange", "_failsafe", "_sdk"},

@@ -627,3 +627,22 @@ def test_a_streamed_span_shows_no_secret_of_the_path_either(sentry: Sentry) -> N
     assert KNOWN not in json.dumps(span)
     assert span["attributes"]["url.path"]["value"] == f"/reset/{FILTERED}"
     assert span["name"] == f"/reset/{FILTERED}"
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans are younger")
+def test_what_a_streamed_span_says_is_looked_at_as_an_event_is(sentry: Sentry) -> None:
+    way = {"trace_lifecycle": "stream"} if SDK_VERSION < (3, 0) else {}
+    sentry.init(traces_sample_rate=1.0, **way)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await respond(send)
+
+    path, agent = f"/proxy/https://alice:{KNOWN}@a.example/;token={KNOWN}", f"a token={KNOWN}"
+    headers = [(b"user-agent", agent.encode())]
+    run(SentryMiddleware(app), http_scope(path, headers=headers))
+    sentry_sdk.flush()
+    (batch,) = sentry.transport.items("span")
+    (span,) = batch["items"]
+    assert KNOWN not in json.dumps(span)
+    assert span["name"] == f"/proxy/https://{FILTERED}@a.example/;token={FILTERED}"
+    assert span["attributes"]["user_agent.original"]["value"] == f"a token={FILTERED}"

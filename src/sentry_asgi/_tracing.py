@@ -30,6 +30,7 @@ from . import _request, _sdk, _span_facts
 from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._isolation import NOBODYS, connection_here, untouched
+from ._texts import clean_text
 
 ORIGIN: Final = "auto.http.asgi"
 
@@ -536,7 +537,7 @@ class StreamedSpans(_Way):
         span = trace.span
         name, source, route = _span_facts.naming(exchange, span.name)
         if name is not None:
-            span.name = name
+            span.name = clean_text(name)
             span.set_attribute("sentry.segment.name.source", source)
         status, outcome = _span_facts.outcome(exchange, trace.message_size)
         if outcome == "internal_error" or (status is not None and status >= 500):  # noqa: PLR2004
@@ -544,7 +545,10 @@ class StreamedSpans(_Way):
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
         facts = _span_facts.attributes(exchange, trace.message_size, status, route)
-        if exchange.body is not None:  # of a transaction, the event has it
+        for said in ("url.path", "user_agent.original"):  # no event processor sees them
+            if said in facts:
+                facts[said] = clean_text(facts[said])
+        if exchange.body is not None:
             from ._event import body_text  # noqa: PLC0415  # loaded with the first middleware
 
             body = body_text(exchange)

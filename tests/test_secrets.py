@@ -505,6 +505,7 @@ def test_of_many_secrets_each_is_found(size: int) -> None:
             "eyjaaaaaaaa." * 50_000,
             "://a?" * 200_000,
         ),
+        *("password\n  x" * 20_000, "--password " * 40_000, "-----begin private key-----" * 20_000),
     ],
     ids=lambda text: text[:12],
 )

@@ -63,6 +63,21 @@ PASSPHRASE = "correct horse battery"
         (repr(json.dumps({"tokens": ["x'"], "a": "b"}, indent=2)),
          repr(json.dumps({"tokens": ["x'"], "a": "b"}, indent=2)).replace('[\\n    "x\\\'"\\n  ]', FILTERED)),
         (repr(json.dumps({"token": "it's \"x\"", "a": "b"})), f"'{{\"token\": \"{FILTERED}\", \"a\": \"b\"}}'"),
+        # Told in ways of their own.
+        ("2 validation errors for X\nage\n  No [type=int, input_value='x', input_type=str]\na.password\n  Input should be an"
+         " integer [type=int_parsing, input_value='x]', input_type=str]\n    For more",
+         "2 validation errors for X\nage\n  No [type=int, input_value='x', input_type=str]\na.password\n  Input should be an"
+         f" integer [type=int_parsing, input_value={FILTERED}, input_type=str]\n    For more"),
+        (repr("for X\ntoken\n  No [type=int, input_value=123, input_type=int]"),
+         repr(f"for X\ntoken\n  No [type=int, input_value={FILTERED}, input_type=int]")),
+        ("mysql --password hunter2 -h db", f"mysql --password {FILTERED} -h db"),
+        ("mysql --db-password=hunter2 -h db", f"mysql --db-password={FILTERED} -h db"),
+        ("Command '['mysql', '--password', 'hunter2', '-h']' failed",
+         f"Command '['mysql', '--password', '{FILTERED}', '-h']' failed"),
+        ("password     =   hunter2", f"password     =   {FILTERED}"),
+        ("a -----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY----- b",
+         f"a -----BEGIN RSA PRIVATE KEY-----{FILTERED}-----END RSA PRIVATE KEY----- b"),
+        ("-----BEGIN PRIVATE KEY-----\ncut o", f"-----BEGIN PRIVATE KEY-----{FILTERED}"),
         # In URLs.
         ("postgres://bob:p/w?d#@db/x", f"postgres://{FILTERED}@db/x"),
         ("postgres://bob:p@w@db/x", f"postgres://{FILTERED}@db/x"),
@@ -106,7 +121,8 @@ INNOCENT_TEXTS = [
     "token:\n  then", "GET /oauth/token -> 200", "İstanbul'da parola: yok", "['password', 'username', 'email']",
     "password: (8 characters or more)", "token: [1, 2]", "the session is Session('a')",
     "http://host:80/a@b", "http://host:8000/users/bob@example.org", "see http://host:8000?to=bob@example.org",
-    "eyj is no token.by.itself", "public_key=abc", "sort_key: name", "The password of the user has expired.", "cookie policy: see /cookies",
+    "eyj is no token.by.itself", "public_key=abc", "use --password to set it", "mysql --password -h db",
+    "password\n  Field required [type=missing]", "-----BEGIN PUBLIC KEY-----\nx", "sort_key: name", "The password of the user has expired.", "cookie policy: see /cookies",
 ]  # fmt: skip
 
 

@@ -8,7 +8,8 @@ The rules:
   name (`"name": "password", "value": "x"`).
 - After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
   required", "token: expired". A passphrase in prose cannot be told from prose.
-- Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, and JSON web tokens go.
+- Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, JSON web tokens and private keys go.
+- So do options of commands, `--password x`, and what pydantic says of a value of that name.
 - Most texts hold none of it, and every text of an event is asked: so a few plain words are looked for first. The
   patterns are matched against the text in small letters, which takes a fifth of the time of ignoring case.
 - No text takes longer than it is long: nothing is searched for twice from the same place.
@@ -52,6 +53,14 @@ _NESTED: Final = re.compile(
     r"\\{0,20}['\"]?\]?\s{0,3}(?:=>|[:=])\s{0,3}((?:[a-z_][\w.]{0,60})?[\[({]"
     r"(?=[^'\")\]}]{0,200}+['\"]))"
 )
+# As pydantic tells of a value that it refuses: the name, on a line of its own, and the value at the end of the next.
+_REFUSED: Final = re.compile(
+    r"(?:\n|\\{1,4}n)  [^\n]{1,300}?\[type=\w{1,60}, input_value=([^\n]{1,1000}?), input_type="
+)
+# Of a command, as one text or as a list of its parts.
+_OPTION: Final = re.compile(
+    r"(?:\\{0,20}['\"],\s?\\{0,20}['\"]|[ \t]{1,3}['\"]?)((?!-)[^\s'\"\\]{1,4000})"
+)
 _PAIRED: Final = re.compile(r"\\{0,20}['\"],\s?b?(\\{0,20})(['\"])")
 _TOLD: Final = re.compile(
     r"\\{0,20}['\"](?:\s{0,3},\s{0,3}|\s{1,3})b?\\{0,20}['\"]?(?:value|val|content)\\{0,20}['\"]?\s{0,3}[:=]\s{0,3}b?(\\{0,20})(['\"])"
@@ -60,7 +69,7 @@ _BARE: Final = re.compile(
     r"=(?![\s=]|none\b|true\b|false\b|null\b|\\{0,20}['\"]|b['\"])[^\s,;&'\")}\\]+"
 )
 _SAID: Final = re.compile(
-    r"[ \t]{0,2}[:=][ \t]{0,3}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
+    r"[ \t]{0,20}[:=][ \t]{0,20}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
 )
 _COOKIES: Final = re.compile(r"[ \t]{0,2}[:=][ \t]{0,3}([^\s=;,'\"\\]{1,200}=[^\r\n'\"\\]{1,8000})")
 _WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `_schemes` sees to it
@@ -93,6 +102,7 @@ _USER_INFO: Final = re.compile(
 )
 _URL: Final = re.compile(r"://[^\s'\"<>?#:]*+(?::(?!//)[^\s'\"<>?#:]*+)*+\?([^\s'\"<>#]+)")
 _TELLING_URL: Final = re.compile(r"://[^\s@?:]*+(?::(?!//)[^\s@?:]*+)*+[@?]")
+_PRIVATE_KEY: Final = re.compile(r"-----begin [a-z ]{0,30}private key-----(?!\[filtered\])")
 _JWT: Final = re.compile(r"(?<![\w-])([\w-]{11,}+)(?=\.[\w-]{4,}+\.([\w-]*+))")
 _JWT_START: Final = re.compile(r"\beyj[\w-]{8}")
 
@@ -190,10 +200,21 @@ def _named(text: str, small: str) -> Iterator[Cut]:
         whole = f"{name[0] if name else ''}{text[match.start() : match.end()]}"
         if not VARIABLES[whole.strip()]:
             continue
-        found = _value_after(small, match.end(), match.start())
+        if whole.startswith("--"):
+            found = _option(small, match.end())
+        else:
+            found = _value_after(small, match.end(), match.start())
         if found is not None:
             start, at = found
             yield start, at, FILTERED
+
+
+def _option(small: str, at: int) -> tuple[int, int] | None:
+    """Where the value stands of an option `--password`, the name of which ends at `at`."""
+    found = _OPTION.match(small, at)
+    if found is None:
+        return _value_after(small, at, at)
+    return None if _PROSE.match(small, found.start(1)) else found.span(1)
 
 
 def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
@@ -202,6 +223,9 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     if found is not None:
         end = _end_of(small, found.end(), found, len(small))
         return None if end == found.end() else (found.end(), end)
+    found = _REFUSED.match(small, at)
+    if found is not None:
+        return found.span(1)
     found = _NESTED.match(small, at)
     if found is not None:
         return found.start(1), _closed_at(small, found.start(1))
@@ -335,6 +359,15 @@ def _queries(text: str, small: str) -> Iterator[Cut]:
             yield match.start(1), match.end(1), cleaned
 
 
+def _private_keys(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
+    """What a PEM file holds (RFC 7468), or its beginning."""
+    for match in _PRIVATE_KEY.finditer(small):
+        end = small.find("-----end", match.end())
+        yield match.end(), len(small) if end < 0 else end, FILTERED
+        if end < 0:
+            return
+
+
 def _tokens(text: str, small: str) -> Iterator[Cut]:  # noqa: ARG001
     for match in _JWT.finditer(small):
         begun = _JWT_START.search(small, match.start(), match.end())
@@ -354,4 +387,5 @@ _FINDERS: Final[tuple[Callable[[str, str], Any], ...]] = (
     _user_info,
     _queries,
     _tokens,
+    _private_keys,
 )

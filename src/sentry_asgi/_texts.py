@@ -223,9 +223,6 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     if found is not None:
         end = _end_of(small, found.end(), found, len(small))
         return None if end == found.end() else (found.end(), end)
-    found = _REFUSED.match(small, at)
-    if found is not None:
-        return found.span(1)
     found = _NESTED.match(small, at)
     if found is not None:
         return found.start(1), _closed_at(small, found.start(1))
@@ -244,7 +241,7 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
 
 
 def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
-    """Where the value stands that follows a name after a colon or an equals sign, and is no prose."""
+    """Where the value stands that follows a name after a colon or an equals sign, and is no prose; or on the next line."""
     name = small[name_at:at]
     if name.startswith(("cookie", "authori")):
         line = (_COOKIES if name.startswith("cookie") else _CREDENTIALS).match(small, at)
@@ -252,6 +249,9 @@ def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
             return line.span(1)
     if name.startswith("authori") and _WITH_SCHEME.match(small, at):
         return None
+    refused = _REFUSED.match(small, at)
+    if refused is not None:
+        return refused.span(1)
     found = _SAID.match(small, at)
     if found is None or small[max(0, name_at - 11) : name_at].strip() == "unexpected":
         return None

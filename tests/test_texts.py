@@ -125,7 +125,7 @@ INNOCENT_TEXTS = [
     "token:\n  then", "GET /oauth/token -> 200", "İstanbul'da parola: yok", "['password', 'username', 'email']",
     "password: (8 characters or more)", "token: [1, 2]", "the session is Session('a')",
     "http://host:80/a@b", "http://host:8000/users/bob@example.org", "see http://host:8000?to=bob@example.org",
-    "eyj is no token.by.itself", "public_key=abc", "use --password to set it", "mysql --password -h db",
+    "eyj is no token.by.itself", "eyj of some-module-name.function.line", "public_key=abc", "use --password to set it", "mysql --password -h db",
     "password\n  Field required [type=missing]", "-----BEGIN PUBLIC KEY-----\nx", "sort_key: name", "The password of the user has expired.", "cookie policy: see /cookies",
 ]  # fmt: skip
 

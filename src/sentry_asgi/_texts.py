@@ -241,7 +241,7 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
 
 
 def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
-    """Where the value stands that follows a name after a colon or an equals sign, and is no prose; or on the next line."""
+    """Where the value stands that follows a name after a colon, an equals sign or a line, and is no prose."""
     name = small[name_at:at]
     if name.startswith(("cookie", "authori")):
         line = (_COOKIES if name.startswith("cookie") else _CREDENTIALS).match(small, at)

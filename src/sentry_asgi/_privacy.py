@@ -76,7 +76,9 @@ class Names(dict[Any, bool]):
 
     def __missing__(self, name: Any) -> bool:
         text = str(name)
-        forms = _canonical(text), _canonical(_HUMP.sub("_", text))
+        forms = [_canonical(text)]
+        if not text.islower():
+            forms.append(_canonical(_HUMP.sub("_", text)))
         secret = any(map(self._pattern.search, forms)) and not any(map(_DESCRIBED.search, forms))
         if name.__class__ is str and len(text) <= _NAME_LENGTH:
             if len(self) >= _NAMES:  # anybody can send ever new ones

@@ -104,6 +104,7 @@ requests = st.fixed_dictionaries(
         "cookies": pairs,
         "query": pairs,
         "referer": pairs,
+        "next": pairs,
         "fields": pairs,
         "bearer": st.none() | secrets,
         "basic": st.none() | secrets,
@@ -127,6 +128,8 @@ def asgi(request: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
         "&".join(["page=2", *(f"{name}={encode(how, value)}" for name, value in request[part])])
         for part in ("query", "referer")
     )
+    following = "&".join(f"{name}={encode(how, value)}" for name, value in request["next"])
+    query += "&next=" + quote(f"/in?{following}", safe="")
     headers.append((b"referer", f"https://example.org/a?{referer}#top".encode()))
     if request["bearer"]:
         headers.append((b"authorization", b"Bearer " + request["bearer"].encode()))
@@ -147,7 +150,7 @@ def asgi(request: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def planted(request: dict[str, Any]) -> set[str]:
-    parts = [request[part] for part in ("headers", "cookies", "query", "referer")]
+    parts = [request[part] for part in ("headers", "cookies", "query", "referer", "next")]
     if request["kind"] != "none":
         parts.append(request["fields"])
     found = {value for part in parts for _, value in part}
@@ -209,6 +212,7 @@ def removable(event: dict[str, Any]) -> list[str]:
         }
     )
     query = event.get("request", {}).get("query_string")  # to Sentry no text, but names and values
+    query = query and re.sub("&next=.*", "", query)  # whose value is one, and has names in it
     event = without_names(event)
     event.setdefault("request", {})["query_string"] = query
     event.get("extra", {}).pop("sys.argv", None)  # names of tests

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,6 +66,7 @@ async def lifespan(app: Any, hear: Callable[[str], object]) -> None:
 STARTED, STOPPED = "lifespan.startup.complete", "lifespan.shutdown.complete"
 
 
+@pytest.mark.usefixtures("unhandled")
 def test_it_is_flushed_between_the_apps_last_word_and_the_servers_hearing_it(
     sentry: Sentry,
 ) -> None:
@@ -71,6 +74,89 @@ def test_it_is_flushed_between_the_apps_last_word_and_the_servers_hearing_it(
     sentry.init(transport=Recording(seen), shutdown_timeout=1.5)
     asyncio.run(lifespan(SentryMiddleware(app), seen.append))
     assert seen == [STARTED, ("flush", 1.5), STOPPED]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.fixture
+def unhandled() -> Iterator[None]:
+    """Nobody handles SIGTERM, not even who measures the tests' coverage."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("unhandled")
+def test_a_sigterm_that_nobody_handles_waits_for_the_flush(sentry: Sentry) -> None:
+    seen: list[Any] = []
+
+    def told(message: str) -> None:
+        if (
+            message == STARTED
+        ):  # what is sent again after the flush is to be found here, and not to kill
+            asyncio.get_running_loop().call_later(0.2, signal.pthread_sigmask, *BLOCKED)
+
+    def flush() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.4)
+        seen.append("flushed")
+
+    sentry.init(transport=Recording(seen, flush))
+    try:
+        asyncio.run(lifespan(SentryMiddleware(app), told))
+        assert seen[-1] == "flushed"
+        assert signal.sigpending() == {signal.SIGTERM}
+        assert signal.sigwait([signal.SIGTERM]) == signal.SIGTERM
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+BLOCKED = signal.SIG_BLOCK, [signal.SIGTERM]
+
+
+def test_in_another_thread_a_sigterm_is_left_alone(sentry: Sentry) -> None:
+    seen: list[Any] = []
+    sentry.init(transport=Recording(seen))
+    client, handler = sentry_sdk.get_client(), signal.getsignal(signal.SIGTERM)
+
+    def serve() -> None:
+        sentry_sdk.get_current_scope().set_client(client)
+        asyncio.run(lifespan(SentryMiddleware(app), seen.append))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join()
+    assert seen[1][0] == "flush"
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_sigterm_that_somebody_handles_is_theirs(sentry: Sentry) -> None:
+    heard: list[Any] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))
+    try:
+        handler = signal.getsignal(signal.SIGTERM)
+        sentry.init(transport=Recording(heard, lambda: signal.raise_signal(signal.SIGTERM)))
+        asyncio.run(lifespan(SentryMiddleware(app), heard.append))
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard.index("SIGTERM") < heard.index(STOPPED)
+
+
+@pytest.mark.usefixtures("unhandled")
+def test_who_handles_sigterm_by_the_end_of_the_flush_goes_on_doing_so(sentry: Sentry) -> None:
+    heard: list[Any] = []
+
+    def hear(*_: Any) -> None:
+        heard.append("SIGTERM")
+
+    def told(message: str) -> None:
+        if message == STARTED:
+            asyncio.get_running_loop().call_later(0.05, signal.signal, signal.SIGTERM, hear)
+
+    sentry.init(transport=Recording([], lambda: time.sleep(0.2)))
+    asyncio.run(lifespan(SentryMiddleware(app), told))
+    assert signal.getsignal(signal.SIGTERM) is hear
 
 
 def test_the_middlewares_timeout_goes_before_the_sdks(sentry: Sentry) -> None:

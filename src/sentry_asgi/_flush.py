@@ -5,6 +5,8 @@ The rules:
 - The SDK's `flush` blocks its caller. It runs in a thread of its own: one of the loop's pool may never be free, and a
   pool is waited for when the loop is closed. The thread is a daemon: it keeps no process from ending.
 - Whatever the flush does, the wait ends after the time given and `GRACE`.
+- A SIGTERM that nobody handles waits until the flush is over: Hypercorn sends one to its other workers as soon as one
+  of them is done.
 - asyncio and Trio. In a coroutine that neither runs, it is waited for on the spot.
 - A transport that sends on the event loop is flushed on the event loop.
 """
@@ -13,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any, Final
 
@@ -39,12 +43,36 @@ async def flush(seconds: float | None) -> None:
         timeout = float(client.options["shutdown_timeout"] if seconds is None else seconds)
         if timeout <= 0:
             return
-        if _sdk.sends_on_the_loop(client):
-            await asyncio.wait_for(client.flush_async(timeout=timeout), timeout + GRACE)
-        else:
-            await _in_thread(lambda: client.flush(timeout=timeout), timeout + GRACE)
+        with _sigterm_waits():
+            if _sdk.sends_on_the_loop(client):
+                await asyncio.wait_for(client.flush_async(timeout=timeout), timeout + GRACE)
+            else:
+                await _in_thread(lambda: client.flush(timeout=timeout), timeout + GRACE)
     except Exception:
         log_failure("flushing")
+
+
+@contextlib.contextmanager
+def _sigterm_waits() -> Iterator[None]:
+    """While it lasts, a SIGTERM that would kill the process is put off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other may handle signals
+        return
+    came: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        came.append(number)
+
+    killing = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if killing:
+        signal.signal(signal.SIGTERM, note)
+    try:
+        yield
+    finally:
+        if killing and signal.getsignal(signal.SIGTERM) is note:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if came:
+                signal.raise_signal(signal.SIGTERM)
 
 
 async def _in_thread(work: Callable[[], Any], seconds: float) -> None:

@@ -71,6 +71,16 @@ def test_two_requests_in_one_context_share_nothing(sentry: Sentry) -> None:
         assert_of_one_request_alone(event)
 
 
+def test_a_connection_can_have_a_client_of_its_own(sentry: Sentry) -> None:
+    usual, own = sentry_sdk.get_client(), sentry_sdk.Client()
+    isolation, connection = _isolation.isolation(), Connection(http_scope())
+    isolation.enter(connection)
+    isolation.use_client(own)
+    assert sentry_sdk.get_client() is own
+    isolation.leave(connection)
+    assert sentry_sdk.get_client() is usual
+
+
 def test_a_request_that_starts_in_the_context_of_another_shares_nothing(sentry: Sentry) -> None:
     """As on uvicorn, where a kept-alive connection can start its next request in the last one's context."""
     app = SentryMiddleware(capturing)

@@ -877,7 +877,7 @@ def test_profiles_are_taken_of_sampled_requests(sentry: Sentry) -> None:
         sentry.init(traces_sample_rate=1.0, profiles_sample_rate=1.0)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        deadline = time.monotonic() + 0.2
+        deadline = time.monotonic() + 0.5
         while time.monotonic() < deadline:
             sum(range(1000))
         await respond(send)

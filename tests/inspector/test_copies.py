@@ -98,6 +98,12 @@ def test_what_is_fenced_stays_within_its_fence() -> None:
     assert "# \\`x\\`" in text
 
 
+def test_a_breadcrumb_that_says_nothing_leaves_no_empty_code() -> None:
+    event = {"breadcrumbs": [{"category": "click", "message": ""}]}
+    assert "`click`" in markdown(event_view(event), summarize(event))
+    assert "``" not in markdown(event_view(event), summarize(event))
+
+
 @settings(max_examples=60, deadline=None)
 @given(EVENT)
 def test_any_event_has_its_markdown_and_its_command(event: dict[str, Any]) -> None:

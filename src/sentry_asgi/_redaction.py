@@ -248,28 +248,20 @@ def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
     """Whether something stands in one of the mappings that has to go for its name."""
     if not keys.isdisjoint(VALUE_KEYS) and any(map(told_by_name, mappings)):
         return True
-    if not keys.isdisjoint(_QUERIES) and any(map(_queries_secret, mappings)):
-        return True
-    secret = {key for key in keys if names[key]}
-    return bool(secret) and any(
-        not _is_nothing(_sdk.plain(mapping[key]))
-        for mapping in mappings
-        if not secret.isdisjoint(mapping)
-        for key in secret.intersection(mapping)
+    asked, secret = keys & _QUERIES, {key for key in keys if names[key]}
+    return any(map(_queries_secret, _under(asked, mappings))) or not all(
+        map(_is_nothing, _under(secret, mappings))
     )
 
 
-def _queries_secret(mapping: Any) -> bool:
-    """Whether a query string in a mapping has secret parameters."""
-    if _QUERIES.isdisjoint(mapping):
-        return False
-    queries = [_sdk.plain(mapping[key]) for key in _QUERIES.intersection(mapping)]
-    return any(
-        value != FILTERED
-        for query in queries
-        if isinstance(query, str)
-        for value in secret_parameters(query)
-    )
+def _under(keys: set[Any], mappings: list[Any]) -> list[Any]:
+    """What stands under any of the keys in any of the mappings."""
+    return [_sdk.plain(one[key]) for key in keys for one in mappings if key in one]
+
+
+def _queries_secret(query: Any) -> bool:
+    """Whether a query string has secret parameters."""
+    return isinstance(query, str) and any(value != FILTERED for value in secret_parameters(query))
 
 
 def _is_nothing(value: Any) -> bool:

@@ -25,21 +25,13 @@ from ._privacy import FILTERED, SECRETS, VARIABLES, clean_query
 
 # Whoever has none of these has nothing.
 _HINTS: Final = (
-    *(
-        "passw",
-        "passp",
-        "passc",
-        "pwd",
-        "secret",
-        "token",
-        "key",
-        "credential",
-        "session",
-        "srf",
-        "cookie",
-    ),
-    *("authori", "authent", "jwt", "bearer", "basic ", "://", "eyj", "</"),
-)
+    *("pass", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie", "auth", "jwt"),
+    *("bearer", "basic ", "://", "eyj", "</"),
+)  # fmt: skip
+_TELLING: Final = {
+    "pass": ("passw", "passp", "passc"),
+    "auth": ("authori", "authent"),
+}
 _WORDS: Final = (
     r"(?:passw|passphrase|passcode|pwd|secret|token|api[ _-]?key|access[_-]?key|private[ _-]?key"
     r"|credential|session|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt)"
@@ -130,6 +122,8 @@ def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
 
 def _is_telling(hint: str, small: str) -> bool:
     """Whether a hint that is in many a harmless text tells anything in this one."""
+    if hint in _TELLING:
+        return any(one in small for one in _TELLING[hint])
     if hint == "://":
         return _TELLING_URL.search(small) is not None
     if hint == "key":  # of an API, for access, or private
@@ -140,6 +134,13 @@ def _is_telling(hint: str, small: str) -> bool:
             at = small.find("key", at + 3)
         return False
     return True
+
+
+def clean_texts(texts: dict[str, str]) -> dict[str, str]:
+    """Texts under their names, each as `clean_text` leaves it; looked at as one, for most hold nothing."""
+    if not found_hints("\n".join(texts.values()).lower()):
+        return texts
+    return {name: clean_text(text) for name, text in texts.items()}
 
 
 def clean_body(text: str) -> str:

@@ -30,7 +30,7 @@ from . import _request, _sdk, _span_facts
 from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._isolation import NOBODYS, connection_here, untouched
-from ._texts import clean_text
+from ._texts import clean_texts
 
 ORIGIN: Final = "auto.http.asgi"
 
@@ -446,6 +446,10 @@ class Transactions(_Way):
             span.set_data(name, value)
 
 
+# Of a span's facts, what anybody may have sent.
+_SAID: Final = ("url.path", "user_agent.original")
+
+
 class StreamedSpans(_Way):
     """A segment span for each request, sent as it ends: SDK 2 with `trace_lifecycle="stream"`, SDK 3."""
 
@@ -536,18 +540,18 @@ class StreamedSpans(_Way):
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
         name, source, route = _span_facts.naming(exchange, span.name)
-        if name is not None:
-            span.name = clean_text(name)
-            span.set_attribute("sentry.segment.name.source", source)
         status, outcome = _span_facts.outcome(exchange, trace.message_size)
         if outcome == "internal_error" or (status is not None and status >= 500):  # noqa: PLR2004
             span.status = "error"
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
         facts = _span_facts.attributes(exchange, trace.message_size, status, route)
-        for said in ("url.path", "user_agent.original"):  # no event processor sees them
-            if said in facts:
-                facts[said] = clean_text(facts[said])
+        said: dict[str, str] = {key: facts[key] for key in _SAID if key in facts}
+        if name is not None:
+            said["name"] = name
+        facts.update(clean_texts(said))  # no event processor sees them
+        if name is not None:
+            span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
         if exchange.body is not None:
             from ._event import body_text  # noqa: PLC0415  # loaded with the first middleware
 

@@ -343,24 +343,16 @@ class _Redactor:
     def _choose(self, secrets: set[str], everything: str, *, whole: bool) -> None:
         """Of the forms that secrets can take, keeps those of which the event shows something: most occur nowhere."""
         known = {form for secret in secrets for form in forms(secret)}
-        edged = [form for form in known if len(form) >= ANYWHERE]
+        edged = whole_ones = [form for form in known if len(form) >= ANYWHERE]
         self._alone = [form for form in known if len(form) < ANYWHERE]
         others = packed(secrets, everything)
         if whole:
-            self._alone = [form for form in self._alone if form in everything]
-            if len(secrets) > _FEW:
-                shown = _edges_of(everything)
-                others = {form for form in others if form[:EDGE] in shown}
-            else:
-                shown = everything
-            others = {form for form in others if form in everything}
+            shown = _edges_of(everything) if len(secrets) > _FEW else everything
+            others = {form for form in others if form[:EDGE] in shown and form in everything}
             edged = [form for form in edged if form[:EDGE] in shown or form[-EDGE:] in shown]
-            self._anywhere = [form for form in edged if form in everything]
-            if not edged and not others:
-                return
-        else:
-            self._anywhere = edged
-        self._anywhere = [*self._anywhere, *others]
+            whole_ones = [form for form in edged if form in everything]
+            self._alone = [form for form in self._alone if form in everything]
+        self._anywhere = [*whole_ones, *others]
         self._anywhere.sort(key=len, reverse=True)
         # Pieces of them are few, once the whole ones are gone.
         for form in self._anywhere:

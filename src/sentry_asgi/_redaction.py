@@ -348,7 +348,9 @@ class _Redactor:
         others = packed(secrets, everything)
         if whole:
             shown = _edges_of(everything) if len(secrets) > _FEW else everything
-            others = {form for form in others if form[:EDGE] in shown and form in everything}
+            if shown is not everything:
+                others = {form for form in others if form[:EDGE] in shown}
+            others = {form for form in others if form in everything}
             edged = [form for form in edged if form[:EDGE] in shown or form[-EDGE:] in shown]
             whole_ones = [form for form in edged if form in everything]
             self._alone = [form for form in self._alone if form in everything]

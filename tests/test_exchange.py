@@ -159,21 +159,17 @@ def test_a_websocket_counts_messages_and_bytes_each_way() -> None:
     assert (exchange.received_messages, exchange.received_bytes) == (2, 5)
     assert (exchange.sent_messages, exchange.sent_bytes) == (1, 1)
     assert (exchange.status, exchange.phase) == (101, "during response")
-    assert exchange.closed_by is None
+    assert exchange.close is None
 
 
 def test_a_websocket_tells_who_closed_it_and_how() -> None:
     close = {"type": "websocket.close", "code": 1011, "reason": "broken"}
     exchange = pass_on(WebSocketExchange, [], [ACCEPT, close, {**close, "code": 1000}])
-    assert (exchange.closed_by, exchange.close_code, exchange.close_reason) == (
-        "app",
-        1011,
-        "broken",
-    )
+    assert exchange.close == ("app", 1011, "broken")
     assert exchange.phase == "after response"
     left = {"type": "websocket.disconnect", "code": 1001}
     exchange = pass_on(WebSocketExchange, [left, left], [])
-    assert (exchange.closed_by, exchange.close_code, exchange.client_left) == ("client", 1001, True)
+    assert (exchange.close, exchange.client_left) == (("client", 1001, None), True)
     assert pass_on(WebSocketExchange, [], [ACCEPT], fails=True).client_left
 
 

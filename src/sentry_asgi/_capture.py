@@ -122,7 +122,7 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
     if not exchange.settings.report_without or exchange.reported:
         return
     name, _ = name_and_source(exchange) or ("a request", "")
-    closed = getattr(exchange, "close_code", None)
+    _, closed, _ = getattr(exchange, "close", None) or (None, None, None)
     what = f"closed with {closed}" if closed else f"answered with {exchange.status}"
     site = ("without exception", name, what)
     if not _may_send(exchange, site):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
 
@@ -273,6 +273,14 @@ class Exchange(Connection, Holding):
         return "during response" if self.ended_at is None else "after response"
 
 
+class Close(NamedTuple):
+    """Who has closed a websocket, and how (RFC 6455, 7.4); None where a server does not tell."""
+
+    by: Literal["app", "client"]
+    code: int | None
+    reason: str | None
+
+
 class WebSocketExchange(Exchange):
     """A websocket and what has passed on it so far.
 
@@ -282,18 +290,14 @@ class WebSocketExchange(Exchange):
     """
 
     __slots__ = (
-        "close_code",
-        "close_reason",
-        "closed_by",
+        "close",
         "messages",
         "received_messages",
         "sent_messages",
     )
 
-    # RFC 6455, 7.4; None while it is open, and where a server does not tell.
-    close_code: int | None
-    close_reason: str | None
-    closed_by: Literal["app", "client"] | None
+    # None while it is open: each slot is 8 bytes for as long as that is.
+    close: Close | None
     # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
     received_messages: int
     sent_messages: int
@@ -308,7 +312,7 @@ class WebSocketExchange(Exchange):
         settings: Settings = DEFAULTS,
     ) -> None:
         super().__init__(scope, receive, send, settings)
-        self.close_code = self.close_reason = self.closed_by = self.messages = None
+        self.close = self.messages = None
         self.received_messages = self.sent_messages = 0
 
     async def receive(self) -> Any:
@@ -326,7 +330,7 @@ class WebSocketExchange(Exchange):
                 self.received_bytes += size
                 if self.messages is not None:
                     self.messages.begin(self, size)
-            elif kind == "websocket.disconnect" and self.closed_by is None:
+            elif kind == "websocket.disconnect" and self.close is None:
                 self.client_left = True
                 self._closed("client", message)
         except Exception:  # as in Exchange.receive
@@ -342,7 +346,7 @@ class WebSocketExchange(Exchange):
             else:
                 if self.first_byte_at is None:
                     message = self._answered(kind, message)
-                if kind == "websocket.close" and self.closed_by is None:
+                if kind == "websocket.close" and self.close is None:
                     self._closed("app", message)
         except Exception:  # as in Exchange.send
             pass
@@ -362,12 +366,11 @@ class WebSocketExchange(Exchange):
 
     def _closed(self, by: Literal["app", "client"], message: Any) -> None:
         self.ended_at = now()
-        self.closed_by = by
-        code, reason = message.get("code", 1000), message.get("reason")
-        self.close_code = code if isinstance(code, int) else None
-        self.close_reason = reason if isinstance(reason, str) else None
+        reason = message.get("reason")
+        code = _code(message.get("code", 1000))
+        self.close = Close(by, code, reason if isinstance(reason, str) else None)
         if by == "app" and self.failure is None and not self.client_left:
-            self._look_behind(self.close_code)
+            self._look_behind(code)
 
     def _look_behind(self, code: int | None) -> None:
         if self._tells_of_failure(code):

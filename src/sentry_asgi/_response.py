@@ -95,15 +95,16 @@ def websocket(exchange: Exchange) -> dict[str, Any]:
     """What has passed on a websocket that was accepted, by now or by its end; nothing of anything else."""
     if not isinstance(exchange, WebSocketExchange) or exchange.status != _ACCEPTED:
         return {}
+    by, code, reason = exchange.close or (None, None, None)
     facts = {
         "seconds": round((exchange.ended_at or now()) - exchange.started_at, 3),
         "messages_received": exchange.received_messages,
         "bytes_received": exchange.received_bytes,
         "messages_sent": exchange.sent_messages,
         "bytes_sent": exchange.sent_bytes,
-        "close_code": exchange.close_code,
-        "close_reason": exchange.close_reason or None,
-        "closed_by": exchange.closed_by,
+        "close_code": code,
+        "close_reason": reason or None,
+        "closed_by": by,
     }
     return _known(facts)
 

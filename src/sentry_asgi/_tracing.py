@@ -30,7 +30,6 @@ from . import _request, _sdk, _span_facts
 from ._exchange import Exchange, WebSocketExchange, now
 from ._failsafe import log_failure
 from ._isolation import NOBODYS, connection_here, untouched
-from ._texts import clean_texts
 
 ORIGIN: Final = "auto.http.asgi"
 
@@ -546,6 +545,8 @@ class StreamedSpans(_Way):
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
         facts = _span_facts.attributes(exchange, trace.message_size, status, route)
+        from ._texts import clean_texts  # noqa: PLC0415  # loaded with the first middleware
+
         said: dict[str, str] = {key: facts[key] for key in _SAID if key in facts}
         if name is not None:
             said["name"] = name

@@ -68,7 +68,8 @@ ALLOWED = {
     "_source": set(),
     "_budget": {"_frames"},
     "_unwinding": {"_exchange", "_frames", "_isolation"},
-    "_isolation": {"_event", "_exchange", "_failsafe", "_plain", "_request", "_sdk"},
+    "_isolation": {"_event", "_exchange", "_failsafe", "_plain", "_process", "_request", "_sdk"},
+    "_process": {"_failsafe"},
     "_event": {
         "_body",
         "_exchange",
@@ -91,7 +92,7 @@ ALLOWED = {
     "_multipart": set(),
     "_user": set(),
     "_answered": set(),
-    "_failures": {"_answered", "_exchange", "_once", "_request"},
+    "_failures": {"_answered", "_exchange", "_once", "_request", "_traceback"},
     "_exchange": {"_body", "_once", "_request", "_settings", "_swallowed"},
     "_once": {"_budget", "_frames", "_noise", "_swallowed", "_traceback"},
     "_swallowed": {"_failsafe", "_frames"},

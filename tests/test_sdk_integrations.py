@@ -119,6 +119,7 @@ def test_a_cause_that_the_sdks_middleware_cuts_off_is_shown(sentry: Sentry) -> N
         run(app)
     assert ("ValueError", "nope") in exception_values(sentry.event)
     assert exception_values(sentry.event)[-1][0] == "LitestarException"
+    sentry.transport.envelopes.clear()  # the integration adds what Sentry drops
 
 
 def test_a_context_that_the_app_itself_suppressed_is_not_shown(sentry: Sentry) -> None:

@@ -86,7 +86,7 @@ def test_what_a_block_sets_on_scopes_is_gone_after_it(sentry: Sentry) -> None:
         sentry_sdk.set_tag("inner", "1")
         sentry_sdk.capture_message("inside")
     sentry_sdk.capture_message("outside")
-    assert events[0]["tags"] == {"inner": "1"}
+    assert events[0]["tags"] == {"outer": "1", "inner": "1"}
     assert sentry.event["tags"] == {"outer": "1"}
 
 

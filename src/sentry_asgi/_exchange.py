@@ -126,6 +126,7 @@ class Exchange(Connection, Holding):
         "received_bytes",
         "response_headers",
         "sent_bytes",
+        "served",
         "session",
         "started_at",
         "status",
@@ -149,6 +150,8 @@ class Exchange(Connection, Holding):
     client_left: bool
     # What is held of its failures.
     held: Held | BaseException | None
+    # What is done for the client that was in force when it began; the middleware's.
+    served: Any
     # For release health: whether it counts, and the SDK's session once its scope is filled.
     session: Any
     # How the app's call came back; where it raised, when.

@@ -96,15 +96,16 @@ _SDKS.filters.insert(0, _Listener())
 @contextlib.contextmanager
 def if_possible(
     what: str, make: Callable[[], contextlib.AbstractContextManager[Any]]
-) -> Iterator[None]:
-    """A context manager that may fail to begin or to end: it is logged, and the block runs all the same."""
+) -> Iterator[Any]:
+    """A context manager that may fail to begin, then its value is None, or to end; the block runs all the same."""
     stack = contextlib.ExitStack()
+    value = None
     try:
-        stack.enter_context(make())
+        value = stack.enter_context(make())
     except Exception:
         log_failure(what)
     try:
-        yield
+        yield value
     finally:
         try:
             stack.close()

@@ -3,6 +3,8 @@ late it is. Part of the connection's event processor.
 
 The rules:
 
+- What the SDK's ASGI middlewares report within the connection, they report before the exception arrives here; the
+  event then shows it as one of ours does.
 - What an integration calls unhandled, though its framework answers it, is handled (`_answered`), as it is without the
   integration.
 - Error events alone; what the app has put into `contexts.asgi` itself stays.
@@ -18,6 +20,7 @@ from . import _once
 from ._answered import is_answered
 from ._exchange import Exchange, now
 from ._request import Connection
+from ._traceback import OURS, event_from
 
 
 def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> bool:
@@ -26,6 +29,7 @@ def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, 
         return True
     if not _once.first_report(connection, event, hint):
         return False
+    _show_as_ours(event, hint)
     _tell_handled(connection, event)
     if connection.reported is _once.OVER:
         seconds = round(now() - (connection.closed_at or now()), 3)
@@ -33,6 +37,16 @@ def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, 
     elif event.get("exception"):
         _context(event).setdefault("phase", connection.phase)
     return True
+
+
+def _show_as_ours(event: dict[str, Any], hint: dict[str, Any] | None) -> None:
+    exc_info = (hint or {}).get("exc_info")
+    values = (event.get("exception") or {}).get("values") or [{}]
+    mechanism = values[-1].get("mechanism") or {}
+    if mechanism.get("type") != "asgi" or not isinstance(exc_info, tuple) or OURS in (hint or {}):
+        return
+    shown, _ = event_from(exc_info[1], {"type": "asgi", "handled": bool(mechanism.get("handled"))})
+    event["exception"] = shown["exception"]
 
 
 def _tell_handled(connection: Exchange, event: dict[str, Any]) -> None:

@@ -16,7 +16,11 @@ The rules:
 - Whether lazy scopes work with the installed SDK is tried out at first use, by comparing a filled one
   with a fork of the SDK's. If they don't, `PublicScopes` does the same by public means, at once.
 - What the process itself sets while it starts up (at import, in a lifespan handler) is on the process's
-  scope, and so on every event. Breadcrumbs of the process are left out, as the SDK leaves them out.
+  scope, and so on every event. Breadcrumbs of the process are left out, as the SDK leaves them out. What a
+  middleware further out sets is on its request alone (`_process`).
+- The SDK's own ASGI middlewares step aside within a connection: they ask a context variable whether another is
+  around them. Where one of them is around, it has made the scopes and the span of this request; the connection's
+  scopes start from these.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from . import _request, _sdk
 from ._failsafe import log_failure
+from ._process import Kind, Process
 from ._request import Connection
 
 logger: Final = logging.getLogger("sentry_asgi")
@@ -46,20 +51,41 @@ class Isolation(Protocol):
     lazy: bool
     """Whether a span that is not sampled can wait until somebody asks for it."""
 
-    def enter(self, connection: Connection) -> None: ...
+    def prepare(self) -> None:
+        """Look at what the SDK has loaded; for a new client."""
+        ...
+
+    def enter(self, connection: Connection) -> bool:
+        """Put a connection's scopes in force; return whether an ASGI middleware of the SDK's is around it."""
+        ...
+
     def leave(self, connection: Connection) -> None: ...
     def use_client(self, client: Any) -> None:
         """Puts a client in force for the connection that was just entered."""
         ...
 
-    def process(self) -> contextlib.AbstractContextManager[None]:
-        """While it lasts, the process's scope is the isolation scope: for the lifespan."""
+    def process(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """For the lifespan: what is set within is the process's, until the value is called."""
         ...
 
 
 def isolation() -> Isolation:
     """The isolation to use with the installed SDK; the process's scope is the one in force here."""
     return _chosen()()
+
+
+def claim() -> Process | None:
+    """Keep requests from writing to the scopes in force here; return the process's isolation scope."""
+    if _ISOLATION is None or _CURRENT is None:
+        return None
+    _CURRENT.claim()
+    return _ISOLATION.claim()
+
+
+_ISOLATION: Final = (
+    Kind(_sdk.LAZY_SCOPES.isolation, ScopeType.ISOLATION) if _sdk.LAZY_SCOPES else None
+)
+_CURRENT: Final = Kind(_sdk.LAZY_SCOPES.current, ScopeType.CURRENT) if _sdk.LAZY_SCOPES else None
 
 
 @functools.cache
@@ -284,7 +310,8 @@ def _write_plainly(scope: Scope) -> None:
 def _isolation_fork(base: Scope, connection: Connection) -> Scope:
     """An ordinary isolation scope for one connection, filled from the process's, but for its trace."""
     fork = base.fork()
-    fork.clear_breadcrumbs()
+    if _ISOLATION is None or _ISOLATION.beneath(base) is base:
+        fork.clear_breadcrumbs()  # they are the process's
     if getattr(connection, "session", False):
         _sdk.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
         fork.start_session(session_mode="request")
@@ -358,17 +385,32 @@ def _is_untouched(scope: Any, kind: type[_LazyScope], connection: Connection) ->
     return not _set_slots(scope)[1]
 
 
-def _ambient() -> Scope | None:
-    """The process's scope that is in force here; None if the SDK does not tell."""
+def _home() -> Process | None:
+    """Return the process's scope that is in force here; None if the SDK does not tell."""
     try:
-        return _beneath(Scope.get_isolation_scope())
+        return None if _is_nested(_nesting()) else claim()
     except Exception:  # an app is not to fail to start because of it
         log_failure("looking for the process's scope")
         return None
 
 
-def _beneath(scope: Scope | None) -> Scope | None:
-    return scope.asgi_base if isinstance(scope, _LazyScope) else scope
+def _beneath(scope: Any, kind: Kind) -> Scope | None:
+    """Return the process's scope beneath a connection's."""
+    base = scope.asgi_base if isinstance(scope, _LazyScope) else scope
+    return None if base is None else kind.beneath(base)
+
+
+def _nesting() -> ContextVar[bool] | None:
+    try:
+        return _sdk.nesting()
+    except Exception:
+        log_failure("looking for the SDK's ASGI middlewares")
+        return None
+
+
+def _is_nested(nesting: ContextVar[bool] | None) -> bool:
+    """Whether an ASGI middleware is around what runs here, as the SDK's tell each other."""
+    return nesting is not None and nesting.get(False)
 
 
 class LazyScopes:
@@ -378,28 +420,63 @@ class LazyScopes:
 
     def __init__(self) -> None:
         assert _sdk.LAZY_SCOPES is not None  # _chosen() asked
+        assert _ISOLATION is not None
+        assert _CURRENT is not None
         self._isolation, self._current, _ = _sdk.LAZY_SCOPES
+        self._isolations, self._currents = _ISOLATION, _CURRENT
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
-        self._home = _ambient()
+        self._home = _home()
+        self._nesting = _nesting()
 
-    def enter(self, connection: Connection) -> None:
+    def prepare(self) -> None:
+        self._nesting = _nesting()
+
+    def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
         isolation: Any = _new(_IsolationScope)
         connection.outer = base = self._isolation.get()
-        if base.__class__ is not Scope:  # a connection's, or none
-            base = _beneath(base) or self._home
+        nested = False
+        if type(base) is self._isolations.view:
+            base = self._isolations.taken(base)
+        elif base.__class__ is not Scope:  # a connection's, or none
+            nested = base is not None
+            base = _beneath(base, self._isolations) if nested else self._at_home()
         isolation.asgi_base = base
         isolation.asgi_connection = connection
         current: Any = _new(_CurrentScope)
         connection.outer_current = base = self._current.get()
-        current.asgi_base = base if base.__class__ is Scope else _beneath(base)
+        if type(base) is self._currents.view:
+            base = self._currents.taken(base)
+        elif base.__class__ is not Scope:
+            base = _beneath(base, self._currents)
+        current.asgi_base = base
         current.asgi_connection = connection
         self._isolation.set(isolation)
         self._current.set(current)
+        if self._nesting is None or nested:
+            return False
+        if self._nesting.get(False):
+            self._continue_the_sdks(isolation, current)
+            return True
+        self._nesting.set(True)
+        return False
+
+    def _at_home(self) -> Scope:
+        return Scope() if self._home is None else self._home.scope
+
+    def _continue_the_sdks(self, isolation: Any, current: Any) -> None:
+        """Have what is reported here hang on the span and the trace of the SDK's middleware further out."""
+        _sdk.TRACE.__set__(isolation, _sdk.TRACE.__get__(isolation.asgi_base))
+        if current.asgi_base is not None:
+            _sdk.SPAN.__set__(current, _sdk.SPAN.__get__(current.asgi_base))
 
     def use_client(self, client: Any) -> None:
-        scope: Any = self._current.get()  # asked first, and alone, as long as it has an active one
+        # Asked first is the current scope, if it has an active one.
+        current: Any = self._current.get()
+        base = current.asgi_base
+        asked_first = base is not None and base.client.is_active()
+        scope: Any = current if asked_first else self._isolation.get()
         scope.client = client
 
     def leave(self, connection: Connection) -> None:
@@ -408,16 +485,36 @@ class LazyScopes:
         # another connection's included.
         scope: Any = self._isolation.get()
         if scope.__class__ is _IsolationScope and scope.asgi_connection is connection:
-            self._isolation.set(connection.outer)
+            outer = connection.outer
+            self._isolation.set(outer)
             self._current.set(connection.outer_current)
+            if self._nesting is not None and not isinstance(outer, _LazyScope):
+                self._nesting.set(False)
         # Or each request of a kept-alive connection would keep the one before it alive.
         connection.outer = connection.outer_current = None
 
     @contextlib.contextmanager
-    def process(self) -> Iterator[None]:
-        ambient = _beneath(self._isolation.get()) or self._home
-        with use_isolation_scope(ambient):  # type: ignore[arg-type]  # home is never None
-            yield
+    def process(self) -> Iterator[Callable[[], None]]:
+        with _starting(self._home) as started:
+            yield started
+
+
+@contextlib.contextmanager
+def _starting(home: Process | None) -> Iterator[Callable[[], None]]:
+    if _ISOLATION is None or _CURRENT is None:
+        yield _nothing
+        return
+    with _ISOLATION.starting(home) as isolation, _CURRENT.starting(None) as current:
+
+        def started() -> None:
+            for own in isolation, current:
+                if own is not None:
+                    own.started()
+
+        yield started
+
+
+def _nothing() -> None: ...
 
 
 _new: Final[Any] = object.__new__
@@ -486,21 +583,33 @@ class PublicScopes:
     lazy = False
 
     def __init__(self) -> None:
-        _ambient()  # made here, it is in the context of all that starts from here
+        _home()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
+        self._nesting = _nesting()
 
-    def enter(self, connection: Connection) -> None:
+    def prepare(self) -> None:
+        self._nesting = _nesting()
+
+    def enter(self, connection: Connection) -> bool:
+        within = _process_scope.get() is None and _is_nested(self._nesting)
         base = _process_scope.get() or self._lifespan_scope or Scope.get_isolation_scope()
         with contextlib.ExitStack() as stack:
             stack.callback(_reset, _process_scope, _process_scope.set(base))
             stack.callback(_reset, _public_connection, _public_connection.set(connection))
+            if within:
+                connection.session = False  # type: ignore[attr-defined]  # it is counted further out
             isolation = _isolation_fork(base, connection)
-            _continue_publicly(isolation, connection)
+            if not within:
+                _continue_publicly(isolation, connection)
             stack.enter_context(use_isolation_scope(isolation))
-            current = Scope(ty=ScopeType.CURRENT)
+            outer = Scope.get_current_scope()
+            current = outer.fork() if within else Scope(ty=ScopeType.CURRENT)
             _protect(current, connection)
             stack.enter_context(use_scope(current))
+            if self._nesting is not None:
+                stack.callback(_reset, self._nesting, self._nesting.set(True))
             connection.outer = stack.pop_all()
+        return within
 
     def use_client(self, client: Any) -> None:
         Scope.get_current_scope().set_client(client)
@@ -512,10 +621,11 @@ class PublicScopes:
             connection.outer.close()
 
     @contextlib.contextmanager
-    def process(self) -> Iterator[None]:
-        self._lifespan_scope = _process_scope.get() or Scope.get_isolation_scope()
-        with use_isolation_scope(self._lifespan_scope):
-            yield
+    def process(self) -> Iterator[Callable[[], None]]:
+        with _starting(None) as started:
+            self._lifespan_scope = _process_scope.get() or Scope.get_isolation_scope()
+            with use_isolation_scope(self._lifespan_scope):
+                yield started
 
 
 def _continue_publicly(scope: Scope, connection: Connection) -> None:
@@ -545,7 +655,8 @@ def detached() -> Iterator[None]:
     consumer. Its events carry what the process has set, and nothing of the request.
     """
     scope = Scope.get_isolation_scope()
-    base = _process_scope.get() or _beneath(scope) or Scope()
+    beneath = scope if _ISOLATION is None else _beneath(scope, _ISOLATION)
+    base = _process_scope.get() or beneath or Scope()
     fork = base.fork()
     fork.clear_breadcrumbs()
     fork.set_new_propagation_context()

@@ -43,6 +43,7 @@ class Lifespan(Holding):
         "_reported",
         "_send",
         "_shutdown_timeout",
+        "_started",
         "held",
     )
 
@@ -54,10 +55,12 @@ class Lifespan(Holding):
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[Any]],
         shutdown_timeout: float | None,
+        started: Callable[[], object] = bool,
     ) -> None:
         self._receive = receive
         self._send = send
         self._shutdown_timeout = shutdown_timeout
+        self._started = started
         self._received = False
         self._reported = False
         self._flushed = False
@@ -93,6 +96,8 @@ class Lifespan(Holding):
         elif kind in _DONE:
             for exception in _swallowed.swallowed(self):
                 process_failed(exception, "", handled=True)
+        if kind == "lifespan.startup.complete":
+            self._started()
         self.held = NOTHING_MORE
         if kind in _LAST:
             await self.flush()

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import logging
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
@@ -65,6 +66,15 @@ UNINHERITED: Final = tuple(
 SPAN: Final[Any] = getattr(Scope, "_span", None)
 TRACE: Final[Any] = getattr(Scope, "_propagation_context", None)
 SESSION: Final[Any] = getattr(Scope, "_session", None)
+
+
+def nesting() -> ContextVar[bool] | None:
+    """Return what the SDK's ASGI middlewares ask whether another is around them.
+
+    None where nobody has imported them, which takes long, or where they ask something else.
+    """
+    found = getattr(sys.modules.get(CUTS_OFF), "_asgi_middleware_applied", None)
+    return found if isinstance(found, ContextVar) else None
 
 
 def has_event_processors(scope: Any) -> bool:

@@ -14,7 +14,7 @@ what they do asks the client in force first whether they are on. So:
 from __future__ import annotations
 
 import weakref
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ._sdk import CAN_TAKE_OVER
 
@@ -53,22 +53,53 @@ def original(client: Any) -> Any:
     return getattr(client, "asgi_original", client)
 
 
-def put_back(middleware: Any, method: Any) -> bool:
-    """Puts a middleware class's own `__call__` back; whether the SDK had replaced it."""
+_own_calls: Final[weakref.WeakKeyDictionary[type, Any]] = weakref.WeakKeyDictionary()
+
+
+def remember_call(middleware: type) -> None:
+    """Remember the `__call__` of a middleware class, before the SDK's Starlette integration puts one around it."""
+    _own_calls[middleware] = middleware.__call__
+
+
+def put_back(middleware: Any) -> bool:
+    """Put a middleware class's own `__call__` back; return whether the SDK had replaced it."""
     replaced = bool(middleware.__call__.__module__ == _REPLACED_BY)
     if replaced and middleware.__call__ is vars(middleware).get("__call__"):
-        middleware.__call__ = method
+        middleware.__call__ = _own_calls[middleware]
     return replaced
 
 
+class _Off(NamedTuple):
+    """Integrations of a client that are off, and the middlewares that want it so, by their ids."""
+
+    integrations: dict[str, Any]
+    off: dict[str, Any]
+    users: set[int]
+
+
+_switched_off: Final[dict[int, _Off]] = {}
+"""By the id of a client's integrations."""
+
+
 def switch_off(client: Any, middleware: Any) -> None:
-    """Off for the whole client, as long as the middleware lives."""
+    """Off for the whole client, as long as one of the middlewares lives that want it so."""
     integrations = client.integrations
+    found = _switched_off.get(id(integrations))
     off = {name: integrations.pop(name) for name in aside(client)}
-    if off:
-        weakref.finalize(middleware, _switch_on, integrations, off).atexit = False
+    if found is None:
+        if not off:
+            return
+        found = _switched_off[id(integrations)] = _Off(integrations, off, set())
+    found.off.update(off)
+    if id(middleware) not in found.users:
+        found.users.add(id(middleware))
+        weakref.finalize(middleware, _switch_on, found, id(middleware)).atexit = False
 
 
-def _switch_on(integrations: dict[str, Any], off: dict[str, Any]) -> None:
-    for name, integration in off.items():
-        integrations.setdefault(name, integration)
+def _switch_on(switched: _Off, user: int) -> None:
+    switched.users.discard(user)
+    if switched.users:
+        return
+    for name, integration in switched.off.items():
+        switched.integrations.setdefault(name, integration)
+    _switched_off.pop(id(switched.integrations), None)

@@ -57,7 +57,11 @@ def event_from(
     wanted = _wanted(options, library_locals)
     values = _Maker(options, wanted).exceptions(exception, mechanism)
     event = {"level": "error", "exception": {"values": values[::-1]}}
-    return event, {"exc_info": (type(exception), exception, exception.__traceback__)}
+    return event, {"exc_info": (type(exception), exception, exception.__traceback__), OURS: True}
+
+
+OURS: Final = "sentry_asgi"
+"""The key in the hint of an event that was made here."""
 
 
 def _wanted(options: Mapping[str, Any], library_locals: bool) -> Wanted:  # noqa: FBT001

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from sentry_sdk.scope import Scope as SentryScope
 
@@ -27,13 +27,13 @@ from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
 from ._fork import survive_forks
 from ._frames import application
-from ._isolation import isolation
+from ._isolation import claim, isolation
 from ._lifespan import Lifespan
 from ._request import matcher
 from ._sdk import trace_lifecycle
 from ._sessions import Sessions, sessions_of
 from ._settings import Settings
-from ._takeover import double, original, put_back, switch_off
+from ._takeover import double, original, put_back, remember_call, switch_off
 from ._unwinding import watch
 
 if TYPE_CHECKING:
@@ -45,6 +45,16 @@ MARK: Final = "sentry_asgi"
 _get_client: Final = SentryScope.get_client
 
 _STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
+
+
+class Served(NamedTuple):
+    """What is done for one client."""
+
+    client: Any
+    # The same without the integrations that stand aside; None if none does.
+    double: Any
+    tracing: Tracing | None
+    sessions: Sessions | None
 
 
 class SentryMiddleware:
@@ -141,14 +151,16 @@ class SentryMiddleware:
         self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
         self._shutdown_timeout = shutdown_timeout
-        self._added = take_over and put_back(type(self), SERVE)
-        self._client: Any = None
-        self._double: Any = None
-        self._tracing: Tracing | None = None
-        self._sessions: Sessions | None = None
+        self._added = take_over and put_back(type(self))
+        self._served: Served | None = None
+        self._clients: dict[int, Served] = {}
         drop_echoes()
         survive_forks()
         weakref.finalize(self, watch.end, id(self)).atexit = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        remember_call(cls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         # What stands in this frame waits in memory with every open websocket: as few variables as can be.
@@ -179,47 +191,67 @@ class SentryMiddleware:
             # A mark that is left over, in a copy of a scope, is of a connection that has ended.
             if MARK in scope and scope[MARK].ending is None:
                 return None
-            client = _get_client()
-            if client is not self._client and not self._adopt(client):
-                return None
+            served, client = self._served, _get_client()
+            if served is None or client is not served.client:
+                served = self._adopt(client, scope)
+                if served is None:
+                    return None
             made = Exchange if kind == "http" else WebSocketExchange
             exchange = made(scope, receive, send, self._settings)
             scope[MARK] = exchange
+            exchange.served = served
             wanted = self._excluded is None or not self._excluded(exchange.path)
-            exchange.session = wanted and self._sessions is not None
-            self._enter(exchange)
-            if self._double is not None:
-                self._isolation.use_client(self._double)
-            if wanted and self._tracing is not None:
-                self._tracing.begin(exchange, lazy=self._isolation.lazy)
+            exchange.session = wanted and served.sessions is not None
+            if self._enter(exchange):
+                wanted = exchange.session = False  # it has its span and session further out
+            if served.double is not None:
+                self._isolation.use_client(served.double)
+            if wanted and served.tracing is not None:
+                served.tracing.begin(exchange, lazy=self._isolation.lazy)
             return exchange
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
 
-    def _adopt(self, client: Any) -> bool:
-        """Chooses what is to be done for a client, when it is a new one; whether it is active."""
+    def _adopt(self, client: Any, scope: Scope) -> Served | None:
+        """Return what is to be done for a client, chosen when it is a new one; None if it is not active.
+
+        What is chosen is kept last: whatever fails before is tried again with the next request.
+        """
         client = original(client)
-        if client is self._client:
-            return True
-        if not client.is_active():
-            self._rest()
-            return False
-        self._client = client
-        self._tracing = _way_of(client)
-        self._sessions = sessions_of(client)
+        served = self._clients.get(id(client))
+        if served is None:
+            if not client.is_active():
+                self._rest()
+                return None
+            served = self._choose(client, scope)
+            self._clients = {
+                key: one for key, one in self._clients.items() if one.client.is_active()
+            }
+            self._clients[id(client)] = served
+        self._served = served
+        return served
+
+    def _choose(self, client: Any, scope: Scope) -> Served:
+        self._isolation.prepare()
         application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
         drop_logged_echoes(client)
         watch.begin(id(self))
-        if self._added:
+        # Starlette has put itself into the scope: this middleware stands within it, and the integrations around.
+        if self._added or (self._take_over and "app" in scope):
             switch_off(client, self)
-        self._double = double(client) if self._take_over else None
-        return True
+        return Served(
+            client=client,
+            double=double(client) if self._take_over else None,
+            tracing=_tracer(client),
+            sessions=sessions_of(client),
+        )
 
     def _rest(self) -> None:
         """Nothing is needed until the next request."""
         try:
-            self._client = self._double = None
+            self._served = None
+            self._clients = {}
             watch.end(id(self))
         except Exception:
             log_failure("coming to rest")
@@ -239,8 +271,8 @@ class SentryMiddleware:
             if failed and exchange.reported is not None:
                 _capture.close(exchange)
             exchange.held = NOTHING_MORE
-            if exchange.session and self._sessions is not None:
-                self._sessions.count(exchange)
+            if exchange.session:
+                exchange.served.sessions.count(exchange)
             self._leave(exchange)
             exchange.scope.pop(MARK, None)
         except Exception:  # of a scope that is no dict, for instance
@@ -248,10 +280,19 @@ class SentryMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serves the lifespan, in the process's own scope: what start-up sets is on every event."""
-        lifespan = Lifespan(receive, send, self._shutdown_timeout)
-        with if_possible("isolating the lifespan", self._isolation.process):
+        with if_possible("isolating the lifespan", self._isolation.process) as started:
+
+            def start() -> None:
+                self._begin(scope)  # there may be a client by now
+                try:
+                    if started is not None:
+                        started()
+                except Exception:
+                    log_failure("starting to serve")
+
+            lifespan = Lifespan(receive, send, self._shutdown_timeout, start)
             try:
-                self._begin()
+                self._begin(scope)
                 returned = await self._serve(scope, lifespan.receive, lifespan.send)
             except Exception as exception:
                 lifespan.raised(exception)
@@ -264,10 +305,10 @@ class SentryMiddleware:
                 lifespan.over()
                 self._rest()
 
-    def _begin(self) -> None:
-        """What is to be done for the client there is, if there is one when the app starts up."""
+    def _begin(self, scope: Scope) -> None:
+        """Choose what is to be done for the client there is, if there is one when the app starts up."""
         try:
-            self._adopt(_get_client())
+            self._adopt(_get_client(), scope)
         except Exception:
             log_failure("starting up")
 
@@ -279,7 +320,7 @@ def _is_lifespan(scope: Scope) -> bool:
         return False
 
 
-def _way_of(client: Any) -> Tracing | None:
+def _tracer(client: Any) -> Tracing | None:
     if trace_lifecycle(client.options) == "off":
         return None
     from ._tracing import way_of  # noqa: PLC0415  # for those who trace
@@ -287,4 +328,5 @@ def _way_of(client: Any) -> Tracing | None:
     return way_of(client)
 
 
-SERVE: Final = SentryMiddleware.__call__
+remember_call(SentryMiddleware)
+claim()  # before a server runs: the contexts of all requests are copies of the one that imports this

@@ -20,7 +20,7 @@ from typing import Any
 
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
-from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
+from sentry_sdk.scope import Scope, use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
 
 from ._redirect import redirected
@@ -134,14 +134,20 @@ def capture_events(**options: Any) -> Iterator[CapturedEvents]:
         events._clients = stack.enter_context(redirected(_Capturing(events)))  # noqa: SLF001
         if options or not sentry_sdk.get_client().is_active():
             _use_new_client(stack, options)
-        # What a test sets on its scopes is gone when it ends.
-        stack.enter_context(use_isolation_scope(Scope(ty=ScopeType.ISOLATION)))
-        stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT)))
+        # What a test sets on its scopes is gone when it ends; what the process has set is there.
+        stack.enter_context(use_isolation_scope(_copy(Scope.get_isolation_scope())))
+        stack.enter_context(use_scope(_copy(Scope.get_current_scope())))
         try:
             yield events
         finally:
             events._flush()  # noqa: SLF001
             events._clients = []  # noqa: SLF001
+
+
+def _copy(scope: Scope) -> Scope:
+    copied = scope.fork()
+    copied.clear_breadcrumbs()
+    return copied
 
 
 def _use_new_client(stack: ExitStack, options: dict[str, Any]) -> None:

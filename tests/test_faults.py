@@ -103,7 +103,7 @@ def guards(code: CodeType) -> bool:
 
 # What the constructor makes of its arguments, which is the user's to hear of, and what does no more than hold.
 NOT_GUARDED = {
-    *("as_asgi3", "_takes", "matcher", "put_back", "isolation"),
+    *("as_asgi3", "_takes", "exclusion", "put_back", "isolation"),
     *("LazyScopes.__init__", "PublicScopes.__init__", "Budget.__init__", "_Bucket.__init__"),
 }
 

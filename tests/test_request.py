@@ -48,7 +48,7 @@ def hostless(path: str = "/", **changes: Any) -> Scope:
         (hostless(server=("::1", 443), scheme="https"), "https://[::1]/"),
         (hostless(server=("localhost", "8000")), "http://localhost:8000/"),  # granian's ports
         (hostless(server=["localhost", 8000]), "http://localhost:8000/"),
-        (hostless(server=("", 8000)), "http://localhost/"),
+        (hostless(server=("", 8000)), "/"),
         (websocket_scope("/ws"), "ws://example.org/ws"),
         (websocket_scope("/ws", scheme="wss"), "wss://example.org/ws"),
     ],
@@ -58,7 +58,7 @@ def test_the_url_is_what_the_client_asked_for(scope: Scope, expected: str) -> No
 
 
 def test_a_unix_socket_gives_a_url_one_can_read() -> None:
-    assert url(hostless("/x", server=("/run/app.sock", None))) == "http://localhost/x"
+    assert url(hostless("/x", server=("/run/app.sock", None))) == "/x"
     on_socket = with_host(b"example.org", "/x", server=("/run/app.sock", None), client=None)
     assert url(on_socket) == "http://example.org/x"
 
@@ -120,8 +120,8 @@ def test_the_url_is_the_one_before_the_framework_rewrote_the_scope(sentry: Sentr
 
 def test_a_scope_without_a_path_has_no_url() -> None:
     assert url({"type": "http"}) is None
-    assert url({"type": "http", "path": "/x"}) == "http://localhost/x"
-    assert url({"type": "websocket", "path": "/x"}) == "ws://localhost/x"
+    assert url({"type": "http", "path": "/x"}) == "/x"
+    assert url({"type": "websocket", "path": "/x"}) == "/x"
 
 
 # Method, headers, query, address

@@ -17,6 +17,7 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware, _isolation, _sdk, _tracing
 from sentry_asgi._isolation import PublicScopes
+from sentry_asgi._request import exclusion
 
 from .support import (
     SDK_VERSION,
@@ -638,7 +639,7 @@ def test_a_rate_that_is_none_is_the_sdks_to_judge(traced: Traced, rate: Any) -> 
 def test_the_incoming_trace_is_continued_whatever_the_method(traced: Traced, method: str) -> None:
     traced.init(traces_sample_rate=0.0)  # the parent decides
     headers = [(b"sentry-trace", f"{TRACE}-{PARENT}-1".encode())]
-    run(SentryMiddleware(hello), http_scope(method=method, headers=headers))
+    run(SentryMiddleware(hello, exclude=()), http_scope(method=method, headers=headers))
     assert (traced.request["trace"], traced.request["parent"]) == (TRACE, PARENT)
 
 
@@ -811,14 +812,70 @@ def test_excluded_paths_are_not_traced_and_their_errors_are_reported(traced: Tra
 @pytest.mark.parametrize(
     ("patterns", "error", "message"),
     [
-        ("/health", TypeError, "a list of path patterns"),
-        ([7], TypeError, "a path pattern is a string"),
-        (["health"], ValueError, "has to begin with"),
+        ("/health", TypeError, "must be a list of patterns"),
+        ([7], TypeError, "must be a string"),
+        (["health"], ValueError, "begins with"),
+        (["OPTIONS health"], ValueError, "begins with"),
+        (["O /health"], ValueError, "begins with"),
+        (["OPTIONS"], ValueError, "begins with"),
     ],
 )
 def test_patterns_that_cannot_be_meant_are_refused(patterns: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         SentryMiddleware(hello, exclude=patterns)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "excluded"),
+    [
+        (None, {"HEAD /a", "OPTIONS /a"}),
+        ([], set()),
+        (["head *"], {"HEAD /a"}),
+        (["GET /a", "/b*"], {"GET /a", "GET /b"}),
+        (["POST /a"], set()),
+    ],
+)
+def test_methods_are_excluded_like_paths(traced: Traced, exclude: Any, excluded: set[str]) -> None:
+    """By default preflights and probes, as the SDK leaves them out."""
+    traced.init(traces_sample_rate=1.0)
+    given = {} if exclude is None else {"exclude": exclude}
+    app = SentryMiddleware(hello, **given)
+    asked = ["GET /a", "GET /b", "HEAD /a", "OPTIONS /a"]
+    traces = {}
+    for number, one in enumerate(asked):
+        method, path = one.split()
+        traces[f"{number:032x}"] = one
+        headers = [(b"sentry-trace", f"{number:032x}-{PARENT}-1".encode())]
+        run(app, http_scope(path, method=method, headers=headers))
+    assert {traces[request["trace"]] for request in traced.requests} == set(asked) - excluded
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        ("/a*", "/a", True),
+        ("/a*a", "/a", False),
+        ("/a*a", "/aa", True),
+        ("*/health", "/v1/health", True),
+        ("*/health", "/health/x", False),
+        ("/*/v*/x", "/a/v1/x", True),
+        ("/*/v*/x", "/a/x", False),
+        ("*", "/anything", True),
+        ("/a**b", "/ab", True),
+        ("/x*y*z", "/xzy", False),
+    ],
+)
+def test_a_star_stands_for_anything(pattern: str, path: str, matches: bool) -> None:
+    _, excluded = exclusion([pattern])
+    assert excluded is not None
+    assert excluded("GET", path) is matches
+
+
+def test_many_stars_take_time_that_grows_with_the_path() -> None:
+    _, excluded = exclusion(["*/v*/health/*/ping"])
+    assert excluded is not None
+    # Backtracking would take hours.
+    assert not excluded("GET", "/v/health/" * 50_000)
 
 
 # Clients

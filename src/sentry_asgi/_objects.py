@@ -23,14 +23,18 @@ import dataclasses
 import enum
 import functools
 import re
+import time
 import types
 from collections.abc import Callable, Iterator
 from itertools import islice
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any, Final
 
 from ._render import BREADTH, Renderer, kind_of
 from ._sdk import repr_processors
+
+thread_time: Final[Callable[[], float]] = getattr(time, "thread_time", monotonic)
+"""Pyodide has no threads, and no time of theirs."""
 
 SLOW: Final = 0.005
 """Seconds that a `repr` may take."""

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from . import _names
@@ -171,25 +171,27 @@ def client_address(connection: Connection) -> str | None:
     """
     hops = connection.settings.trusted_hops
     if hops:
-        entries = _forwarded(connection)
-        if len(entries) >= hops:
-            return entries[-hops]
+        entry = _forwarded(connection, hops)
+        if entry is not None:
+            return _address(entry)
     client = connection.scope.get("client")
     if isinstance(client, (list, tuple)) and client and isinstance(client[0], str):
         return client[0] or None
     return None
 
 
-def _forwarded(connection: Connection) -> list[str | None]:
-    """The addresses that proxies have seen, oldest first; None for one that is not told or is none."""
+def _forwarded(connection: Connection, hops: int) -> str | None:
+    """Return what the outermost trusted proxy says of its peer; None where there are fewer entries."""
     values = headers(connection)
-    if "x-forwarded-for" in values:
-        return [_address(entry) for entry in values["x-forwarded-for"].split(",")]
-    found: list[str | None] = []
-    for entry in values.get("forwarded", "").split(",") if "forwarded" in values else ():
-        match = _FOR.search(entry)
-        found.append(_address(match[1]) if match else None)
-    return found
+    given = values.get("x-forwarded-for")
+    chain = values.get("forwarded", "") if given is None else given
+    entries = chain.rsplit(",", hops)[-hops:] if chain else []
+    if len(entries) < hops:
+        return None
+    if given is not None:
+        return entries[0]
+    match = _FOR.search(entries[0])
+    return match[1] if match else ""
 
 
 def _address(text: str) -> str | None:
@@ -208,8 +210,8 @@ def _address(text: str) -> str | None:
 def url(connection: Connection) -> str | None:
     """The URL without its query: scheme, host as the client named it, full path.
 
-    The host is that of the `Host` header, else the server's address; on a unix socket without a
-    `Host` it is `localhost`. Default ports are left out. None for a scope without a path.
+    The host is that of the `Host` header, else the server's address; where there is neither, as on a unix
+    socket, it is the path alone. Default ports are left out. None for a scope without a path.
     """
     path = full_path(connection)
     if path is None:
@@ -218,7 +220,8 @@ def url(connection: Connection) -> str | None:
     scheme = scope.get("scheme")
     if not isinstance(scheme, str) or not scheme:
         scheme = "ws" if scope.get("type") == "websocket" else "http"
-    return f"{scheme}://{_authority(connection, scheme)}{path}"
+    authority = _authority(connection, scheme)
+    return f"{scheme}://{authority}{path}" if authority else path
 
 
 def _authority(connection: Connection, scheme: str) -> str:
@@ -228,14 +231,14 @@ def _authority(connection: Connection, scheme: str) -> str:
     return f"{host}:{port}"
 
 
-def address(connection: Connection) -> tuple[str, int | None]:
-    """Host and port that the client asked for, as in the URL; no port where it named none."""
+def address(connection: Connection) -> tuple[str | None, int | None]:
+    """Host and port that the client asked for, as in the URL; None where it named none."""
     host, port = _host_and_port(connection)
-    return host, int(port) if port.isdecimal() and port.isascii() else None
+    return host or None, int(port) if port.isdecimal() and port.isascii() else None
 
 
 def _host_and_port(connection: Connection) -> tuple[str, str]:
-    return _named_host(connection) or _server_host(connection) or ("localhost", "")
+    return _named_host(connection) or _server_host(connection) or ("", "")
 
 
 def _named_host(connection: Connection) -> tuple[str, str] | None:
@@ -416,25 +419,62 @@ def _mount_prefix(connection: Connection, leaf: str) -> str:
     )
 
 
-def matcher(patterns: Sequence[str]) -> Callable[[Any], bool] | None:
-    """Tells whether a path is one of `patterns`, in which `*` stands for anything; None if there are none.
+class Exclusion(NamedTuple):
+    """Requests that are neither traced nor counted."""
+
+    methods: tuple[str, ...]
+    """Whatever their path."""
+    matches: Callable[[Any, Any], bool] | None
+    """Whether a method and a path are excluded beyond that; None if none are."""
+
+
+def exclusion(patterns: Sequence[str]) -> Exclusion:
+    """Return what a list of patterns excludes: paths, in which `*` stands for anything, or a method and a path.
 
     Raises:
         TypeError: if a pattern is no string.
-        ValueError: if a pattern does not begin with `/` or `*`: no path would ever match.
+        ValueError: if a path does not begin with `/` or `*`: nothing would ever match.
 
     """
     if isinstance(patterns, str):
-        raise TypeError(f"a list of path patterns is needed, such as [{patterns!r}], not a string")
+        raise TypeError(f"exclude must be a list of patterns such as [{patterns!r}], not a string")
+    methods: list[str] = []
+    others: list[tuple[str, list[str]]] = []
     for pattern in patterns:
         if not isinstance(pattern, str):
-            raise TypeError(f"a path pattern is a string such as '/health', not {pattern!r}")
-        if not pattern.startswith(("/", "*")):
-            raise ValueError(f"the path pattern {pattern!r} has to begin with '/' or '*'")
-    if not patterns:
-        return None
-    one = "|".join(
-        ".*".join(re.escape(part) for part in pattern.split("*")) for pattern in patterns
-    )
-    fullmatch = re.compile(one, re.DOTALL).fullmatch
-    return lambda path: isinstance(path, str) and fullmatch(path) is not None
+            raise TypeError(
+                f"a pattern of exclude must be a string such as '/health', got {pattern!r}"
+            )
+        method, _, path = pattern.rpartition(" ")
+        if not path.startswith(("/", "*")) or (method and not _METHOD.fullmatch(method)):
+            raise ValueError(
+                f"a pattern of exclude must be a path that begins with '/' or '*', or a method and such a path "
+                f"('OPTIONS *'), got {pattern!r}"
+            )
+        if method and path == "*":
+            methods.append(method.upper())
+        else:
+            others.append((method.upper(), path.split("*")))
+
+    def matches(method: Any, path: Any) -> bool:
+        return isinstance(path, str) and any(
+            (not wanted or wanted == method) and _has_parts(path, parts) for wanted, parts in others
+        )
+
+    return Exclusion(tuple(methods), matches if others else None)
+
+
+def _has_parts(path: str, parts: list[str]) -> bool:
+    """Whether a path is these parts, with anything in between; each is looked for once, from the left."""
+    if len(parts) == 1:
+        return path == parts[0]
+    first, *middle, last = parts
+    if not path.startswith(first):
+        return False
+    at, end = len(first), len(path) - len(last)
+    for part in middle:
+        found = path.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= end and path.endswith(last)

@@ -29,7 +29,7 @@ from ._fork import survive_forks
 from ._frames import application
 from ._isolation import claim, isolation
 from ._lifespan import Lifespan
-from ._request import matcher
+from ._request import exclusion
 from ._sdk import trace_lifecycle
 from ._sessions import Sessions, sessions_of
 from ._settings import Settings
@@ -72,8 +72,9 @@ class SentryMiddleware:
             the framework tells neither, it is the path.
         websocket_message_spans: whether each message that a websocket receives is a transaction (or streamed span) of
             its own, in the connection's trace, until the next is asked for.
-        exclude: paths that are neither traced nor counted as sessions, such as `"/health"` or `"/static/*"`,
-            where `*` stands for anything. Their errors are reported.
+        exclude: requests that are neither traced nor counted as sessions: paths, such as `"/health"` or
+            `"/static/*"`, where `*` stands for anything, or a method and a path. Their errors are reported. By
+            default preflights and probes (`"OPTIONS *"`, `"HEAD *"`), as the SDK has it.
         failed_request_status_codes: responses that tell of a failure. The exception behind them is
             reported though the framework let none out.
         report_5xx_without_exception: whether such a response makes an event, too, if no exception
@@ -101,7 +102,7 @@ class SentryMiddleware:
         app: App,
         *,
         transaction_style: Literal["endpoint", "route", "url"] = "endpoint",
-        exclude: Sequence[str] = (),
+        exclude: Sequence[str] = ("OPTIONS *", "HEAD *"),
         websocket_message_spans: bool = False,
         failed_request_status_codes: Container[int] = range(500, 600),
         report_5xx_without_exception: bool = False,
@@ -146,7 +147,7 @@ class SentryMiddleware:
             budget=None if budget is None else Budget(budget),
             app=app,
         )
-        self._excluded = matcher(exclude)
+        self._excluded_methods, self._excluded = exclusion(exclude)
         self._isolation = isolation()
         self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
@@ -200,7 +201,10 @@ class SentryMiddleware:
             exchange = made(scope, receive, send, self._settings)
             scope[MARK] = exchange
             exchange.served = served
-            wanted = self._excluded is None or not self._excluded(exchange.path)
+            method = scope.get("method")
+            wanted = method not in self._excluded_methods and (
+                self._excluded is None or not self._excluded(method, exchange.path)
+            )
             exchange.session = wanted and served.sessions is not None
             if self._enter(exchange):
                 wanted = exchange.session = False  # it has its span and session further out

@@ -12,12 +12,12 @@ The rules:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ._frames import application
+from ._locks import Lock
 
 SITES: Final = 1_000
 """Raise sites that are told apart at a time."""
@@ -63,7 +63,7 @@ class Budget:
         self._per_minute = per_minute
         self._all = _Bucket(per_minute * TOGETHER, time.monotonic())
         self._sites: OrderedDict[Site, _Bucket] = OrderedDict()
-        self._lock = threading.Lock()  # loops of several threads may serve one app
+        self._lock = Lock()  # loops of several threads may serve one app
 
     def spend(self, site: Site, *, count: bool = True) -> bool:
         """Whether an event of that site may be sent, and then is to be; if not, it is counted."""

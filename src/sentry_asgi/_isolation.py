@@ -25,7 +25,6 @@ import contextlib
 import functools
 import gc
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from typing import Any, Final, Protocol, TypeAlias
@@ -35,6 +34,7 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from . import _request, _sdk
 from ._failsafe import log_failure
+from ._locks import Lock
 from ._request import Connection
 
 logger: Final = logging.getLogger("sentry_asgi")
@@ -73,14 +73,8 @@ def _chosen() -> Callable[[], Isolation]:
 # The lazy way.
 
 _SLOTS: Final = frozenset(_sdk.LAZY_SCOPES.slots) if _sdk.LAZY_SCOPES else frozenset[str]()
-_filling = threading.RLock()  # reentrant: filling may log, and logging may read the scope
+_filling: Final = Lock()
 _NO_CLIENT: Final = NonRecordingClient()
-
-
-def renew_lock() -> None:
-    """In a forked process: whoever held the lock is not in it."""
-    global _filling  # noqa: PLW0603
-    _filling = threading.RLock()
 
 
 class _LazyScope(Scope):

@@ -20,7 +20,6 @@ The rules:
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import traceback
 from collections import deque
@@ -31,6 +30,7 @@ from typing import Any, Final
 from . import _noise
 from ._budget import raise_site
 from ._frames import application
+from ._locks import Lock
 from ._swallowed import Failure
 
 OVER: Final = ("the connection is over",)
@@ -41,7 +41,7 @@ HEADER: Final = b"x-sentry-event-id"
 ECHO: Final = 10.0
 """Seconds in which an exception that has left the app is taken for known."""
 
-_reporting: Final = threading.RLock()
+_reporting: Final = Lock()
 """Held where a failure is handled: threads of one request may report the same one at once."""
 
 _SENTENCES: Final = {"sanic": "The error response will not be sent to the client for "}

@@ -15,7 +15,6 @@ from sentry_asgi import SentryMiddleware, _isolation, _tracing, _unwinding
 
 from .support import SDK_VERSION, Scope, Sentry, respond, run
 
-
 PLAIN_THREADS = {"default_integrations": False}
 """The SDK's integration for threads reads the scopes where a thread is started, which fills them."""
 

@@ -59,10 +59,15 @@ NOTHING_MORE: Final = _Over(kept=0)
 NOTHING_MORE.reported = OVER
 
 
+def _is_state(held: Any) -> bool:
+    """Whether more than one exception, or none, is held; without asking the exception for its class."""
+    return issubclass(type(held), Held)
+
+
 def _of_held(name: str) -> Any:
     def get(exchange: Exchange) -> Any:
-        held = exchange.held
-        return getattr(held, name) if isinstance(held, Held) else None
+        held: Any = exchange.held
+        return getattr(held, name) if _is_state(held) else None
 
     def put(exchange: Exchange, value: Any) -> None:
         setattr(exchange.holding(), name, value)
@@ -81,8 +86,8 @@ class Holding:
 
     def holding(self) -> Held:
         """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
-        held = self.held
-        if not isinstance(held, Held):
+        held: Any = self.held
+        if not _is_state(held):
             heir: Any = self
             heir.held = held = Held() if held is None else Held([held])
         return Held(kept=0) if held is NOTHING_MORE else held
@@ -97,10 +102,10 @@ class Holding:
     @property
     def crossings(self) -> tuple[BaseException, ...]:
         """The exceptions that `_unwinding` saw, oldest first; threads may be adding to them."""
-        held = self.held
+        held: Any = self.held
         if held is None:
             return ()
-        return tuple(held.crossings) if isinstance(held, Held) else (held,)
+        return tuple(held.crossings) if _is_state(held) else (held,)
 
 
 class Ended:

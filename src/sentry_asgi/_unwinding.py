@@ -110,7 +110,7 @@ def unwound(code: Any, _offset: int, exception: BaseException) -> None:
             if connection is None:
                 return
         held = connection.held
-        if held.__class__ is Held:
+        if type(held) is Held:
             held.crossings.append(exception)
         elif held is None:
             connection.held = exception

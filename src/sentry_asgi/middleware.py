@@ -228,7 +228,7 @@ class SentryMiddleware:
         # The hot path's other half.
         try:
             held = exchange.held
-            failed = held is not None and held.__class__ is Held
+            failed = held is not None and type(held) is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:

@@ -165,7 +165,7 @@ def test_what_an_exception_stores_is_read_in_one_module() -> None:
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Attribute) and node.attr in names
         }
-        allowed = {"exceptions"} if path.name in {"_traceback.py"} else set[str]()
+        allowed = {"exceptions"} if path.name == "_traceback.py" else set[str]()
         if path.name == "_unwinding.py":  # of its own error
             allowed.add("__traceback__")
         assert found <= allowed, path

@@ -46,9 +46,9 @@ def test_of_several_users_at_once_one_acquires_the_tool_id(monkeypatch: pytest.M
     returned: list[int] = []
     monkeypatch.setattr(_unwinding, "_acquire", acquire)
     monkeypatch.setattr(_unwinding, "_give_back", returned.append)
-    at_once(*(lambda user=user: watch.begin(user) for user in range(4)))  # type: ignore[misc]
+    at_once(*(lambda user=user: watch.begin(user) for user in range(4)))
     assert given == [1]
-    at_once(*(lambda user=user: watch.end(user) for user in range(4)))  # type: ignore[misc]
+    at_once(*(lambda user=user: watch.end(user) for user in range(4)))
     assert returned == [1]
     assert watch.tool_id is None
 

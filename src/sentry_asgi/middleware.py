@@ -12,6 +12,7 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from collections.abc import Container, Sequence
@@ -23,11 +24,11 @@ from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._budget import Budget
 from ._capture import drop_echoes, drop_logged_echoes
-from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Ended, Exchange, Held, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
 from ._fork import survive_forks
 from ._frames import application
-from ._isolation import isolation
+from ._isolation import connection_here, isolation
 from ._lifespan import Lifespan
 from ._request import matcher
 from ._sdk import trace_lifecycle
@@ -176,18 +177,20 @@ class SentryMiddleware:
             kind = scope.get("type")
             if kind != "http" and kind != "websocket":  # noqa: PLR1714  # half the time of `in`
                 return None
-            # A mark that is left over, in a copy of a scope, is of a connection that has ended.
-            if MARK in scope and scope[MARK].ending is None:
+            if MARK in scope and _is_within(scope):
                 return None
             client = _get_client()
             if client is not self._client and not self._adopt(client):
                 return None
             made = Exchange if kind == "http" else WebSocketExchange
             exchange = made(scope, receive, send, self._settings)
-            scope[MARK] = exchange
             wanted = self._excluded is None or not self._excluded(exchange.path)
             exchange.session = wanted and self._sessions is not None
             self._enter(exchange)
+            if MARK in scope or scope.__class__ is not dict:
+                _mark_with_care(scope, exchange)
+            else:
+                scope[MARK] = exchange
             if self._double is not None:
                 self._isolation.use_client(self._double)
             if wanted and self._tracing is not None:
@@ -242,8 +245,9 @@ class SentryMiddleware:
             if exchange.session and self._sessions is not None:
                 self._sessions.count(exchange)
             self._leave(exchange)
-            exchange.scope.pop(MARK, None)
-        except Exception:  # of a scope that is no dict, for instance
+            if exchange.scope.get(MARK) is exchange:
+                del exchange.scope[MARK]
+        except Exception:
             log_failure("closing a connection")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -252,7 +256,8 @@ class SentryMiddleware:
         with if_possible("isolating the lifespan", self._isolation.process):
             try:
                 self._begin()
-                returned = await self._serve(scope, lifespan.receive, lifespan.send)
+                app = self._serve(scope, lifespan.receive, lifespan.send)
+                returned = await lifespan.watched(app)
             except Exception as exception:
                 lifespan.raised(exception)
                 await lifespan.flush()
@@ -270,6 +275,26 @@ class SentryMiddleware:
             self._adopt(_get_client())
         except Exception:
             log_failure("starting up")
+
+
+def _is_within(scope: Scope) -> bool:
+    """Whether a connection that has a scope's mark is being served around this call.
+
+    It is not if it has ended, and the mark was left over in a copy of its scope; nor if it is called at the same time
+    with the very same scope: then this call is in the context of no connection, or of another.
+    """
+    mark, here = scope[MARK], connection_here()
+    if isinstance(mark, Exchange):
+        same = here is mark or getattr(here, "scope", None) is mark.scope
+        return same and mark.ending is None
+    return isinstance(here, Exchange) and here.ending is None and here.scope is scope
+
+
+def _mark_with_care(scope: Scope, exchange: Exchange) -> None:
+    """Mark a scope, unless something of somebody else's stands there, or the scope can only be read."""
+    if isinstance(scope.get(MARK), (Exchange, Ended, type(None))):
+        with contextlib.suppress(TypeError):
+            scope[MARK] = exchange
 
 
 def _is_lifespan(scope: Scope) -> bool:

@@ -11,7 +11,7 @@ The rules:
 - The dice of a new trace are thrown here, and are the trace's `sample_rand`, so other services on it decide the same.
 - What a span tells (`_span_facts`) is set when it ends. A request's duration ends with the last body message; what the
   app does after that is a span of its own. A websocket's span is its handshake; if its messages are to have spans, each
-  has one until the next is asked for, sampled as the handshake was.
+  has one until the next is asked for or comes, by whichever task, sampled as the handshake was.
 """
 
 from __future__ import annotations
@@ -289,6 +289,8 @@ class _Way(ABC):
         """Starts the span of a message that was received."""
         if connection_here() is not exchange:
             return  # nobody's scope to put it on
+        if exchange.trace is not None:  # of the message before, if another task is at work on it
+            self.end(exchange)
         messages = exchange.messages
         exchange.trace = trace = Trace(self)
         trace.message_size = size

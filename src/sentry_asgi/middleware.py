@@ -33,7 +33,7 @@ from ._lifespan import Lifespan
 from ._request import matcher
 from ._sdk import trace_lifecycle
 from ._sessions import Sessions, sessions_of
-from ._settings import Settings
+from ._settings import Settings, answering
 from ._takeover import double, original, put_back, switch_off
 from ._unwinding import watch
 
@@ -128,7 +128,7 @@ class SentryMiddleware:
         self._serve = as_asgi3(app)
         self._settings = Settings(
             transaction_style=_STYLES[transaction_style],
-            failing=failed_request_status_codes,
+            failing=answering(failed_request_status_codes),
             report_without=report_5xx_without_exception,
             event_id_header=event_id_header,
             trusted_hops=trusted_hops,

@@ -479,10 +479,19 @@ def test_of_several_tasks_that_await_messages_each_messages_span_is_counted(
         async def send(_: Message) -> None:
             pass
 
-        for message in [CONNECT, *(text(str(n)) for n in range(20)), *[gone()] * tasks]:
-            messages.put_nowait(message)
+        async def feed() -> None:
+            messages.put_nowait(CONNECT)
+            for _ in range(20 // tasks):
+                await asyncio.sleep(0.01)  # until all tasks wait again
+                for number in range(tasks):
+                    messages.put_nowait(text(str(number)))
+            await asyncio.sleep(0.01)
+            for _ in range(tasks):
+                messages.put_nowait(gone())
+
         wrapped = SentryMiddleware(app, websocket_message_spans=True)
-        await wrapped(websocket_scope("/ws"), messages.get, send)
+        scope = websocket_scope("/ws")
+        await asyncio.gather(feed(), wrapped(scope, messages.get, send))
 
     traced.init(traces_sample_rate=rate)
     counted = lost(traced)

@@ -31,8 +31,9 @@ def raised(exchange: Exchange, exception: Any) -> None:
             if not _is_noise(exchange, exception):
                 failure = exchange.failure
                 # One that the response told of was there before it, though the response is complete by now.
-                told = failure is not None and failure.exception is exception
-                phase = failure.phase if told else exchange.phase
+                phase = exchange.phase
+                if failure is not None and failure.exception is exception:
+                    phase = failure.phase
                 _capture(exchange, exception, phase, handled=False)
             _once.leaves(exception, exchange)
     except Exception:

@@ -108,8 +108,10 @@ def test_groups_that_hold_others_twice_are_looked_at_once(sentry: Sentry, kind: 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         raise deep_group(kind, leaf)
 
-    with pytest.raises(BaseExceptionGroup):
-        run(SentryMiddleware(app))
+    with pytest.raises(
+        BaseExceptionGroup
+    ):  # not by asyncio, whose tasks show all of it on CPython 3.11
+        call(SentryMiddleware(app), http_scope()).send(None)
     assert len(sentry.events) == (1 if kind is ExceptionGroup else 0)
 
 

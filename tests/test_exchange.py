@@ -9,7 +9,7 @@ import pytest
 
 from sentry_asgi._exchange import Exchange, WebSocketExchange
 
-from .support import Message, http_scope, websocket_scope
+from .support import Message, Scope, http_scope, websocket_scope
 
 
 def pass_on(
@@ -186,3 +186,45 @@ def test_a_second_response_is_none_but_may_tell_of_a_failure() -> None:
     exchange = pass_on(Exchange, [], [START, REST, failing, failing])
     assert exchange.status == 404
     assert exchange.failure.phase == "after response"
+
+
+def held_after(
+    kind: type[Exchange], scope: Scope, crossed: int, start: Message, step: str, message: Message
+) -> int:
+    """How many exceptions an open connection holds that crossed before it goes on with one more message."""
+
+    async def main() -> int:
+        async def receive() -> Message:
+            return message
+
+        async def send(_: Message) -> None:
+            pass
+
+        exchange = kind(scope, receive, send)
+        await exchange.send(start)
+        for _ in range(crossed):
+            if exchange.held is None:
+                exchange.held = ValueError("first")  # as `_unwinding` does
+            else:
+                exchange.crossed(ValueError("more"))
+        await (exchange.receive() if step == "receive" else exchange.send(message))
+        return len(exchange.crossings)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("crossed", [0, 1, 2, 100])
+def test_an_open_connection_that_goes_on_holds_one_handled_exception_at_most(crossed: int) -> None:
+    received = {"type": "websocket.receive", "text": "x"}
+    sent = {"type": "websocket.send", "text": "x"}
+    more = {"type": "http.response.body", "body": b"x", "more_body": True}
+    socket = WebSocketExchange, websocket_scope(), crossed, ACCEPT
+    assert held_after(*socket, "receive", received) == 0
+    assert held_after(*socket, "send", sent) == min(crossed, 1)
+    assert held_after(Exchange, http_scope(), crossed, START, "send", more) == min(crossed, 1)
+
+
+def test_before_the_handshake_nothing_is_let_go() -> None:
+    received = {"type": "websocket.receive", "text": "x"}
+    odd = {"type": "websocket.odd"}
+    assert held_after(WebSocketExchange, websocket_scope(), 2, odd, "receive", received) == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import _fork
+from sentry_asgi._locks import Lock
 
 from .receiver import receiving
 from .support import SDK_VERSION, Sentry
@@ -19,7 +22,7 @@ from .support import SDK_VERSION, Sentry
 PROGRAM = """
 import os, sys, threading, time
 import sentry_sdk
-from sentry_asgi import SentryMiddleware, _isolation
+from sentry_asgi import SentryMiddleware
 from tests.support import http_scope, run
 
 async def app(scope, receive, send):
@@ -32,21 +35,12 @@ def fail(path):
     except ValueError:
         pass
 
-def hold():
-    with _isolation._filling:
-        held.set()
-        time.sleep(60)
-
 wrapped = SentryMiddleware(app)
 sentry_sdk.init(dsn=sys.argv[1])
 fail("/before")
 sentry_sdk.flush(10)  # from now on there is an open connection
 for number in range(3):
     fail(f"/waiting-{number}")  # one is on its way, the others in the queue
-held = threading.Event()
-if "held" in sys.argv:
-    threading.Thread(target=hold, daemon=True).start()
-    held.wait()
 child = os.fork()
 if child:
     _, status = os.waitpid(child, 0)
@@ -58,14 +52,74 @@ sentry_sdk.flush(10)
 os._exit(0 if time.monotonic() - began < 5 else 3)
 """
 
+HELD = """
+import os, signal, sys, threading, time
+
+made = {}  # the locks of the package, by the line that makes them
+
+def recording(make):
+    def recorded(*arguments):
+        lock, frame = make(*arguments), sys._getframe(1)
+        while frame.f_globals.get("__name__") in ("threading", "sentry_asgi._locks"):
+            frame = frame.f_back
+        if frame.f_globals.get("__name__", "").startswith("sentry_asgi"):
+            made[lock] = f"{frame.f_globals['__name__']}:{frame.f_lineno}"
+        return lock
+    return recorded
+
+for name in ("Lock", "RLock"):
+    setattr(threading, name, recording(getattr(threading, name)))
+
+import sentry_sdk
+from sentry_asgi import SentryMiddleware
+from tests.support import DSN, Sentry, http_scope, run
+
+async def app(scope, receive, send):
+    sentry_sdk.set_tag("some", "tag")
+    raise ValueError(scope["path"])
+
+def fail(path, asgi):
+    try:
+        run(asgi, http_scope(path))
+    except ValueError:
+        pass
+
+def hold(lock):
+    with lock:
+        held.set()
+        time.sleep(60)
+
+def forked():
+    "Whether a forked child reports, and comes to an end."
+    child = os.fork()
+    if not child:
+        signal.alarm(10)  # which kills a child that hangs
+        fail("/child", wrapped)
+        fail("/another", SentryMiddleware(app))
+        os._exit(0 if len(sentry.events) == before + 2 else 3)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+sentry = Sentry()
+wrapped = SentryMiddleware(app)
+sentry.init(traces_sample_rate=1.0, release="r@1")
+fail("/before", wrapped)
+before = len(sentry.events)
+assert before == 1 and len(made) >= 3, (before, made)
+for lock, place in list(made.items()):
+    held = threading.Event()
+    threading.Thread(target=hold, args=[lock], daemon=True).start()
+    held.wait()
+    print(place, forked())
+os._exit(0)
+"""
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
-@pytest.mark.parametrize("lock", ["free", "held"])
-def test_parent_and_child_each_send_what_is_theirs_once(lock: str) -> None:
+def test_parent_and_child_each_send_what_is_theirs_once() -> None:
     with receiving() as receiver:
         receiver.answer = receiver.slow(0.2)
         finished = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", PROGRAM, receiver.dsn, lock],
+            [sys.executable, "-W", "ignore", "-c", PROGRAM, receiver.dsn],
             cwd=Path(__file__).parent.parent,
             timeout=30,
             check=False,
@@ -74,6 +128,21 @@ def test_parent_and_child_each_send_what_is_theirs_once(lock: str) -> None:
         told = Counter(event["exception"]["values"][0]["value"] for event in receiver.events)
     assert told == dict.fromkeys(["/before", *(f"/waiting-{n}" for n in range(3)), "/child"], 1)
     assert len(receiver.connections) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_child_reports_whichever_lock_of_the_package_was_held_at_the_fork() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HELD],
+        cwd=Path(__file__).parent.parent,
+        timeout=120,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    results = [line.rsplit(" ", 1) for line in finished.stdout.splitlines()]
+    assert len(results) >= 3
+    assert [place for place, code in results if code != "0"] == []
 
 
 def test_a_transport_of_the_sdks_is_renewed(sentry: Sentry) -> None:
@@ -116,3 +185,20 @@ def test_where_there_are_no_forks_there_is_nothing_to_survive(
 ) -> None:
     monkeypatch.delattr("os.register_at_fork")
     _fork.survive_forks.__wrapped__()
+
+
+def test_a_lock_that_is_held_by_the_thread_that_forks_is_free_in_the_child() -> None:
+    lock = Lock()
+    with lock, lock:
+        lock.renew()  # as in the child
+    taken: list[bool] = []
+    thread = threading.Thread(target=lambda: taken.append(lock._lock.acquire(timeout=5)))
+    thread.start()
+    thread.join()
+    assert taken == [True]
+
+
+def test_locks_are_made_in_one_module() -> None:
+    for path in Path(_fork.__file__).parent.glob("*.py"):
+        made = re.findall(r"threading\.(?:R?Lock|Condition|\w*Semaphore)\(", path.read_text())
+        assert made == [] or path.name == "_locks.py", path

@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _flush
+from sentry_asgi import SentryMiddleware, _flush, _lifespan
 
 from .receiver import Receiver
 from .support import SDK_VERSION, CapturingTransport, Message, Scope, Sentry, call, respond
@@ -458,3 +459,53 @@ def test_on_lambda_each_invocation_ends_with_everything_sent(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+class Forever:
+    """Is never done."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+@pytest.mark.parametrize("closing", ["raises", "sends", "returns", "raises from within"])
+def test_a_lifespan_that_is_closed_awaits_nothing(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, closing: str
+) -> None:
+    flushed: list[Any] = []
+
+    async def flush(seconds: Any) -> None:
+        flushed.append(seconds)
+        await asyncio.sleep(0)
+
+    async def wait() -> None:
+        try:
+            await Forever()
+        finally:
+            if closing == "raises from within":
+                raise ValueError("cannot stop")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await wait()
+        finally:
+            if closing == "raises":
+                raise ValueError("cannot stop")
+            if closing == "sends":
+                await send({"type": "lifespan.shutdown.failed", "message": "cannot stop"})
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    monkeypatch.setattr(_lifespan, "flush", flush)
+    serving = SentryMiddleware(app)({"type": "lifespan"}, receive, send)
+    serving.send(None)
+    raises = pytest.raises(ValueError, match="cannot stop")
+    with raises if "raises" in closing else nullcontext():
+        serving.close()
+    assert flushed == []
+    assert len(sentry.events) == (closing != "returns")

@@ -455,3 +455,46 @@ def test_breadcrumbs_of_an_unusual_kind_are_left_alone(sentry: Sentry) -> None:
     with pytest.raises(ValueError, match="nope"):
         talk(app, [])
     assert sentry.event["breadcrumbs"]["values"] == []
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.0])
+@pytest.mark.parametrize("tasks", [1, 4])
+def test_of_several_tasks_that_await_messages_each_messages_span_is_counted(
+    traced: Traced, tasks: int, rate: float
+) -> None:
+    async def main() -> None:
+        messages: asyncio.Queue[Message] = asyncio.Queue()
+
+        async def work(receive: Any) -> None:
+            while (await receive())["type"] == "websocket.receive":
+                await asyncio.sleep(0)
+
+        async def app(scope: Scope, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            async with asyncio.TaskGroup() as group:
+                for _ in range(tasks):
+                    group.create_task(work(receive))
+
+        async def send(_: Message) -> None:
+            pass
+
+        async def feed() -> None:
+            messages.put_nowait(CONNECT)
+            for _ in range(20 // tasks):
+                await asyncio.sleep(0.01)  # until all tasks wait again
+                for number in range(tasks):
+                    messages.put_nowait(text(str(number)))
+            await asyncio.sleep(0.01)
+            for _ in range(tasks):
+                messages.put_nowait(gone())
+
+        wrapped = SentryMiddleware(app, websocket_message_spans=True)
+        scope = websocket_scope("/ws")
+        await asyncio.gather(feed(), wrapped(scope, messages.get, send))
+
+    traced.init(traces_sample_rate=rate)
+    counted = lost(traced)
+    asyncio.run(main())
+    assert len(traced.requests) == (21 if rate else 0)
+    assert rate or len(counted) >= 21

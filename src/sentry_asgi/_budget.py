@@ -12,12 +12,13 @@ The rules:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from ._exceptions import names_of, traceback_of
 from ._frames import application
+from ._locks import Lock
 
 SITES: Final = 1_000
 """Raise sites that are told apart at a time."""
@@ -26,6 +27,9 @@ TOGETHER: Final = 10
 """How many sites may use up their whole budget at once."""
 
 _MINUTE: Final = 60.0
+
+_spending: Final = Lock()
+"""Held while a budget is asked: loops of several threads may serve one app."""
 
 Site: TypeAlias = tuple[Any, ...]
 
@@ -63,12 +67,11 @@ class Budget:
         self._per_minute = per_minute
         self._all = _Bucket(per_minute * TOGETHER, time.monotonic())
         self._sites: OrderedDict[Site, _Bucket] = OrderedDict()
-        self._lock = threading.Lock()  # loops of several threads may serve one app
 
     def spend(self, site: Site, *, count: bool = True) -> bool:
         """Whether an event of that site may be sent, and then is to be; if not, it is counted."""
         now = time.monotonic()
-        with self._lock:
+        with _spending:
             bucket = self._bucket(site, now)
             # Each is asked, so that each knows the time.
             if bucket.has(now) & self._all.has(now):
@@ -92,7 +95,7 @@ class Budget:
 
     def suppressed(self, site: Site) -> Suppressed | None:
         """What was suppressed of that site since this was asked last; None if nothing was."""
-        with self._lock:
+        with _spending:
             bucket = self._sites.get(site)
             if bucket is None or not bucket.count:
                 return None
@@ -103,18 +106,13 @@ class Budget:
 
 def raise_site(exception: BaseException) -> Site:
     """Where an exception was raised: its type, and the innermost line of the application's that it passed."""
-    kind = type(exception)
+    names = names_of(type(exception))
     innermost = None
-    traceback = exception.__traceback__
+    traceback = traceback_of(exception)
     while traceback is not None:
         if innermost is None or application[traceback.tb_frame.f_code.co_filename]:
             innermost = traceback
         traceback = traceback.tb_next
     if innermost is None:
-        return kind.__module__, kind.__qualname__
-    return (
-        kind.__module__,
-        kind.__qualname__,
-        innermost.tb_frame.f_code.co_filename,
-        innermost.tb_lineno,
-    )
+        return names
+    return *names, innermost.tb_frame.f_code.co_filename, innermost.tb_lineno

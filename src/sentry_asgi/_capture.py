@@ -16,6 +16,7 @@ from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once, _sdk, _sessions
 from ._budget import Site, raise_site
+from ._exceptions import is_a, leaves_of, part_of, texts_kept
 from ._exchange import Exchange, now
 from ._failsafe import log_failure
 from ._isolation import connection_here
@@ -26,25 +27,27 @@ from ._swallowed import Failure, with_traceback
 def raised(exchange: Exchange, exception: Any) -> None:
     """The app let an exception out."""
     try:
-        if not _is_noise(exchange, exception):
-            failure = exchange.failure
-            # One that the response told of was there before it, though the response is complete by now.
-            if failure is not None and failure.exception is exception:
-                _capture(exchange, exception, failure.phase, handled=False)
-            else:
-                _capture(exchange, exception, exchange.phase, handled=False)
-        _once.leaves(exception, exchange)
+        with texts_kept():
+            if not _is_noise(exchange, exception):
+                failure = exchange.failure
+                # One that the response told of was there before it, though the response is complete by now.
+                phase = exchange.phase
+                if failure is not None and failure.exception is exception:
+                    phase = failure.phase
+                _capture(exchange, exception, phase, handled=False)
+            _once.leaves(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
 
 
 def interrupted(exchange: Exchange, exception: Any) -> None:
     """The app let out what is no `Exception`; of a group, those that are one are failures."""
-    if not isinstance(exception, BaseExceptionGroup):
+    if not is_a(exception, BaseExceptionGroup):
         return
     try:
-        failures = exception.subgroup(Exception)
-        if failures is not None:
+        leaves = leaves_of(exception)
+        if leaves is None or any(is_a(one, Exception) for one in leaves):
+            failures = part_of(exception, lambda one: is_a(one, Exception))
             exchange.ending, exchange.closed_at = "raised", now()
             raised(exchange, failures)
             _once.leaves(exception, exchange)  # which is what the server will log
@@ -148,11 +151,12 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
     """The app failed to start or to shut down."""
     try:
         event: Any = {"level": "error", "message": message}
-        hint: Any = None
-        if exception is not None:
+        if exception is None:
+            sentry_sdk.capture_event(event)
+            return
+        with texts_kept():
             event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
-        sentry_sdk.capture_event(event, hint=hint)
-        if exception is not None:
+            sentry_sdk.capture_event(event, hint=hint)
             _once.leaves(exception)
     except Exception:
         log_failure("capturing an exception")

@@ -5,7 +5,10 @@ The rules:
 - `receive` and `send` hand every message on as it is, at once, in order; nothing is read ahead, kept back, changed
   or invented, and whatever the server raises comes out.
 - What is noted is a few numbers, and the message that started the response. Noting never raises, whatever
-  a message holds, and nothing is computed of it before somebody asks.
+  a message holds, and nothing is computed of it before somebody asks. An odd message is the application's business,
+  and passes in silence; what fails in here, or in what the user has given, is logged where it is called.
+- An exception that crossed is held for the answer that may follow. Who asks for the next websocket message has dealt
+  with it; who sends one, or more of a body, may still be about to close: then the last one is held.
 - Every request pays for this, so an exchange is one object with slots, made in one go: half the price of
   a subclass that calls `super().__init__`, or of class attributes as defaults.
 - Times are `time.perf_counter()` seconds.
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from sentry_sdk import get_client
 
 from ._body import Kept, limit
+from ._failsafe import log_failure
 from ._once import OVER, leaves_late, with_event_id
 from ._request import Connection
 from ._settings import DEFAULTS, Settings
@@ -59,10 +63,15 @@ NOTHING_MORE: Final = _Over(kept=0)
 NOTHING_MORE.reported = OVER
 
 
+def _is_state(held: Any) -> bool:
+    """Whether more than one exception, or none, is held; without asking the exception for its class."""
+    return issubclass(type(held), Held)
+
+
 def _of_held(name: str) -> Any:
     def get(exchange: Exchange) -> Any:
-        held = exchange.held
-        return getattr(held, name) if isinstance(held, Held) else None
+        held: Any = exchange.held
+        return getattr(held, name) if _is_state(held) else None
 
     def put(exchange: Exchange, value: Any) -> None:
         setattr(exchange.holding(), name, value)
@@ -81,8 +90,8 @@ class Holding:
 
     def holding(self) -> Held:
         """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
-        held = self.held
-        if not isinstance(held, Held):
+        held: Any = self.held
+        if not _is_state(held):
             heir: Any = self
             heir.held = held = Held() if held is None else Held([held])
         return Held(kept=0) if held is NOTHING_MORE else held
@@ -94,13 +103,23 @@ class Holding:
         else:
             self.holding().crossings.append(exception)
 
+    def let_go(self, kept: int = 0) -> None:
+        """Hold no longer what crossed, but for the last few: the app has gone on, so it was dealt with."""
+        held: Any = self.held
+        if _is_state(held):
+            last = tuple(held.crossings)[-kept:] if kept else ()
+            held.crossings = deque(last, held.crossings.maxlen)
+        elif not kept:
+            heir: Any = self
+            heir.held = None
+
     @property
     def crossings(self) -> tuple[BaseException, ...]:
         """The exceptions that `_unwinding` saw, oldest first; threads may be adding to them."""
-        held = self.held
+        held: Any = self.held
         if held is None:
             return ()
-        return tuple(held.crossings) if isinstance(held, Held) else (held,)
+        return tuple(held.crossings) if _is_state(held) else (held,)
 
 
 class Ended:
@@ -201,7 +220,7 @@ class Exchange(Connection, Holding):
     def _keep(self, chunk: Any) -> None:
         self.received_bytes += len(chunk)
         if self.body is None:
-            self.body = Kept(limit(get_client().options.get("max_request_body_size")))
+            self.body = Kept(_limit())
         self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:  # noqa: C901 - flat; a call would cost more than it does
@@ -211,6 +230,8 @@ class Exchange(Connection, Holding):
             if kind == "http.response.body":
                 if "more_body" not in message or not message["more_body"]:
                     self.ended_at = now()
+                elif self.held is not None:
+                    self.let_go(1)
                 self.sent_bytes += len(message["body"])
             elif kind == "http.response.start":
                 if self.first_byte_at is None:
@@ -236,11 +257,15 @@ class Exchange(Connection, Holding):
             raise
 
     def _failing(self, message: Any) -> Any:
-        """Notes what is behind a response that tells of a failure, and names its event if it is to."""
-        self.holding().failure = failure(self)
-        if self.failure is None or not self.settings.event_id_header:
+        """Note what is behind a response that tells of a failure, and name its event if it is to."""
+        try:
+            self.holding().failure = failure(self)
+            if self.failure is None or not self.settings.event_id_header:
+                return message
+            return with_event_id(message, self, self.failure)
+        except Exception:
+            log_failure("noting a failing response")
             return message
-        return with_event_id(message, self, self.failure)
 
     def _send_failed(self, error: OSError) -> None:
         try:
@@ -250,7 +275,7 @@ class Exchange(Connection, Holding):
         except (
             Exception
         ):  # of an error of the server's own kind; what it raised comes out all the same
-            pass
+            log_failure("noting that the client has left")
 
     failure = _of_held("failure")
     granted = _of_held("granted")
@@ -322,6 +347,8 @@ class WebSocketExchange(Exchange):
         """As of any exchange; the message before is done with when the next is asked for."""
         if self.messages is not None and self.trace is not None:
             self.trace.way.end(self)
+        if self.held is not None and self.status == ACCEPTED:
+            self.let_go()
         return self._received(await self._receive())
 
     def _received(self, message: Any) -> Any:
@@ -346,6 +373,8 @@ class WebSocketExchange(Exchange):
             if kind == "websocket.send":
                 self.sent_messages += 1
                 self.sent_bytes += _size(message)
+                if self.held is not None:
+                    self.let_go(1)
             else:
                 if self.first_byte_at is None:
                     message = self._answered(kind, message)
@@ -372,8 +401,11 @@ class WebSocketExchange(Exchange):
         reason = message.get("reason")
         code = _code(message.get("code", 1000))
         self.close = Close(by, code, reason if isinstance(reason, str) else None)
-        if by == "app" and self.failure is None and not self.client_left:
-            self._look_behind(code)
+        try:
+            if by == "app" and self.failure is None and not self.client_left:
+                self._look_behind(code)
+        except Exception:
+            log_failure("noting a failing close")
 
     def _look_behind(self, code: int | None) -> None:
         if self._tells_of_failure(code):
@@ -397,7 +429,17 @@ class WebSocketExchange(Exchange):
 FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
 NORMAL: Final = 1000
 
-_HANDSHAKE: Final = {"websocket.accept": 101, "websocket.close": 403}
+ACCEPTED: Final = 101
+_HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
+
+
+def _limit() -> int:
+    """How much of a body is to be kept; nothing, if the client does not tell."""
+    try:
+        return limit(get_client().options.get("max_request_body_size"))
+    except Exception:
+        log_failure("noting a body")
+        return 0
 
 
 def _code(value: Any) -> int | None:

@@ -58,7 +58,11 @@ def _log(what: str, exc_info: Any) -> None:
     try:
         text = "sentry-asgi: %s failed%s; the application is not affected"
         logger.error(text, what, more, exc_info=exc_info)
-    except Exception:  # a log handler of the user's; there is nobody left to tell
+    except KeyboardInterrupt:
+        raise
+    except (
+        BaseException
+    ):  # of a log handler, or the text of an exception; there is nobody left to tell
         pass
 
 

@@ -6,7 +6,7 @@ The rules:
   is about to send, one of which it waits for for ever (the thread that has it is not in the child), and a connection
   on which both would write.
 - A transport that the user has made is the user's to look after.
-- A lock that another thread of the parent held is nobody's to release in the child, which gets another.
+- The child gets locks of its own (`_locks`): it has no thread that would release one that was held in the parent.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import os
 
 import sentry_sdk
 
-from . import _isolation, _sdk
+from . import _sdk
 from ._failsafe import log_failure
+from ._locks import renew_locks
 
 
 @functools.cache
@@ -29,7 +30,7 @@ def survive_forks() -> None:
 
 def _in_child() -> None:
     try:
-        _isolation.renew_lock()
+        renew_locks()
         _sdk.renew_transport(sentry_sdk.get_client())
     except Exception:
         log_failure("beginning anew after a fork")

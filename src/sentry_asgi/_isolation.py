@@ -29,7 +29,6 @@ import contextlib
 import functools
 import gc
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from typing import Any, Final, Protocol, TypeAlias
@@ -39,6 +38,7 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from . import _request, _sdk
 from ._failsafe import log_failure
+from ._locks import Lock
 from ._process import Kind, Process
 from ._request import Connection
 
@@ -99,14 +99,8 @@ def _chosen() -> Callable[[], Isolation]:
 # The lazy way.
 
 _SLOTS: Final = frozenset(_sdk.LAZY_SCOPES.slots) if _sdk.LAZY_SCOPES else frozenset[str]()
-_filling = threading.RLock()  # reentrant: filling may log, and logging may read the scope
+_filling: Final = Lock()
 _NO_CLIENT: Final = NonRecordingClient()
-
-
-def renew_lock() -> None:
-    """In a forked process: whoever held the lock is not in it."""
-    global _filling  # noqa: PLW0603
-    _filling = threading.RLock()
 
 
 class _LazyScope(Scope):
@@ -121,7 +115,10 @@ class _LazyScope(Scope):
         if name == "client":
             self.client = self.asgi_base.client if self.asgi_base is not None else _NO_CLIENT
         elif name == "_propagation_context":
-            self._propagation_context = self._trace()
+            trace = self._trace()
+            with _filling:  # threads that ask at once are told of one trace
+                if not _is_set(self, name):
+                    self._propagation_context = trace
         elif name in _SLOTS:
             self._fill()
         else:
@@ -139,6 +136,10 @@ class _LazyScope(Scope):
             for slot, descriptor in _DESCRIPTORS:
                 if slot not in usual and not (others and _is_set(self, slot)):
                     descriptor.__set__(self, getattr(model, slot, None))
+            self._filled()
+
+    def _filled(self) -> None:
+        """Do what is to be done once, whichever of several threads has filled the scope."""
 
     def _trace(self) -> Any:
         """The trace that the scope is of; None if that is for the scope around it to say."""
@@ -164,6 +165,9 @@ class _IsolationScope(_LazyScope):
         fork = _isolation_fork(self.asgi_base, self.asgi_connection)
         _sdk.TRACE.__set__(fork, self._propagation_context)
         return fork
+
+    def _filled(self) -> None:
+        _take_session(self, self.asgi_connection)
 
     def _trace(self) -> Any:
         return _trace_of(self.asgi_connection)
@@ -266,6 +270,10 @@ class _CurrentScope(_LazyScope):
     def _start_pending_span(self, trace: Any) -> Any:
         try:
             with _filling:
+                if trace.starting:  # and to start it asks for it
+                    return None
+                if not trace.pending:  # another thread has started it
+                    return trace.span
                 return trace.way.start(self.asgi_connection, self)
         except Exception:
             log_failure("starting a span")
@@ -315,11 +323,16 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
     if getattr(connection, "session", False):
         _sdk.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
         fork.start_session(session_mode="request")
-        exchange: Any = connection
-        if exchange.session is True:
-            exchange.session = _sdk.SESSION.__get__(fork)
     _describe(fork, connection)
     return fork
+
+
+def _take_session(scope: Scope, connection: Connection) -> None:
+    """Have a connection count the session by which its filled scope keeps the score."""
+    exchange: Any = connection
+    session = _sdk.SESSION.__get__(scope)
+    if session is not None and getattr(connection, "session", False) is True:
+        exchange.session = session
 
 
 def _trace_of(connection: Connection) -> Any:
@@ -599,6 +612,7 @@ class PublicScopes:
             if within:
                 connection.session = False  # type: ignore[attr-defined]  # it is counted further out
             isolation = _isolation_fork(base, connection)
+            _take_session(isolation, connection)
             if not within:
                 _continue_publicly(isolation, connection)
             stack.enter_context(use_isolation_scope(isolation))

@@ -9,6 +9,8 @@ The rules:
 - A failure to start or to shut down is one event, whether it is sent, raised, or sent and then raised.
 - What waits to be sent is flushed before the server learns that the app has shut down or has failed, for then it ends
   the process, and not all servers let `atexit` run.
+- A lifespan that is closed (by GeneratorExit, as when its event loop has gone) is waited for by nobody: then nothing is
+  awaited, and nothing flushed.
 """
 
 from __future__ import annotations
@@ -35,6 +37,32 @@ _LOGGED: Final = (
 )
 
 
+class _Watched:
+    """Awaits an awaitable, and notes if it is closed instead. Only the iterator that awaits it is told."""
+
+    def __init__(self, awaitable: Awaitable[Any], lifespan: Lifespan) -> None:
+        self._iterator: Any = awaitable.__await__()
+        self._lifespan = lifespan
+
+    def __await__(self) -> Any:
+        return self
+
+    __iter__ = __await__
+
+    def __next__(self) -> Any:
+        return next(self._iterator)
+
+    def send(self, value: Any) -> Any:
+        return self._iterator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._iterator.throw(*error)
+
+    def close(self) -> None:
+        self._lifespan.closed = True
+        self._iterator.close()
+
+
 class Lifespan(Holding):
     __slots__ = (
         "_flushed",
@@ -44,6 +72,7 @@ class Lifespan(Holding):
         "_send",
         "_shutdown_timeout",
         "_started",
+        "closed",
         "held",
     )
 
@@ -64,6 +93,7 @@ class Lifespan(Holding):
         self._received = False
         self._reported = False
         self._flushed = False
+        self.closed = False
         self.held: Held | BaseException | None = NOTHING_MORE
         try:
             watching(self)
@@ -79,6 +109,10 @@ class Lifespan(Holding):
             _once.unsupported.set(None)
         except Exception:
             log_failure("leaving the lifespan")
+
+    async def watched(self, app: Awaitable[Any]) -> Any:
+        """Await the app's lifespan."""
+        return await _Watched(app, self)
 
     def not_received(self) -> bool:
         return not self._received
@@ -135,6 +169,6 @@ class Lifespan(Holding):
 
     async def flush(self) -> None:
         """Sends what waits, unless that is done."""
-        if not self._flushed:
+        if not self._flushed and not self.closed:
             self._flushed = True
             await flush(self._shutdown_timeout)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ._exceptions import members_of, text_of
+
 WORDS: Final = frozenset(
     {
         ("starlette", "ClientDisconnect"),
@@ -48,8 +50,9 @@ def client_left(exchange: Any, exception: BaseException) -> bool:
     waiting, seen = [exception], 0
     while waiting and seen < _BOUND:
         one, seen = waiting.pop(), seen + 1
-        if isinstance(one, BaseExceptionGroup):
-            waiting.extend(one.exceptions)
+        members = members_of(one)
+        if members:
+            waiting.extend(members[:_BOUND])
         elif not _says_so(exchange, one):
             return False
     return not waiting
@@ -62,4 +65,4 @@ def _says_so(exchange: Any, exception: BaseException) -> bool:
     if any(name in WORDS for name in names):
         return True
     sentence = SENTENCES.get(names[0])
-    return bool(sentence and exchange.client_left and sentence in str(exception))
+    return bool(sentence and exchange.client_left and sentence in text_of(exception))

@@ -30,6 +30,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any, Final
 
+from ._exceptions import text_of
 from ._render import BREADTH, Renderer, kind_of
 from ._sdk import repr_processors
 
@@ -107,7 +108,8 @@ def said(value: Any, renderer: Renderer) -> str:
     """A value as `str` has it, where asking is safe; else as its `repr` would be. May raise what its class raises."""
     how, kind = kind_of(value)
     ask = how == "object" and kind.__str__ is not object.__str__ and _may_ask(value, renderer)
-    return _asked(value, renderer, str) if ask else renderer.text(value)
+    known = text_of if issubclass(kind, BaseException) else str
+    return _asked(value, renderer, known) if ask else renderer.text(value)
 
 
 def _may_ask(value: Any, renderer: Renderer) -> bool:

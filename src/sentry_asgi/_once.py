@@ -20,9 +20,7 @@ The rules:
 from __future__ import annotations
 
 import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -30,7 +28,22 @@ from typing import Any, Final
 
 from . import _noise
 from ._budget import raise_site
+from ._exceptions import (
+    arguments_of,
+    attributes_of,
+    cause_of,
+    context_of,
+    is_a,
+    leaves_of,
+    members_of,
+    names_of,
+    part_of,
+    suppresses_context,
+    text_of,
+    traceback_of,
+)
 from ._frames import application
+from ._locks import Lock
 from ._swallowed import Failure
 
 OVER: Final = ("the connection is over",)
@@ -41,7 +54,7 @@ HEADER: Final = b"x-sentry-event-id"
 ECHO: Final = 10.0
 """Seconds in which an exception that has left the app is taken for known."""
 
-_reporting: Final = threading.RLock()
+_reporting: Final = Lock()
 """Held where a failure is handled: threads of one request may report the same one at once."""
 
 _SENTENCES: Final = {"sanic": "The error response will not be sent to the client for "}
@@ -55,12 +68,15 @@ _MARK: Final = "__sentry_asgi_left_at__"
 _BOUND: Final = 50
 _LONG: Final = 10_000  # characters, or items
 _SIZED: Final = frozenset({str, bytes, list, tuple, dict, set, frozenset})
+_SYNTAX_MESSAGE: Final[Any] = SyntaxError.__dict__["msg"].__get__
 _TRACEBACK: Final = "Traceback (most recent call last)"
 
 
 def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
     """Whether this event is to be sent; from now on, what it reports is known."""
-    exception = _exception_of(hint) or _told_as_text(event, hint)
+    exception = _exception_of(hint)
+    if exception is None:
+        exception = _told_as_text(event, hint)
     if exchange.reported is OVER:
         return True
     if exception is None:
@@ -113,7 +129,7 @@ def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
     text = record.getMessage().rstrip()
     if _TRACEBACK not in text:
         return None
-    if not text.endswith(_last_line(exception)):
+    if not text.endswith(_last_line(exception, text_of(exception))):
         return None
     from ._traceback import event_from  # noqa: PLC0415  # imported with the first middleware
 
@@ -137,20 +153,22 @@ def reported_as(exchange: Any, exception: BaseException, depth: int = 0) -> str 
         for known, event_id in tuple(reported):  # threads of the request may be reporting, too
             if known is one:
                 return str(event_id)
-    if isinstance(exception, BaseExceptionGroup) and depth < _BOUND:
-        members = [reported_as(exchange, member, depth + 1) for member in exception.exceptions]
-        return members[0] if None not in members else None
-    return None
+    members = leaves_of(exception) if is_a(exception, BaseExceptionGroup) and depth == 0 else None
+    if not members:
+        return None
+    ids = [reported_as(exchange, member, depth + 1) for member in members]
+    return ids[0] if None not in ids else None
 
 
 def unreported(exchange: Any, exception: Exception) -> Exception:
     """An exception group without what has been reported of it; any other exception as it is."""
-    if not isinstance(exception, ExceptionGroup) or not exchange.reported:
+    if not is_a(exception, ExceptionGroup) or not exchange.reported:
         return exception
-    rest = exception.subgroup(
-        lambda one: not isinstance(one, BaseExceptionGroup) and reported_as(exchange, one) is None
+    rest: Exception | None = part_of(
+        exception,
+        lambda one: not is_a(one, BaseExceptionGroup) and reported_as(exchange, one) is None,
     )
-    return rest or exception
+    return exception if rest is None else rest
 
 
 def _same_failure(exception: BaseException) -> Iterator[BaseException]:
@@ -160,18 +178,20 @@ def _same_failure(exception: BaseException) -> Iterator[BaseException]:
         if one is None:
             return
         yield one
-        one = one.__cause__ or _replaced(one)
+        cause = cause_of(one)
+        one = _replaced(one) if cause is None else cause
 
 
 def _replaced(exception: BaseException) -> BaseException | None:
-    context = exception.__context__
-    if context is None or context.__traceback__ is None:
+    context = context_of(exception)
+    caught = None if context is None else traceback_of(context)
+    if caught is None:
         return None
-    innermost = exception.__traceback__
+    innermost = traceback_of(exception)
     while innermost is not None and innermost.tb_next is not None:
         innermost = innermost.tb_next
     raised_by = innermost.tb_frame if innermost is not None else None
-    return context if raised_by is context.__traceback__.tb_frame else None
+    return context if raised_by is caught.tb_frame else None
 
 
 def _all_of(exception: BaseException) -> list[BaseException]:
@@ -183,35 +203,33 @@ def _all_of(exception: BaseException) -> list[BaseException]:
         if one is None or any(one is known for known in found):
             continue
         found.append(one)
-        waiting.append(one.__cause__)
-        if not one.__suppress_context__:
-            waiting.append(one.__context__)
-        if isinstance(one, BaseExceptionGroup):
-            waiting.extend(one.exceptions)
+        waiting.append(cause_of(one))
+        if not suppresses_context(one):
+            waiting.append(context_of(one))
+        waiting.extend(members_of(one)[:_BOUND])
     return found
 
 
 def leaves(exception: BaseException, exchange: Any = None) -> None:
     """Marks an exception that was seen to leave the app, on a connection or on none."""
-    exception.__dict__[_MARK] = time.perf_counter(), _around(exchange)
+    attributes_of(exception)[_MARK] = time.perf_counter(), _around(exchange)
     if _says_much(exception):
         return  # what a server logs of it is known by the mark
-    said = str(exception)
+    said = text_of(exception)
+    if len(said) > _LONG:
+        return
     as_granian_has_it = f"{type(exception).__name__}: {said}".rstrip()
     expect(_last_line(exception, said), as_granian_has_it)
 
 
 def _says_much(exception: BaseException) -> bool:
     """Whether the text of an exception is too long to be made, or kept."""
-    return any(len(one) > _LONG for one in exception.args if type(one) in _SIZED)
+    return any(len(one) > _LONG for one in arguments_of(exception) if type(one) in _SIZED)
 
 
 def leaves_late(exception: BaseException, exchange: Any) -> None:
     """Marks an exception of work whose request is over with that request; it holds nothing of the exception."""
-    try:
-        exception.__dict__[_LATE] = exchange
-    except (AttributeError, TypeError):  # no dictionary that a mark could be put into
-        return
+    attributes_of(exception)[_LATE] = exchange
 
 
 def late_work_of(hint: Any) -> Any:
@@ -219,7 +237,7 @@ def late_work_of(hint: Any) -> Any:
     exception = _exception_of(hint)
     if exception is None or getattr(hint.get("log_record"), "name", None) not in _NOT_RETRIEVED:
         return None  # whoever reports it knows of what; the exception may be one that is raised all the time
-    return exception.__dict__.get(_LATE)
+    return attributes_of(exception).get(_LATE)
 
 
 def _around(exchange: Any) -> tuple[tuple[int, float], ...]:
@@ -238,20 +256,22 @@ def _outer(exchange: Any) -> Any:
 
 def _left_within(exchange: Any, exception: BaseException) -> bool:
     """Whether an exception has left an app that this connection's called in-process, and was reported there."""
-    mark = exception.__dict__.get(_MARK)
+    mark = attributes_of(exception).get(_MARK)
     return mark is not None and (id(exchange), exchange.started_at) in mark[1]
 
 
-def _last_line(exception: BaseException, said: str | None = None) -> str:
-    """How the text of a traceback ends."""
-    kind = type(exception)
-    if said and kind.__module__ == "builtins" and not _has_its_own_end(exception):
-        return f"{kind.__qualname__}: {said}".rstrip()  # a tenth of the time
-    return traceback.format_exception_only(exception)[-1].rstrip()
-
-
-def _has_its_own_end(exception: BaseException) -> bool:
-    return isinstance(exception, SyntaxError) or hasattr(exception, "__notes__")
+def _last_line(exception: BaseException, said: str) -> str:
+    """How the text of a traceback ends, of an exception with this text."""
+    notes = attributes_of(exception).get("__notes__")
+    last_note = notes[-1] if type(notes) is list and notes else None
+    if type(last_note) is str:
+        return last_note.rpartition("\n")[2].rstrip()
+    module, name = names_of(type(exception))
+    if module not in {"builtins", "__main__"}:
+        name = f"{module}.{name}"
+    if is_a(exception, SyntaxError):
+        said = str(_SYNTAX_MESSAGE(exception) or "<no detail available>")
+    return f"{name}: {said}".rstrip() if said else name
 
 
 def expect(*texts: str) -> None:
@@ -295,7 +315,7 @@ def _is_the_applications(record: Any) -> bool:
 
 
 def _just_left(exception: BaseException) -> bool:
-    mark = exception.__dict__.get(_MARK)
+    mark = attributes_of(exception).get(_MARK)
     return mark is not None and time.perf_counter() - mark[0] < ECHO
 
 

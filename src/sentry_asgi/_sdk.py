@@ -30,6 +30,8 @@ import sentry_sdk.utils
 from sentry_sdk.scope import Scope
 from sentry_sdk.serializer import serialize
 
+from ._exceptions import attributes_of
+
 
 class ScopeVariables(NamedTuple):
     """The context variables in which the SDK keeps its scopes, and the names of a scope's slots."""
@@ -279,7 +281,7 @@ def forget(exceptions: Iterable[BaseException]) -> None:
     if last_seen is not None:
         last_seen.set(None)
     for exception in exceptions:
-        exception.__dict__.pop("_handled_by_sentry", None)
+        attributes_of(exception).pop("_handled_by_sentry", None)
 
 
 VERSION: Final = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])

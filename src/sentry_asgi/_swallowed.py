@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, TypeGuard
 
+from ._exceptions import context_of, is_a, set_traceback, traceback_of
 from ._failsafe import log_failure
 from ._frames import application, library
 
@@ -50,7 +51,7 @@ def failure(exchange: Any, phase: str = "before response") -> Failure | None:
         if exchange.status == _ACCEPTED:
             phase = "during response"
         exception = _behind(exchange, frames)
-        traceback = exception.__traceback__ if exception is not None else None
+        traceback = traceback_of(exception) if exception is not None else None
         return Failure(exception, uuid.uuid4().hex, phase, traceback)
     except Exception:
         log_failure("looking for the exception behind a response")
@@ -64,14 +65,14 @@ def with_traceback(failure: Failure) -> Iterator[None]:
     Starlette takes it from those that it has made a response of.
     """
     exception: Any = failure.exception
-    if exception.__traceback__ is not None:
+    if traceback_of(exception) is not None:
         yield
         return
-    exception.__traceback__ = failure.traceback
+    set_traceback(exception, failure.traceback)
     try:
         yield
     finally:
-        exception.__traceback__ = None
+        set_traceback(exception, None)
 
 
 def swallowed(lifespan: Any) -> list[Exception]:
@@ -92,8 +93,8 @@ def _behind(exchange: Any, frames: list[FrameType]) -> Exception | None:
     handled = _handled_within(exchange, frames)
     crossed = _crossed(exchange, _answering(frames))
     if handled is None or crossed is None or handled is crossed:
-        return handled or crossed
-    if _passes_application(handled) or handled not in _contexts(crossed):
+        return crossed if handled is None else handled
+    if _passes_application(handled) or all(one is not handled for one in _contexts(crossed)):
         return handled
     return crossed  # raised by what was called while a library handled its own
 
@@ -114,9 +115,10 @@ def _is_middleware(exchange: Any, frame: FrameType) -> bool:
 def _handled_within(exchange: Any, frames: list[FrameType]) -> Exception | None:
     """What is being handled here, if the app itself caught it, and not somebody who called the app."""
     handled = sys.exc_info()[1]
-    if not isinstance(handled, Exception):
+    if handled is None or not _is_exception(handled):
         return None
-    caught_by = handled.__traceback__.tb_frame if handled.__traceback__ else None
+    caught = traceback_of(handled)
+    caught_by = None if caught is None else caught.tb_frame
     outermost = frames[-1].f_back  # the middleware's, if it is there
     if caught_by is None or outermost is None or not _is_middleware(exchange, outermost):
         return handled
@@ -136,13 +138,17 @@ def _crossed(exchange: Any, answering: set[str | None]) -> Exception | None:
 
 
 def _is_behind(exception: BaseException, answering: set[str | None]) -> TypeGuard[Exception]:
-    if not isinstance(exception, Exception) or isinstance(exception, _NO_FAILURES):
+    if not _is_exception(exception) or is_a(exception, _NO_FAILURES):
         return False
     return _was_caught_by(answering, exception)
 
 
+def _is_exception(exception: BaseException) -> TypeGuard[Exception]:
+    return is_a(exception, Exception)
+
+
 def _was_caught_by(libraries: set[str | None], exception: BaseException) -> bool:
-    traceback = exception.__traceback__
+    traceback = traceback_of(exception)
     if traceback is None:
         return False
     filename = traceback.tb_frame.f_code.co_filename
@@ -156,7 +162,7 @@ def _passes_application(exception: BaseException) -> bool:
 
 
 def _passed(exception: BaseException) -> Iterator[FrameType]:
-    traceback: TracebackType | None = exception.__traceback__
+    traceback: TracebackType | None = traceback_of(exception)
     while traceback is not None:
         yield traceback.tb_frame
         traceback = traceback.tb_next
@@ -165,18 +171,19 @@ def _passed(exception: BaseException) -> Iterator[FrameType]:
 def _first_handled(exception: Exception, answering: set[str | None]) -> Exception:
     """The exception, or the one that was being handled when it was raised and swallowed."""
     for context in _contexts(exception):
-        if not isinstance(context, Exception) or not _was_caught_by(answering, context):
+        if not _is_exception(context) or not _was_caught_by(answering, context):
             continue
-        assert context.__traceback__ is not None  # it was caught
-        if context.__traceback__.tb_frame not in _passed(exception):
+        caught = traceback_of(context)
+        assert caught is not None  # as `_was_caught_by` says
+        if caught.tb_frame not in _passed(exception):
             exception = context
     return exception
 
 
 def _contexts(exception: BaseException) -> Iterator[BaseException]:
-    context = exception.__context__
+    context = context_of(exception)
     for _ in range(_CHAIN):
         if context is None:
             return
         yield context
-        context = context.__context__
+        context = context_of(context)

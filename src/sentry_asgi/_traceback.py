@@ -25,6 +25,16 @@ from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from . import _objects, _sdk
+from ._exceptions import (
+    arguments_of,
+    cause_of,
+    context_of,
+    is_a,
+    members_of,
+    names_of,
+    suppresses_context,
+    traceback_of,
+)
 from ._frames import application
 from ._render import Renderer
 from ._source import Source
@@ -57,7 +67,7 @@ def event_from(
     wanted = _wanted(options, library_locals)
     values = _Maker(options, wanted).exceptions(exception, mechanism)
     event = {"level": "error", "exception": {"values": values[::-1]}}
-    return event, {"exc_info": (type(exception), exception, exception.__traceback__), OURS: True}
+    return event, {"exc_info": (type(exception), exception, traceback_of(exception)), OURS: True}
 
 
 OURS: Final = "sentry_asgi"
@@ -94,7 +104,7 @@ class _Maker:
         """The exception and all that belongs to it, each before its causes and members."""
         found = list(_tree(exception))
         with_ids = _sdk.CHAINS_HAVE_IDS or any(
-            isinstance(one.exception, BaseExceptionGroup) for one in found
+            is_a(one.exception, BaseExceptionGroup) for one in found
         )
         values = []
         for number, node in enumerate(found):
@@ -106,21 +116,20 @@ class _Maker:
                 told["source"] = node.source
             if with_ids and number:
                 told.update(parent_id=node.parent, type="chained")
-            if isinstance(node.exception, BaseExceptionGroup):
+            if is_a(node.exception, BaseExceptionGroup):
                 told["is_exception_group"] = True
             values.append(self._exception(node.exception, told))
         return values
 
     def _exception(self, exception: BaseException, mechanism: dict[str, Any]) -> dict[str, Any]:
-        kind = type(exception)
-        module = kind.__module__
+        module, name = names_of(type(exception))
         value: dict[str, Any] = {
             "mechanism": mechanism,
             "module": module if module != "builtins" else None,
-            "type": kind.__qualname__,
+            "type": name,
             "value": message_of(exception, self._renderer, self._wanted.length or MESSAGE),
         }
-        frames = self._frames(exception.__traceback__)
+        frames = self._frames(traceback_of(exception))
         if frames:
             frames = self._with_stack(frames)
             # Frames that are to be walked are plain.
@@ -216,22 +225,21 @@ def _tree(exception: BaseException) -> Iterator[_Node]:
 
 
 def _beneath(exception: BaseException, number: int) -> Iterator[_Node]:
-    if exception.__suppress_context__ and not _is_cut_off(exception):
-        source, cause = "__cause__", exception.__cause__
+    if suppresses_context(exception) and not _is_cut_off(exception):
+        source, cause = "__cause__", cause_of(exception)
     else:
-        source, cause = "__context__", exception.__context__
+        source, cause = "__context__", context_of(exception)
     if cause is not None:
         yield _Node(cause, number, source)
-    if isinstance(exception, BaseExceptionGroup):
-        for at, member in enumerate(exception.exceptions[:EXCEPTIONS]):
-            yield _Node(member, number, f"exceptions[{at}]")
+    for at, member in enumerate(members_of(exception)[:EXCEPTIONS]):
+        yield _Node(member, number, f"exceptions[{at}]")
 
 
 def _is_cut_off(exception: BaseException) -> bool:
     """Whether it was the SDK's ASGI middleware that said `from None`, as the exception passed it."""
-    if exception.__cause__ is not None or exception.__context__ is None:
+    if cause_of(exception) is not None or context_of(exception) is None:
         return False
-    traceback = exception.__traceback__
+    traceback = traceback_of(exception)
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__") == _sdk.CUTS_OFF:
             return True
@@ -240,10 +248,7 @@ def _is_cut_off(exception: BaseException) -> bool:
 
 
 def _tell_errno(mechanism: dict[str, Any], exception: BaseException) -> None:
-    try:
-        number: Any = getattr(exception, "errno", None)
-    except Exception:  # a property of anybody's
-        return
+    number = _asked(exception, "errno")
     if type(number) is int:
         mechanism["meta"] = {"errno": {"number": number}}
 
@@ -255,11 +260,21 @@ def message_of(exception: BaseException, renderer: Renderer, length: int) -> str
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a `__str__` of anybody's raises
-        text = f"<a {type(exception).__qualname__}, whose str raised {type(error).__name__}>"
-    notes = getattr(exception, "__notes__", None)
-    if isinstance(notes, list):
-        text = "\n".join([text, *(one for one in notes[:EXCEPTIONS] if isinstance(one, str))])
+        text = f"<a {names_of(type(exception))[1]}, whose str raised {type(error).__name__}>"
+    notes = _asked(exception, "__notes__")
+    if type(notes) is list:
+        text = "\n".join([text, *(one for one in notes[:EXCEPTIONS] if type(one) is str)])
     return _cut(text, length)
+
+
+def _asked(exception: BaseException, name: str) -> Any:
+    """An attribute that may be a property of anybody's; None if it raises."""
+    try:
+        return getattr(exception, name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever code of anybody's raises
+        return None
 
 
 def _cut(text: str, length: int) -> str:
@@ -272,7 +287,7 @@ def _said(exception: BaseException, renderer: Renderer) -> str:
         if said:
             return said if type(said) is str else _objects.said(said, renderer)
     kind: Any = type(exception)
-    args = exception.args
+    args = arguments_of(exception)
     if kind.__str__ is KeyError.__str__ and len(args) == 1:
         return renderer.text(args[0])
     if kind.__str__ is not BaseException.__str__:

@@ -11,7 +11,7 @@ The rules:
 - The dice of a new trace are thrown here, and are the trace's `sample_rand`, so other services on it decide the same.
 - What a span tells (`_span_facts`) is set when it ends. A request's duration ends with the last body message; what the
   app does after that is a span of its own. A websocket's span is its handshake; if its messages are to have spans, each
-  has one until the next is asked for, sampled as the handshake was.
+  has one until the next is asked for or comes, by whichever task, sampled as the handshake was.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ class Trace:
         "scope",
         "span",
         "span_id",
+        "starting",
         "way",
     )
 
     def __init__(self, way: Tracing) -> None:
         self.way = way
         self.pending = False  # not sampled, and nobody has asked for the span yet
+        self.starting = False  # the span is being made
         # The decision: None while the SDK is to take it. Then the rate and the dice that decided, None where
         # something else did, and what the client reports say of what was not sampled.
         self.sampled: bool | None = None
@@ -223,13 +225,19 @@ class _Way(ABC):
 
     def start(self, exchange: Exchange, scope: Scope) -> Any:
         trace: Trace = exchange.trace
-        trace.pending = False
-        context: Any = Scope.get_isolation_scope().get_active_propagation_context()
-        if trace.sample_rand is None and trace.rate is not None:  # the parent's flag decided alone
-            trace.sample_rand = _sdk.sample_rand(context)
-        trace.span = self._started(exchange, scope, context)
-        trace.scope = scope
-        _sdk.set_root_span(scope, trace.span)
+        trace.starting = True
+        try:
+            context: Any = Scope.get_isolation_scope().get_active_propagation_context()
+            if (
+                trace.sample_rand is None and trace.rate is not None
+            ):  # the parent's flag decided alone
+                trace.sample_rand = _sdk.sample_rand(context)
+            trace.span = self._started(exchange, scope, context)
+            trace.scope = scope
+            _sdk.set_root_span(scope, trace.span)
+        finally:
+            # Only now: a thread that asks meanwhile waits for the span instead of going without it.
+            trace.pending = trace.starting = False
         return trace.span
 
     @abstractmethod
@@ -281,6 +289,8 @@ class _Way(ABC):
         """Starts the span of a message that was received."""
         if connection_here() is not exchange:
             return  # nobody's scope to put it on
+        if exchange.trace is not None:  # of the message before, if another task is at work on it
+            self.end(exchange)
         messages = exchange.messages
         exchange.trace = trace = Trace(self)
         trace.message_size = size

@@ -27,6 +27,7 @@ from typing import Any, Final
 from ._exchange import Held
 from ._frames import application
 from ._isolation import RequestScope, connection_here, public_connection, scope_here
+from ._locks import Lock
 
 logger: Final = logging.getLogger("sentry_asgi")
 
@@ -45,25 +46,32 @@ class Watch:
         self.users: set[int] = set()
         self.tool_id: int | None = None
         self._said = False
+        self._lock = Lock()  # loops of several threads may begin at once
 
     def begin(self, user: int) -> None:
-        """Watches from now on, on behalf of a user; asked again, it changes nothing."""
-        self.users.add(user)
-        if self.tool_id is None:
-            self.tool_id = _acquire()
-        if self.tool_id is None and not self._said:
-            self._said = True
+        """Watch from now on, on behalf of a user; asked again, change nothing."""
+        with self._lock:
+            self.users.add(user)
+            if self.tool_id is None:
+                self.tool_id = _acquire()
+            unavailable = self.tool_id is None and not self._said
+            self._said |= unavailable
+        if unavailable:
             logger.debug(
                 "sys.monitoring is not to be had (CPython 3.12 or newer, tool id 3 or 4): of the errors that a "
                 "framework turns into a response, those are found that it handles while the response starts"
             )
 
     def end(self, user: int) -> None:
-        """Ends a user's need; with the last one's, the watching ends."""
-        self.users.discard(user)
-        if not self.users and self.tool_id is not None:
-            _give_back(self.tool_id)
-            self.tool_id = None
+        """End a user's need; with the last one's, the watching ends."""
+        with self._lock:
+            self.users.discard(user)
+            if self.users:
+                return
+            # The garbage collector may end another user's need in here, and must not give back the same id.
+            tool_id, self.tool_id = self.tool_id, None
+            if tool_id is not None:
+                _give_back(tool_id)
 
 
 watch: Final = Watch()
@@ -102,7 +110,7 @@ def unwound(code: Any, _offset: int, exception: BaseException) -> None:
             if connection is None:
                 return
         held = connection.held
-        if held.__class__ is Held:
+        if type(held) is Held:
             held.crossings.append(exception)
         elif held is None:
             connection.held = exception

@@ -12,6 +12,7 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from collections.abc import Container, Sequence
@@ -23,16 +24,16 @@ from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._budget import Budget
 from ._capture import drop_echoes, drop_logged_echoes
-from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Ended, Exchange, Held, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
 from ._fork import survive_forks
 from ._frames import application
-from ._isolation import claim, isolation
+from ._isolation import claim, connection_here, isolation
 from ._lifespan import Lifespan
 from ._request import exclusion
 from ._sdk import trace_lifecycle
 from ._sessions import Sessions, sessions_of
-from ._settings import Settings
+from ._settings import Settings, answering
 from ._takeover import double, original, put_back, remember_call, switch_off
 from ._unwinding import watch
 
@@ -138,7 +139,7 @@ class SentryMiddleware:
         self._serve = as_asgi3(app)
         self._settings = Settings(
             transaction_style=_STYLES[transaction_style],
-            failing=failed_request_status_codes,
+            failing=answering(failed_request_status_codes),
             report_without=report_5xx_without_exception,
             event_id_header=event_id_header,
             trusted_hops=trusted_hops,
@@ -189,8 +190,7 @@ class SentryMiddleware:
             kind = scope.get("type")
             if kind != "http" and kind != "websocket":  # noqa: PLR1714  # half the time of `in`
                 return None
-            # A mark that is left over, in a copy of a scope, is of a connection that has ended.
-            if MARK in scope and scope[MARK].ending is None:
+            if MARK in scope and _is_within(scope):
                 return None
             served, client = self._served, _get_client()
             if served is None or client is not served.client:
@@ -199,7 +199,6 @@ class SentryMiddleware:
                     return None
             made = Exchange if kind == "http" else WebSocketExchange
             exchange = made(scope, receive, send, self._settings)
-            scope[MARK] = exchange
             exchange.served = served
             method = scope.get("method")
             wanted = method not in self._excluded_methods and (
@@ -208,6 +207,10 @@ class SentryMiddleware:
             exchange.session = wanted and served.sessions is not None
             if self._enter(exchange):
                 wanted = exchange.session = False  # it has its span and session further out
+            if MARK in scope or scope.__class__ is not dict:
+                _mark_with_care(scope, exchange)
+            else:
+                scope[MARK] = exchange
             if served.double is not None:
                 self._isolation.use_client(served.double)
             if wanted and served.tracing is not None:
@@ -264,7 +267,7 @@ class SentryMiddleware:
         # The hot path's other half.
         try:
             held = exchange.held
-            failed = held is not None and held.__class__ is Held
+            failed = held is not None and type(held) is Held
             if exchange.ending is None:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:
@@ -278,8 +281,9 @@ class SentryMiddleware:
             if exchange.session:
                 exchange.served.sessions.count(exchange)
             self._leave(exchange)
-            exchange.scope.pop(MARK, None)
-        except Exception:  # of a scope that is no dict, for instance
+            if exchange.scope.get(MARK) is exchange:
+                del exchange.scope[MARK]
+        except Exception:
             log_failure("closing a connection")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Any:
@@ -297,7 +301,8 @@ class SentryMiddleware:
             lifespan = Lifespan(receive, send, self._shutdown_timeout, start)
             try:
                 self._begin(scope)
-                returned = await self._serve(scope, lifespan.receive, lifespan.send)
+                app = self._serve(scope, lifespan.receive, lifespan.send)
+                returned = await lifespan.watched(app)
             except Exception as exception:
                 lifespan.raised(exception)
                 await lifespan.flush()
@@ -315,6 +320,26 @@ class SentryMiddleware:
             self._adopt(_get_client(), scope)
         except Exception:
             log_failure("starting up")
+
+
+def _is_within(scope: Scope) -> bool:
+    """Whether a connection that has a scope's mark is being served around this call.
+
+    It is not if it has ended, and the mark was left over in a copy of its scope; nor if it is called at the same time
+    with the very same scope: then this call is in the context of no connection, or of another.
+    """
+    mark, here = scope[MARK], connection_here()
+    if isinstance(mark, Exchange):
+        same = here is mark or getattr(here, "scope", None) is mark.scope
+        return same and mark.ending is None
+    return isinstance(here, Exchange) and here.ending is None and here.scope is scope
+
+
+def _mark_with_care(scope: Scope, exchange: Exchange) -> None:
+    """Mark a scope, unless something of somebody else's stands there, or the scope can only be read."""
+    if isinstance(scope.get(MARK), (Exchange, Ended, type(None))):
+        with contextlib.suppress(TypeError):
+            scope[MARK] = exchange
 
 
 def _is_lifespan(scope: Scope) -> bool:

@@ -434,7 +434,7 @@ def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
 
 def test_tail_ends_when_its_inspector_does(store: Store, invoke: Callable[..., Result]) -> None:
     app = create_app(store)
-    with serve_in_thread(app, ending=app.live.close) as url:
+    with serve_in_thread(app, ending=app.close) as url:
         httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
         told = follow(url, last=1, full=False)
         assert next(told)["title"] == "ValueError"

@@ -54,7 +54,7 @@ def inspecting(
         app = create_app(store, hosts=names(host), editor=editor)
         with closing(store):
             try:
-                serving = serve_in_thread(app, host=host, port=port, ending=app.live.close)
+                serving = serve_in_thread(app, host=host, port=port, ending=app.close)
                 url = serving.__enter__()
             except OSError as error:
                 raise _refused(error, host, port) from error

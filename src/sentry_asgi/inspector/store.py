@@ -9,16 +9,20 @@ The rules:
 - Several processes may have the file open (WAL, and a writer waits its turn); each sees what the
   others wrote. One `Store` may be used from any thread: writers take turns, and so do readers, but
   neither waits for the other.
+- Reading is bounded: by numbers of rows, by bytes of payloads (`most`), by the words of a filter.
+- A new file is its owner's alone. One that is removed takes nothing more: what is written to it is
+  lost. `clear` makes room on a full disk: where nothing can be deleted, the file begins anew.
 - Every call may block: never call from an event loop.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +96,11 @@ _JOINED = (
 # How many `?` one statement may hold, in the smallest build of SQLite.
 _PARAMETERS = 500
 
+# Each word of a filter is looked for in every row.
+MAX_WORDS = 8
+
+_CHUNK = 4 * 1024 * 1024
+
 
 class StoreError(Exception):
     """The file cannot be used as a store."""
@@ -137,20 +146,32 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as kept: its headers as JSON, the size of its payload, and the payload's beginning."""
+
+    number: int
+    kind: str
+    headers: bytes
+    size: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEnvelope:
-    """An envelope as kept; `items` are (type, headers as JSON, payload as sent)."""
+    """An envelope as kept; its headers are JSON."""
 
     number: int
     received: float
     project: str
     headers: bytes
-    items: tuple[tuple[str, bytes, bytes], ...]
+    items: tuple[StoredItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which entries a list shows: those of these kinds (all, if empty), of this level (any, if
-    empty), and with each of these words somewhere in what the list says of them.
+    empty), and with each of these words somewhere in what the list says of them. Of more words
+    than `MAX_WORDS`, the rest counts as one, as it is.
     """
 
     kinds: Collection[str] = ()
@@ -178,21 +199,29 @@ class Store:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._patience = patience
+        self._path = path
         self._writing = threading.Lock()
         self._reading = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
         try:
             self._writer = self._connect(path)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
         self._reader = self._writer
         try:
             self._prepare(path)
             self._reader = self._connect(path)
+            self._identity = _identity(path)
         except BaseException:
             self._writer.close()
             raise
 
     def _connect(self, path: Path) -> sqlite3.Connection:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return sqlite3.connect(
             path, timeout=self._patience, isolation_level=None, check_same_thread=False
         )
@@ -260,7 +289,8 @@ class Store:
             try:
                 yield
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                if self._writer.in_transaction:  # on a full disk SQLite has ended it
+                    self._writer.execute("ROLLBACK")
                 raise
             self._writer.execute("COMMIT")
 
@@ -272,6 +302,8 @@ class Store:
 
     def add_all(self, arrivals: Sequence[Arrival]) -> None:
         """Keep envelopes, all or none of them, and let the oldest go."""
+        if _identity(self._path) != self._identity:
+            raise sqlite3.OperationalError(f"{self._path} was removed; start the inspector again")
         with self._transaction():
             self._insert(arrivals)
             self._trim()
@@ -319,8 +351,25 @@ class Store:
 
     def clear(self) -> None:
         """Forget everything; numbers go on where they were."""
+        try:
+            with self._transaction():
+                self._writer.execute("DELETE FROM envelopes")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
+                raise
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Clear on a full disk: to delete rows takes room, to remove the file makes some."""
+        with self._reading, self._writing:
+            numbers = self._reader.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+            self._reader.close()
+            self._writer.close()
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._open()
         with self._transaction():
-            self._writer.execute("DELETE FROM envelopes")
+            self._writer.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", numbers)
 
     # Reading.
 
@@ -377,40 +426,87 @@ class Store:
         )
         return Stored(_listed(rows[0]), rows[0][-1]) if rows else None
 
-    def trace(self, trace_id: str, *, limit: int) -> list[Stored]:
-        """What belongs to a trace, oldest first, at most so many entries."""
+    def trace(self, trace_id: str, *, limit: int, most: int) -> list[Stored]:
+        """What belongs to a trace, oldest first, at most so many entries.
+
+        Payloads that would make it more than `most` bytes are empty.
+        """
         rows = self._read(
             f"{_LISTED}{_JOINED} WHERE trace_id = ? AND trace_id != '' ORDER BY entries.id LIMIT ?",
             (trace_id, limit),
         )
         entries = [_listed(row) for row in rows]
-        payloads = self.payloads({entry.item for entry in entries})
+        payloads = self.payloads([entry.item for entry in entries], most=most)
         return [Stored(entry, payloads.get(entry.item, b"")) for entry in entries]
 
-    def payloads(self, items: Collection[int]) -> dict[int, bytes]:
-        """The payloads of these items, as sent; without those that are gone."""
-        found: dict[int, bytes] = {}
-        wanted = sorted(items)
-        for start in range(0, len(wanted), _PARAMETERS):
-            numbers = wanted[start : start + _PARAMETERS]
-            marks = ", ".join("?" * len(numbers))
-            query = f"SELECT id, payload FROM items WHERE id IN ({marks})"  # noqa: S608
-            found |= dict(self._read(query, numbers))
-        return found
+    def payloads(self, items: Iterable[int], *, most: int) -> dict[int, bytes]:
+        """The payloads of these items, as sent, in that order.
 
-    def envelope(self, number: int) -> StoredEnvelope | None:
-        """An envelope by its number, or None."""
+        Without those that are gone, and those that would make it more than `most` bytes.
+        """
+        wanted = list(dict.fromkeys(items))
+        sizes = dict(self._for_items("length(payload)", wanted))
+        fitting = []
+        for item in wanted:
+            most -= sizes.get(item, 0)
+            if most >= 0 and item in sizes:
+                fitting.append(item)
+        found = dict(self._for_items("payload", fitting))
+        return {item: found[item] for item in fitting if item in found}
+
+    def _for_items(self, column: str, items: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        for start in range(0, len(items), _PARAMETERS):
+            numbers = items[start : start + _PARAMETERS]
+            marks = ", ".join("?" * len(numbers))
+            yield from self._read(f"SELECT id, {column} FROM items WHERE id IN ({marks})", numbers)  # noqa: S608
+
+    def envelope(self, number: int, *, most: int) -> StoredEnvelope | None:
+        """An envelope by its number, or None; of its payloads `most` bytes, all together."""
         rows = self._read(
             "SELECT id, received, project, headers FROM envelopes WHERE id = ?", (number,)
         )
         if not rows:
             return None
         items = self._read(
-            "SELECT kind, headers, payload FROM items WHERE envelope = ? ORDER BY id", (number,)
+            "SELECT id, kind, headers, length(payload) FROM items WHERE envelope = ? ORDER BY id",
+            (number,),
         )
+        contents = []
+        for item, kind, about, size in items:
+            beginning = b"".join(self.chunks(item, min(size, most)))
+            most -= len(beginning)
+            contents.append(StoredItem(item, kind, about, size, beginning))
         _, received, project, headers = rows[0]
-        contents = tuple((kind, about, payload) for kind, about, payload in items)
-        return StoredEnvelope(number, received, project, headers, contents)
+        return StoredEnvelope(number, received, project, headers, tuple(contents))
+
+    def chunks(self, item: int, size: int) -> Iterator[bytes]:
+        """The first `size` bytes of an item's payload, a few megabytes at a time.
+
+        Raises sqlite3.OperationalError if the item is gone.
+        """
+        for start in range(0, size, _CHUNK):
+            with (
+                self._reading,
+                self._reader.blobopen("items", "payload", item, readonly=True) as blob,
+            ):
+                blob.seek(start)
+                chunk = blob.read(min(_CHUNK, size - start))
+            yield chunk
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at this path, or None if none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _bounded(words: Sequence[str]) -> list[str]:
+    distinct = list(dict.fromkeys(words))
+    rest = " ".join(distinct[MAX_WORDS:])
+    return [*distinct[:MAX_WORDS], rest] if rest else distinct
 
 
 def _size(kept: Records) -> tuple[int, int]:
@@ -448,7 +544,7 @@ def _where(chosen: Filter) -> tuple[str, list[object]]:
     if chosen.level:
         conditions.append("level = ?")
         values.append(chosen.level)
-    for word in chosen.words:
+    for word in _bounded(chosen.words):
         pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         text = "title || ' ' || detail || ' ' || place || ' ' || status || ' ' || trace_id"
         conditions.append(f"{text} || ' ' || coalesce(items.event_id, '') LIKE ? ESCAPE '\\'")

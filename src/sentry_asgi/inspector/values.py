@@ -44,6 +44,18 @@ def as_text(value: Any) -> str:
         return "…"
 
 
+def indented(value: Any, limit: int = MAX_TEXT) -> str:
+    """JSON for people. No more is written than is shown: indented, deep JSON is much longer."""
+    parts: list[str] = []
+    room = limit
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            break
+    return clean("".join(parts), limit)
+
+
 def as_line(value: Any, limit: int = MAX_LINE) -> str:
     """As text, but short."""
     return clean(as_text(value), limit)

@@ -10,7 +10,6 @@ An event comes from anybody's SDK, or from somebody who means harm. The rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,6 +29,7 @@ from .values import (
     as_text,
     as_values,
     clean,
+    indented,
 )
 
 # So many of the app's own frames are open at first; a deep recursion has hundreds.
@@ -354,12 +354,7 @@ def _split(text: str, separator: str) -> Pairs:
 
 def _body(value: Any) -> str:
     """A text as it was; what the SDK had decoded, as JSON for people."""
-    if not isinstance(value, dict | list):
-        return as_text(value)
-    try:
-        return clean(json.dumps(value, indent=2, ensure_ascii=False))
-    except (RecursionError, ValueError):
-        return "…"
+    return indented(value) if isinstance(value, dict | list) else as_text(value)
 
 
 def _breadcrumb(value: dict[str, Any]) -> Breadcrumb:

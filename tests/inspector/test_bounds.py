@@ -68,7 +68,7 @@ def large(byte: str, size: int = LARGE) -> dict[str, Any]:
 def test_an_envelope_tells_of_a_bounded_number_of_things_however_many_items_it_has(
     kind: str,
 ) -> None:
-    batch = {"items": [{}] * (MAX_ENTRIES // 4)}
+    batch: Any = {"items": [{}] * (MAX_ENTRIES // 4)}
     parsed = parse(envelope(*[(kind, batch)] * 9, ("event", error())), max_items=100)
     told = records(parsed)
     assert sum(len(item.entries) for item in told.items) == MAX_ENTRIES
@@ -84,7 +84,7 @@ def test_the_json_of_an_envelope_is_bounded_all_together(kind: str) -> None:
     assert refused.value.status == 413
     # What is not read may be as large as the request.
     payload = json.dumps(third).encode()
-    assert records(parse(envelope(*[("attachment", payload)] * 5), max_items=9))
+    assert len(records(parse(envelope(*[("attachment", payload)] * 5), max_items=9)).items) == 5
 
 
 def test_headers_are_short() -> None:

@@ -152,6 +152,8 @@ class Pages:
         return {tab: sum(kinds.get(kind, 0) for kind in TABS[tab][1]) for tab in TABS}
 
     def _rows(self, found: list[Listed]) -> list[Row]:
+        # Numbers are given as things arrive: requests, and logs in batches, come later than they were.
+        found = sorted(found, key=lambda one: one.moment, reverse=True)
         logs = (one.item for one in found if one.kind == LOG)
         batches = Batches(self._store.payloads(logs, most=MAX_LIST_BYTES))
         return [
@@ -169,7 +171,7 @@ class Pages:
             "event.html",
             listed=stored.listed,
             event=event,
-            curl=curl(event.request) if event.request else "",
+            curl=curl(event.request) if event.request else None,
             markdown=markdown(event, stored.listed.summary),
         )
 

@@ -29,6 +29,7 @@ from typing import Any
 
 from .entries import ERROR, Entry
 from .records import EVENTS, Record, Records
+from .values import as_seconds
 from .views import Summary
 
 # Written into the file; a file of another version is of another release, and is not touched.
@@ -135,6 +136,12 @@ class Listed:
     position: int
     envelope: int
     item: int
+
+    @property
+    def moment(self) -> float:
+        """When it happened, in seconds since 1970; when it arrived, if it does not tell."""
+        told = as_seconds(self.summary.when)
+        return self.received if told is None else told
 
 
 @dataclass(frozen=True, slots=True)

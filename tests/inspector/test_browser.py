@@ -473,3 +473,14 @@ def test_what_curl_lacks_is_told_beside_it(page: Page, inspector: Inspector) -> 
     expect(page.get_by_text("not quite the same request: the header Authorization")).to_be_visible()
     page.get_by_role("button", name="Copy as curl").click()
     page.get_by_text("Copied, but the header Authorization is filtered").wait_for()
+
+
+def test_a_loss_is_a_banner_as_soon_as_it_is_told(page: Page, inspector: Inspector) -> None:
+    open_list(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    discarded = {"quantity": 222, "category": "transaction", "reason": "queue_overflow"}
+    report(inspector, ("client_report", {"discarded_events": [discarded]}))
+    banner = page.get_by_role("alert")
+    expect(banner).to_contain_text("222 \N{MULTIPLICATION SIGN} transaction could not be sent")
+    banner.get_by_role("link").click()
+    expect(page.get_by_text("222 transaction: queue_overflow")).to_be_visible()

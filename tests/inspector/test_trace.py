@@ -139,10 +139,14 @@ def test_a_trace_of_which_nothing_took_time_or_is_left(store: Store) -> None:
 
 
 def test_a_service_is_named_as_well_as_can_be() -> None:
+    named = {"sdk": {"name": "sentry.python.django"}, "release": "b" * 40}
+    assert service_name("shop", named, {}) == "shop"
+    assert service_name("1", named, {}) == "project 1 · python"
+    assert service_name("shop", {"release": "till@1"}, {}) == "till"
     sdk = {"sdk": {"name": "sentry.javascript.node"}}
     assert service_name("1", sdk, {"service.name": "shop"}) == "shop"
     assert service_name("1", {"release": "web@2"}, {}) == "web"
-    assert service_name("3", {**sdk, "release": "a" * 40}, {}) == "project 3 · javascript.node"
+    assert service_name("3", {**sdk, "release": "a" * 40}, {}) == "project 3 · javascript"
     assert service_name("spotlight", {}, {}) == "app"
 
 

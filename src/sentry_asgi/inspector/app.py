@@ -105,6 +105,9 @@ def create_app(
             Route("/api/{project}/store", inspector.take_event, methods=take),
             # Spotlight's address: what `sentry_sdk.init(spotlight=True)` posts to.
             Route("/stream", inspector.take_envelope, methods=take),
+            # A service may have its name in the address.
+            Route("/stream/{project}", inspector.take_envelope, methods=take),
+            Route("/{project}/api/{number}/envelope/", inspector.take_envelope, methods=take),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[Middleware(Guard, hosts=hosts)],

@@ -29,6 +29,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([0-9a-z._-]+))(?::[0-9]{1,5})?", re.ASCII)
+_INGEST = re.compile(r"/stream(/[^/]+)?$|(/[^/]+)?/api/")
 _SCHEME = re.compile(r"[a-z][0-9a-z+.-]*://", re.ASCII)
 
 _HEADERS = {
@@ -104,7 +105,7 @@ class Guard:
 
 def is_ingest(path: str) -> bool:
     """Whether SDKs send to this path."""
-    return path == "/stream" or path.startswith("/api/")
+    return _INGEST.match(path) is not None
 
 
 def is_loopback(origin: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from sentry_asgi import __version__
 
 from .curl import curl
 from .editor import opener
-from .entries import ERROR, LOG, METRIC, OTHER, REQUEST, SPAN, items_of
+from .entries import ERROR, LOG, LOSS, METRIC, OTHER, REQUEST, SPAN, items_of, losses
 from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, json_object
 from .markdown import markdown
 from .store import Filter, Listed, Store, StoredEnvelope
@@ -35,6 +36,7 @@ from .views import event_view
 PAGE_SIZE = 50
 MAX_TRACE = 5000
 MAX_LOGS = 500
+MAX_REPORTS = 200
 MAX_PAYLOAD = 200_000
 MAX_ENVELOPE_BYTES = MEBIBYTE
 MAX_LIST_BYTES = 4 * MEBIBYTE
@@ -45,7 +47,7 @@ TABS = {
     "errors": ("Errors", (ERROR,)),
     "requests": ("Requests", (REQUEST,)),
     "logs": ("Logs", (LOG,)),
-    "more": ("More", (METRIC, SPAN, OTHER)),
+    "more": ("More", (METRIC, SPAN, LOSS, OTHER)),
 }
 """The list's tabs: name and kinds, by the word that stands in the address."""
 
@@ -136,6 +138,7 @@ class Pages:
             newest=max((row.number for row in rows), default=0),
             wanted=wanted,
             counts=self.counts(),
+            lost=self._lost(),
             dsn=dsn(base_url),
             stream=f"{base_url.rstrip('/')}/stream",
         )
@@ -144,7 +147,18 @@ class Pages:
         """Rows and the way to older ones, for a page that is open already."""
         found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, after=wanted.after)
         rows = self._rows(found[:PAGE_SIZE])
-        return self._render("fragment.html", rows=rows, older=_older(found), wanted=wanted)
+        return self._render(
+            "fragment.html", rows=rows, older=_older(found), wanted=wanted, lost=self._lost()
+        )
+
+    def _lost(self) -> dict[str, int]:
+        """What SDKs could not send, by their latest reports."""
+        reports = self._store.entries(Filter([LOSS]), limit=MAX_REPORTS)
+        payloads = self._store.payloads((one.item for one in reports), most=MEBIBYTE)
+        lost: Counter[str] = Counter()
+        for payload in payloads.values():
+            lost += losses(_decoded(payload))
+        return dict(lost)
 
     def counts(self) -> dict[str, int]:
         """How many entries each tab has."""

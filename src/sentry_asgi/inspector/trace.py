@@ -191,13 +191,21 @@ def _span(span: dict[str, Any], service: str, status: str, event_id: str = "") -
 
 
 def service_name(project: str, event: dict[str, Any], data: dict[str, Any]) -> str:
-    """What tells one service from another, best first: its name, its release's, its project."""
+    """What tells one service from another, best first: its name, its release's, its project.
+
+    A project is a name where `dev` gave it one. The SDK's name is its language's alone: the
+    rest tells which libraries happen to be installed.
+    """
     name = as_line(data.get("service.name"), 60)
     release = as_line(event.get("release") or data.get("sentry.release"), 120)
     named = release.partition("@")[0]
     if name or (named and not _SHA.fullmatch(named)):
         return name or named
-    sdk = as_line(as_dict(event.get("sdk")).get("name"), 60).removeprefix("sentry.")
+    if not project.isdigit() and project != "spotlight":
+        return project
+    sdk = (
+        as_line(as_dict(event.get("sdk")).get("name"), 60).removeprefix("sentry.").partition(".")[0]
+    )
     where = "" if project == "spotlight" else f"project {project}"
     return " · ".join(filter(None, (where, sdk))) or "app"
 

@@ -68,6 +68,7 @@ function query(changes = {}) {
 async function fetchRows(after) {
   const response = await fetch(`/?${query({ fragment: "1", after })}`);
   const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
+  find("#losses").replaceWith(find("#losses", parsed));
   return { rows: findAll("li.row", parsed), pages: find("#pages", parsed), more: Boolean(find("#older", parsed)) };
 }
 

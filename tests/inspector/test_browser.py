@@ -417,6 +417,8 @@ def test_the_way_back_leads_to_the_list_as_it_was_left(page: Page, inspector: In
     assert place > 100
     row.click()
     page.get_by_role("link", name="Envelope").click()
+    page.wait_for_url("**/envelopes/*")
+    page.locator("#live.on").wait_for()
     page.keyboard.press("u")
     page.wait_for_url("**/?q=tea")
     expect(page.locator(".row")).to_have_count(40)
@@ -484,3 +486,29 @@ def test_a_loss_is_a_banner_as_soon_as_it_is_told(page: Page, inspector: Inspect
     expect(banner).to_contain_text("222 \N{MULTIPLICATION SIGN} transaction could not be sent")
     banner.get_by_role("link").click()
     expect(page.get_by_text("222 transaction: queue_overflow")).to_be_visible()
+
+
+def test_a_storm_of_equal_errors_is_one_row_that_counts(page: Page, inspector: Inspector) -> None:
+    report(inspector, ("event", error("Other")))
+    open_list(page)
+    for count in range(1, 4):
+        report(
+            inspector, ("event", {**failure(), "timestamp": 60 + count}), event_id=f"{count:032}"
+        )
+        report(inspector, log(f"log {count}"))
+        page.get_by_text(f"log {count}", exact=True).wait_for()
+    expect(page.locator(".kind-error")).to_have_count(2)
+    expect(page.locator(".times")).to_contain_text("\N{MULTIPLICATION SIGN}3 since")
+    page.get_by_label("each error").check()
+    expect(page.locator(".kind-error")).to_have_count(4)
+    assert page.url.endswith("/?each=1")
+    page.get_by_label("each error").uncheck()
+    expect(page.locator(".kind-error")).to_have_count(2)
+    page.get_by_role("link", name="TeaError").click()
+    expect(page.locator(".walk")).to_contain_text("\N{MULTIPLICATION SIGN}3 since")
+    page.locator("#live.on").wait_for()
+    page.keyboard.press("[")
+    page.wait_for_url(f"**/{2:032}")
+    page.locator("#live.on").wait_for()
+    page.keyboard.press("]")
+    page.wait_for_url(f"**/{3:032}")

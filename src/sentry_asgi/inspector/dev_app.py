@@ -27,7 +27,6 @@ import sentry_sdk.integrations.logging
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.scope import Scope, use_scope
-from sentry_sdk.utils import event_from_exception
 from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware
@@ -102,12 +101,16 @@ class _Unseen:
 
 def report_import(error: BaseException) -> None:
     """Report what ended the app before it was there."""
-    settings = sentry_sdk.get_client().options
-    mechanism = {"type": "import", "handled": False}
-    with _pointing(error):
-        event, hint = event_from_exception(error, client_options=settings, mechanism=mechanism)
-        sentry_sdk.capture_event(event, hint=hint)
+    with _pointing(error), sentry_sdk.new_scope() as scope:
+        scope.add_event_processor(_ended_the_app)
+        sentry_sdk.capture_exception(error)
     sentry_sdk.flush(2)
+
+
+def _ended_the_app(event: Any, _hint: Any) -> Any:
+    for exception in event["exception"]["values"][-1:]:
+        exception["mechanism"] = {"type": "import", "handled": False}
+    return event
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from .sites import Site, site_of
 from .values import (
     MAX_LINE,
     MAX_LIST,
@@ -43,10 +44,15 @@ _WANTED = frozenset({"sample_rate", "event_processor", "ignored"})
 
 Payload = dict[str, Any]
 
+NOWHERE = Site("", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened; `duration` is in seconds, `position` counts within the item."""
+    """One thing that happened; `duration` is in seconds, `position` counts within the item.
+
+    Errors have a `site`, by which equal ones are known.
+    """
 
     kind: str
     summary: Summary
@@ -55,6 +61,7 @@ class Entry:
     status: str = ""
     duration: float | None = None
     position: int = 0
+    site: Site = NOWHERE
 
 
 def entries(kind: str, headers: dict[str, Any], payload: Payload) -> Iterator[Entry]:
@@ -68,7 +75,8 @@ def entries(kind: str, headers: dict[str, Any], payload: Payload) -> Iterator[En
 
 def _error(event: Payload) -> Iterator[Entry]:
     trace = as_dict(as_dict(event.get("contexts")).get("trace"))
-    yield Entry(ERROR, summarize(event), as_id(trace.get("trace_id")), as_id(trace.get("span_id")))
+    ids = as_id(trace.get("trace_id")), as_id(trace.get("span_id"))
+    yield Entry(ERROR, summarize(event), *ids, site=site_of(event))
 
 
 def _transaction(event: Payload) -> Iterator[Entry]:

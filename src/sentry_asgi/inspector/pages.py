@@ -28,7 +28,7 @@ from .editor import opener
 from .entries import ERROR, LOG, LOSS, METRIC, OTHER, REQUEST, SPAN, items_of, losses
 from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, json_object
 from .markdown import markdown
-from .store import Filter, Listed, Store, StoredEnvelope
+from .store import Equals, Filter, Listed, Store, StoredEnvelope
 from .trace import trace_view
 from .values import Pairs, as_id, as_pairs, attributes, clean, indented
 from .views import event_view
@@ -37,6 +37,7 @@ PAGE_SIZE = 50
 MAX_TRACE = 5000
 MAX_LOGS = 500
 MAX_REPORTS = 200
+MAX_BESIDE = 200
 MAX_PAYLOAD = 200_000
 MAX_ENVELOPE_BYTES = MEBIBYTE
 MAX_LIST_BYTES = 4 * MEBIBYTE
@@ -56,13 +57,14 @@ LEVELS = ("fatal", "error", "warning", "info", "debug")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a list was asked for."""
+    """What a list was asked for; `each`: equal errors in a row for each."""
 
     tab: str
     text: str
     level: str
     before: int | None
     after: int
+    each: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Wanted:
@@ -74,21 +76,25 @@ class Wanted:
             level=level if level in LEVELS else "",
             before=number(query.get("before")),
             after=number(query.get("after")) or 0,
+            each=bool(query.get("each")),
         )
 
     @property
     def chosen(self) -> Filter:
         """The same for the store."""
-        return Filter(TABS[self.tab][1], self.level, self.text.split())
+        # A search is for single errors: of equal ones, some have the word and others not.
+        words = self.text.split()
+        return Filter(TABS[self.tab][1], self.level, words, grouped=not (self.each or words))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a list, where it leads, and for logs what else it tells."""
+    """One row of a list, where it leads, for logs what else it tells, for errors those it stands for."""
 
     listed: Listed
     url: str
     more: Pairs
+    equals: Equals | None = None
 
 
 class Batches:
@@ -133,7 +139,7 @@ class Pages:
         rows = found[:PAGE_SIZE]
         return self._render(
             "list.html",
-            rows=self._rows(rows),
+            rows=self._rows(rows, wanted.chosen),
             older=_older(found),
             newest=max((row.number for row in rows), default=0),
             wanted=wanted,
@@ -146,7 +152,7 @@ class Pages:
     def fragment(self, wanted: Wanted) -> str:
         """Rows and the way to older ones, for a page that is open already."""
         found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, after=wanted.after)
-        rows = self._rows(found[:PAGE_SIZE])
+        rows = self._rows(found[:PAGE_SIZE], wanted.chosen)
         return self._render(
             "fragment.html", rows=rows, older=_older(found), wanted=wanted, lost=self._lost()
         )
@@ -165,13 +171,20 @@ class Pages:
         kinds = self._store.counts()
         return {tab: sum(kinds.get(kind, 0) for kind in TABS[tab][1]) for tab in TABS}
 
-    def _rows(self, found: list[Listed]) -> list[Row]:
+    def _rows(self, found: list[Listed], chosen: Filter) -> list[Row]:
         # Numbers are given as things arrive: requests, and logs in batches, come later than they were.
         found = sorted(found, key=lambda one: one.moment, reverse=True)
         logs = (one.item for one in found if one.kind == LOG)
         batches = Batches(self._store.payloads(logs, most=MAX_LIST_BYTES))
+        sites = {one.site for one in found if one.site} if chosen.grouped else ()
+        equals = self._store.equals(sites)
         return [
-            Row(one, entry_url(one), as_pairs(batches.attributes(one)) if one.kind == LOG else ())
+            Row(
+                one,
+                entry_url(one),
+                as_pairs(batches.attributes(one)) if one.kind == LOG else (),
+                equals.get(one.site),
+            )
             for one in found
         ]
 
@@ -181,13 +194,29 @@ class Pages:
         if stored is None:
             return None
         event = event_view(_decoded(stored.payload))
+        older, newer = self._store.beside(stored.listed)
         return self._render(
             "event.html",
             listed=stored.listed,
+            equals=self._store.equals([stored.listed.site]).get(stored.listed.site),
+            older=older,
+            newer=newer,
+            trace=self._same_trace(stored.listed),
             event=event,
             curl=curl(event.request) if event.request else None,
             markdown=markdown(event, stored.listed.summary),
         )
+
+    def _same_trace(self, listed: Listed) -> list[Listed]:
+        """What else went wrong or was logged in an event's trace, without its own words again."""
+        found = self._store.trace(listed.trace_id, limit=MAX_BESIDE, most=0)
+        return [
+            one.listed
+            for one in found
+            if one.listed.kind in {ERROR, LOG}
+            and one.listed.number != listed.number
+            and (one.listed.kind, one.listed.summary.title) != (LOG, listed.summary.title)
+        ]
 
     def markdown(self, event_id: str) -> str | None:
         """One event as Markdown, or None if it is not here."""

@@ -33,7 +33,7 @@ from .values import as_seconds
 from .views import Summary
 
 # Written into the file; a file of another version is of another release, and is not touched.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The totals are kept by triggers, so that keeping the bounds never counts rows.
 _SCHEMA = """
@@ -66,12 +66,16 @@ CREATE TABLE entries (
     detail TEXT NOT NULL,
     level TEXT NOT NULL,
     place TEXT NOT NULL,
-    happened TEXT NOT NULL
+    happened TEXT NOT NULL,
+    site TEXT NOT NULL,
+    spot TEXT NOT NULL
 );
 CREATE INDEX items_by_envelope ON items (envelope);
 CREATE INDEX items_by_event ON items (event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX entries_by_item ON entries (item);
 CREATE INDEX entries_by_kind ON entries (kind, id);
+CREATE INDEX entries_by_site ON entries (site, id) WHERE site != '';
+CREATE INDEX errors_by_trace ON entries (trace_id, title) WHERE kind = 'error' AND trace_id != '';
 CREATE INDEX entries_by_trace ON entries (trace_id) WHERE trace_id != '';
 CREATE TABLE totals (envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL);
 INSERT INTO totals VALUES (0, 0, 0);
@@ -87,11 +91,20 @@ END;
 
 _LISTED = (
     "SELECT entries.id, items.event_id, received, project, title, detail, level, place, happened,"
-    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id"
+    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id, site, spot"
 )
 _JOINED = (
     " FROM entries JOIN items ON items.id = entries.item"
     " JOIN envelopes ON envelopes.id = items.envelope"
+)
+
+_NEWEST = (
+    "(site = '' OR NOT EXISTS (SELECT 1 FROM entries AS newer WHERE newer.site = entries.site"
+    " AND newer.site != '' AND newer.id > entries.id {}))"
+)
+_NO_ECHO = (
+    "(entries.kind != 'log' OR NOT EXISTS (SELECT 1 FROM entries AS told WHERE told.trace_id ="
+    " entries.trace_id AND told.trace_id != '' AND told.kind = 'error' AND told.title = entries.title))"
 )
 
 # How many `?` one statement may hold, in the smallest build of SQLite.
@@ -120,7 +133,8 @@ class Arrival:
 class Listed:
     """One entry in a list. `number` grows with each kept; `received` is in seconds, Unix.
 
-    `event_id` is empty for what is no event; `envelope` and `item` are numbers of this store.
+    `event_id` is empty for what is no event; `envelope` and `item` are numbers of this store. Equal
+    errors have one `site`; `spot` is where in the source that is, for people.
     """
 
     number: int
@@ -136,12 +150,22 @@ class Listed:
     position: int
     envelope: int
     item: int
+    site: str = ""
+    spot: str = ""
 
     @property
     def moment(self) -> float:
         """When it happened, in seconds since 1970; when it arrived, if it does not tell."""
         told = as_seconds(self.summary.when)
         return self.received if told is None else told
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """How many equal errors are kept, and the oldest of them."""
+
+    count: int
+    first: Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +202,14 @@ class StoredEnvelope:
 class Filter:
     """Which entries a list shows: those of these kinds (all, if empty), of this level (any, if
     empty), and with each of these words somewhere in what the list says of them. Of more words
-    than `MAX_WORDS`, the rest counts as one, as it is.
+    than `MAX_WORDS`, the rest counts as one, as it is. `grouped`: of equal errors the newest alone,
+    and no log that only repeats an error of its trace.
     """
 
     kinds: Collection[str] = ()
     level: str = ""
     words: Sequence[str] = ()
+    grouped: bool = False
 
 
 class Store:
@@ -336,7 +362,7 @@ class Store:
         self._writer.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", items)
         self._writer.executemany(
             "INSERT INTO entries (item, position, kind, trace_id, span_id, status, duration, title,"
-            " detail, level, place, happened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " detail, level, place, happened, site, spot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             entries,
         )
 
@@ -422,6 +448,29 @@ class Store:
     def errors(self, *, limit: int, before: int | None = None) -> list[Listed]:
         """Errors and messages, newest first; only those with a number below `before`, if given."""
         return self.entries(Filter(kinds=[ERROR]), limit=limit, before=before)
+
+    def equals(self, sites: Collection[str]) -> dict[str, Equals]:
+        """How many errors of each of these sites are kept, and the oldest."""
+        found: dict[str, Equals] = {}
+        for site in sites:
+            ((count, oldest),) = self._read(
+                "SELECT count(*), min(id) FROM entries WHERE site = ? AND site != ''", (site,)
+            )
+            for first in self.entries(limit=1, after=(oldest or 1) - 1, oldest_first=True):
+                found[site] = Equals(count, first)
+        return found
+
+    def beside(self, listed: Listed) -> tuple[str, str]:
+        """The ids of the next older and the next newer event equal to this one; empty if there is none."""
+        ids = []
+        for sign, order in (("<", "DESC"), (">", "ASC")):
+            rows = self._read(
+                f"SELECT event_id{_JOINED} WHERE site = ? AND site != '' AND entries.id {sign} ?"
+                f" ORDER BY entries.id {order} LIMIT 1",
+                (listed.site, listed.number),
+            )
+            ids.append(rows[0][0] if rows else "")
+        return ids[0], ids[1]
 
     def event(self, event_id: str) -> Stored | None:
         """The newest event with this id, or None; of an error and a transaction, the error."""
@@ -530,13 +579,14 @@ def _facts(entry: Entry) -> tuple[object, ...]:
     return (
         entry.position, entry.kind, entry.trace_id, entry.span_id, entry.status, entry.duration,
         about.title, about.detail, about.level, about.transaction, about.when,
+        entry.site.key, entry.site.place,
     )  # fmt: skip
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:
     number, event_id, received, project, title, detail, level, place, happened, *rest = row
     summary = Summary(title, detail, level, place, happened)
-    return Listed(number, event_id or "", received, project, summary, *rest[:8])
+    return Listed(number, event_id or "", received, project, summary, *rest[:10])
 
 
 def _where(chosen: Filter) -> tuple[str, list[object]]:
@@ -551,6 +601,9 @@ def _where(chosen: Filter) -> tuple[str, list[object]]:
     if chosen.level:
         conditions.append("level = ?")
         values.append(chosen.level)
+    if chosen.grouped:
+        same_level = "AND newer.level = entries.level" if chosen.level else ""
+        conditions += [_NEWEST.format(same_level), _NO_ECHO]
     for word in _bounded(chosen.words):
         pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         text = "title || ' ' || detail || ' ' || place || ' ' || status || ' ' || trace_id"

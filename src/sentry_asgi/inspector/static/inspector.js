@@ -75,7 +75,10 @@ async function fetchRows(after) {
 // Rows come in the order of their arrival, and stand in that of what happened: the newest first.
 const momentOf = (row) => Date.parse(find("time", row).dateTime);
 
+// An error that was there already has one row, which the newest of them takes.
 function insert(row) {
+  const { site } = row.dataset;
+  if (site) findAll("#list > .row").find((other) => other.dataset.site === site)?.remove();
   const later = findAll("#list > .row").find((other) => momentOf(other) <= momentOf(row));
   list.insertBefore(row, later ?? null);
 }
@@ -90,7 +93,7 @@ function addRows(rows) {
     insert(row);
   }
   // Whoever reads further down keeps the place.
-  if (first && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
+  if (first?.isConnected && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
   if (list.children.length <= MOST_ROWS) return;
   while (list.children.length > MOST_ROWS) {
     removed = Math.max(removed, Number(list.lastElementChild.dataset.number));
@@ -239,6 +242,8 @@ const keys = {
   k: () => move(-1),
   u: () => find("#up")?.click(),
   m: () => copy("markdown"),
+  "[": () => find("#older-equal")?.click(),
+  "]": () => find("#newer-equal")?.click(),
   f: foldLibraries,
   t: switchTheme,
   "/": () => find("input[type=search]")?.focus(),

@@ -35,8 +35,8 @@ from sentry_asgi.inspector.intake import Intake, Parcel
 from sentry_asgi.inspector.pages import MAX_LOGS, Pages
 from sentry_asgi.inspector.records import MAX_ENTRIES, records
 from sentry_asgi.inspector.server import serve_in_thread
-from sentry_asgi.inspector.store import MAX_WORDS, Filter, Store
-from sentry_asgi.inspector.tail import follow
+from sentry_asgi.inspector.store import MAX_WORDS, Filter, Store, StoreError
+from sentry_asgi.inspector.tail import _between, follow
 from sentry_asgi.inspector.uploads import Uploads
 from tests.support import http_scope, run
 
@@ -240,8 +240,9 @@ def test_entries_in_full_have_what_a_log_says_besides_its_text(inspector: Inspec
         "body": "low",
         "attributes": {"cups": {"value": 2, "type": "integer"}, "tea": {"value": "green"}},
     }
-    inspector.report(envelope(("log", {"items": [{"body": "other"}, log]})))
-    first, second = inspector.get("/entries?full=1").json()
+    inspector.report(envelope(("log", {"items": [{"body": "other"}, log]}), ("session", {})))
+    first, second, session = inspector.get("/entries?full=1").json()
+    assert "attributes" not in session
     assert (first["attributes"], second["attributes"]) == ({}, {"cups": 2, "tea": "green"})
     assert "attributes" not in inspector.get("/entries").json()[1]
 
@@ -408,7 +409,28 @@ def test_a_host_that_is_no_plain_name_is_nobodys(store: Store, host: str) -> Non
     assert sent[0]["status"] == 403
 
 
+def test_a_tail_goes_on_where_entries_have_made_room(inspector: Inspector) -> None:
+    assert list(_between(inspector.url, 0, 99, full=True)) == []
+
+
 # The file.
+
+
+def test_a_place_that_is_no_files_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere" / "a.sqlite3"):
+        with pytest.raises(StoreError, match="cannot be used by the inspector"):
+            Store(path)
+
+
+def test_a_transaction_that_sqlite_ended_itself_fails_as_what_ended_it(store: Store) -> None:
+    def fill() -> None:
+        with store._transaction():
+            store._writer.execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+
+    with pytest.raises(sqlite3.OperationalError, match="is full"):
+        fill()
+    store.add("1", kept(("event", error())), received=1)
 
 
 def test_a_file_that_is_kept_is_its_owners_alone(tmp_path: Path) -> None:

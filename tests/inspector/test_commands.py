@@ -670,6 +670,25 @@ def test_when_a_shared_inspector_ends_another_takes_its_place(
     assert not is_inspector(url)
 
 
+def test_where_another_was_faster_that_one_is_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks: list[str] = []
+
+    def gone(url: str) -> bool:
+        looks.append(url)
+        return False
+
+    monkeypatch.setattr(dev_module, "_LOOK", 0.02)
+    port = free_port()
+    with ExitStack() as first, ExitStack() as other:
+        first.enter_context(dev_module._inspector(place(port)))
+        monkeypatch.setattr(dev_module, "is_inspector", gone)
+        other.enter_context(dev_module._inspector(place(port)))
+        wait_for(lambda: len(looks), lambda count: count > 2)
+    assert "took its place" not in capsys.readouterr().err
+
+
 def test_where_no_inspector_can_take_the_place_that_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -116,27 +116,27 @@ def _ended_the_app(event: Any, _hint: Any) -> Any:
 @contextmanager
 def _pointing(error: BaseException) -> Iterator[None]:
     """A SyntaxError's traceback ends where Python reads files; here, in the line that it cannot read."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
+    last = cast("TracebackType", error.__traceback__)
+    while last.tb_next is not None:
         last = last.tb_next
-    if isinstance(error, SyntaxError) and error.filename and error.lineno and last is not None:
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
         last.tb_next = _at(error.filename, error.lineno)
     try:
         yield
     finally:
-        if last is not None:
-            last.tb_next = None
+        last.tb_next = None
 
 
 def _at(filename: str, lineno: int) -> TracebackType | None:
     """A traceback of one frame, in that line of that file."""
     code = compile("\n" * (lineno - 1) + "raise SyntaxError", filename, "exec")
+    place = None
     try:
         # SDKs look for the source of what has a name.
         exec(code, {"__name__": Path(filename).stem})  # noqa: S102  # a frame of a file that cannot be run
     except SyntaxError as error:
-        return error.__traceback__ and error.__traceback__.tb_next
-    return None
+        place = error.__traceback__
+    return place and place.tb_next
 
 
 def _ignore_the_server() -> None:

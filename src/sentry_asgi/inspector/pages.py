@@ -27,6 +27,7 @@ from .curl import curl
 from .editor import opener
 from .entries import ERROR, LOG, LOSS, METRIC, OTHER, REQUEST, SPAN, items_of, losses
 from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, json_object
+from .findings import repeated
 from .markdown import markdown
 from .store import Equals, Filter, Listed, Store, StoredEnvelope
 from .trace import trace_view
@@ -234,7 +235,7 @@ class Pages:
         view = trace_view(identity, found)
         batches = Batches({one.listed.item: one.payload for one in found})
         logs = [Row(log, "", as_pairs(batches.attributes(log))) for log in view.logs[:MAX_LOGS]]
-        return self._render("trace.html", trace=view, logs=logs)
+        return self._render("trace.html", trace=view, logs=logs, repeated=repeated(view.bars))
 
     def envelope(self, text: str) -> str | None:
         """The page of an envelope as it came, or None if it is not here."""

@@ -127,7 +127,7 @@ def test_other_threads_are_waited_for_and_told_when_they_are_late() -> None:
         thread.start()
         assert events.wait()[0]["message"] == "late"
         with pytest.raises(TimeoutError, match="1 of 2 events came"):
-            events.wait(2, seconds=0.05)
+            events.wait(2, timeout=0.05)
         thread.join()
 
 

@@ -75,15 +75,15 @@ class CapturedEvents(list[dict[str, Any]]):
         """Check-ins of monitors."""
         return self._of("check_in")
 
-    def wait(self, count: int = 1, seconds: float = 5) -> CapturedEvents:
+    def wait(self, count: int = 1, timeout: float = 5) -> CapturedEvents:
         """Wait until there are so many events, for apps that run in another thread; returns itself.
 
-        Raises TimeoutError if there are fewer after so many seconds.
+        Raises TimeoutError if there are fewer after `timeout` seconds.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + timeout
         while len(self) < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(self)} of {count} events came within {seconds} s")
+                raise TimeoutError(f"{len(self)} of {count} events came within {timeout} s")
             time.sleep(0.005)
         return self
 

@@ -216,7 +216,7 @@ def test_a_page_that_is_none_is_the_first(inspector: Inspector, before: str) -> 
 def test_an_event_that_is_not_there_has_a_page_that_says_so(inspector: Inspector) -> None:
     response = inspector.get(f"/events/{ID}")
     assert response.status_code == 404
-    assert "There is no such event" in response.text
+    assert "It never arrived, or it has made room for newer ones." in response.text
 
 
 @pytest.mark.parametrize(

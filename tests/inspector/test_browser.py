@@ -375,3 +375,140 @@ def test_a_web_page_elsewhere_neither_reads_posts_nor_clears(
     assert tried[:3] == ["failed"] * 3
     assert tried[4] == "failed"
     assert len(inspector.errors()) == 1
+
+
+def test_a_search_that_finds_nothing_says_so(page: Page, inspector: Inspector) -> None:
+    report(inspector, log("tea"))
+    for path in ("/?q=coffee", "/"):
+        open_list(page, path)
+        page.get_by_label("Search").fill("coffee")
+        expect(page.locator(".row")).to_have_count(0)
+        expect(page.locator("#empty h2")).to_be_visible()
+        expect(page.locator("#list")).to_be_hidden()
+    # And what comes then is shown.
+    report(inspector, log("coffee"))
+    page.get_by_text("coffee").wait_for()
+    expect(page.locator("#empty h2")).to_be_hidden()
+
+
+def test_escape_in_the_search_brings_the_whole_list_back(page: Page, inspector: Inspector) -> None:
+    report(inspector, log("tea"), log("coffee"))
+    open_list(page)
+    page.keyboard.press("/")
+    page.keyboard.type("tea")
+    expect(page.locator(".row")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator(".row")).to_have_count(2)
+    expect(page.get_by_label("Search")).to_have_value("")
+    page.keyboard.press("j")  # the search has no focus any more
+    expect(page.locator(".row").first.locator("summary")).to_be_focused()
+
+
+def test_the_way_back_leads_to_the_list_as_it_was_left(page: Page, inspector: Inspector) -> None:
+    for number in range(40):
+        report(inspector, ("event", {**failure(), "transaction": f"tea {number}."}), log("coffee"))
+    open_list(page)
+    page.get_by_label("Search").fill("tea")
+    page.wait_for_url("**/?q=tea")
+    expect(page.locator(".row")).to_have_count(40)
+    row = page.get_by_text("tea 9.", exact=True)
+    row.scroll_into_view_if_needed()
+    place = page.evaluate("scrollY")
+    assert place > 100
+    row.click()
+    page.get_by_role("link", name="Envelope").click()
+    page.wait_for_url("**/envelopes/*")
+    page.locator("#live.on").wait_for()
+    page.keyboard.press("u")
+    page.wait_for_url("**/?q=tea")
+    expect(page.locator(".row")).to_have_count(40)
+    page.wait_for_function(f"scrollY === {place}")
+    # By the link, too.
+    row.click()
+    page.get_by_role("link", name="What happened").click()
+    page.wait_for_url("**/?q=tea")
+
+
+def test_rows_stand_in_the_order_of_what_happened(page: Page, inspector: Inspector) -> None:
+    """Things arrive as they end: what began first may come last."""
+    times = [34.811, 33.841, 34.647]
+    report(inspector, *[log(f"log {moment}", timestamp=moment) for moment in times])
+    open_list(page)
+    expected = [f"log {moment}" for moment in sorted(times, reverse=True)]
+    assert page.locator(".row .body").all_inner_texts() == expected
+    for moment in (34.7, 33.0, 36.0):
+        report(inspector, log(f"log {moment}", timestamp=moment))
+        page.get_by_text(f"log {moment}", exact=True).wait_for()
+    expected = [f"log {moment}" for moment in sorted([*times, 34.7, 33.0, 36.0], reverse=True)]
+    assert page.locator(".row .body").all_inner_texts() == expected
+
+
+def test_a_spans_name_is_seen_however_many_errors_it_has(page: Page, inspector: Inspector) -> None:
+    trace = {"trace_id": TRACE, "span_id": "b1"}
+    failures = [
+        {**error(f"ServiceUnavailableError{n}"), "contexts": {"trace": trace}} for n in range(3)
+    ]
+    transaction = {
+        "contexts": {"trace": trace},
+        "start_timestamp": 1,
+        "timestamp": 2,
+        "transaction": "GET /teas",
+    }
+    report(inspector, ("transaction", transaction), *[("event", one) for one in failures])
+    page.set_viewport_size({"width": 800, "height": 600})
+    open_list(page, f"/traces/{TRACE}")
+    name = page.locator(".waterfall .name")
+    assert name.evaluate("(it) => it.scrollWidth <= it.clientWidth")
+    expect(page.locator(".waterfall summary .bug")).to_have_count(2)
+    name.click()
+    for one in failures:
+        expect(
+            page.locator(".more", has_text=one["exception"]["values"][0]["type"])
+        ).to_be_visible()
+
+
+def test_what_curl_lacks_is_told_beside_it(page: Page, inspector: Inspector) -> None:
+    event = failure()
+    event["request"]["headers"] = {"Authorization": "[Filtered]"}
+    report(inspector, ("event", event), event_id=ID)
+    open_list(page, f"/events/{ID}")
+    expect(page.get_by_text("not quite the same request: the header Authorization")).to_be_visible()
+    page.get_by_role("button", name="Copy as curl").click()
+    page.get_by_text("Copied, but the header Authorization is filtered").wait_for()
+
+
+def test_a_loss_is_a_banner_as_soon_as_it_is_told(page: Page, inspector: Inspector) -> None:
+    open_list(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    discarded = {"quantity": 222, "category": "transaction", "reason": "queue_overflow"}
+    report(inspector, ("client_report", {"discarded_events": [discarded]}))
+    banner = page.get_by_role("alert")
+    expect(banner).to_contain_text("222 \N{MULTIPLICATION SIGN} transaction could not be sent")
+    banner.get_by_role("link").click()
+    expect(page.get_by_text("222 transaction: queue_overflow")).to_be_visible()
+
+
+def test_a_storm_of_equal_errors_is_one_row_that_counts(page: Page, inspector: Inspector) -> None:
+    report(inspector, ("event", error("Other")))
+    open_list(page)
+    for count in range(1, 4):
+        report(
+            inspector, ("event", {**failure(), "timestamp": 60 + count}), event_id=f"{count:032}"
+        )
+        report(inspector, log(f"log {count}"))
+        page.get_by_text(f"log {count}", exact=True).wait_for()
+    expect(page.locator(".kind-error")).to_have_count(2)
+    expect(page.locator(".times")).to_contain_text("\N{MULTIPLICATION SIGN}3 since")
+    page.get_by_label("each error").check()
+    expect(page.locator(".kind-error")).to_have_count(4)
+    assert page.url.endswith("/?each=1")
+    page.get_by_label("each error").uncheck()
+    expect(page.locator(".kind-error")).to_have_count(2)
+    page.get_by_role("link", name="TeaError").click()
+    expect(page.locator(".walk")).to_contain_text("\N{MULTIPLICATION SIGN}3 since")
+    page.locator("#live.on").wait_for()
+    page.keyboard.press("[")
+    page.wait_for_url(f"**/{2:032}")
+    page.locator("#live.on").wait_for()
+    page.keyboard.press("]")
+    page.wait_for_url(f"**/{3:032}")

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,14 +24,21 @@ import sentry_sdk
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from sentry_asgi import SentryMiddleware
+from sentry_asgi.inspector import dev as dev_module
 from sentry_asgi.inspector.app import create_app
 from sentry_asgi.inspector.cli import cli
+from sentry_asgi.inspector.dev import Place
+from sentry_asgi.inspector.loading import suggestion
 from sentry_asgi.inspector.local import url_of
-from sentry_asgi.inspector.running import is_inspector, is_loopback, names
-from sentry_asgi.inspector.server import serve_in_thread
-from sentry_asgi.inspector.store import Store
+from sentry_asgi.inspector.plan import service_of
+from sentry_asgi.inspector.running import inspecting, is_inspector, is_loopback, names
+from sentry_asgi.inspector.server import ServerError, serve_in_thread
+from sentry_asgi.inspector.store import Listed, Store
 from sentry_asgi.inspector.tail import GoneError, follow, line
-from tests.support import SDK_VERSION, Sentry
+from sentry_asgi.inspector.values import as_values
+from sentry_asgi.inspector.views import EventView, event_view
+from tests.support import Sentry, http_scope, respond, run
 
 from .support import ID, Inspector, envelope, error, wait_for
 from .test_demo import command
@@ -155,14 +162,15 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
             lambda: of_kind(url, "request"),
             lambda found: any("/order" in one["title"] for one in found),
         )
-        if SDK_VERSION < (3, 0):  # whose beta leaves the standard library's logs alone
-            wait_for(
-                lambda: of_kind(url, "log"),
-                lambda found: any(one["title"] == "somebody looks" for one in found),
-                4,  # the SDK by itself would wait for five seconds
-            )
-            # The server's own logs tell the same.
-            assert {one["place"] for one in of_kind(url, "log")} == {"shop"}
+        wait_for(
+            lambda: of_kind(url, "log"),
+            lambda found: any(one["title"] == "somebody looks" for one in found),
+            4,  # the SDK by itself would wait for five seconds
+        )
+        # The server's own logs tell the same.
+        assert {one["place"] for one in of_kind(url, "log")} == {"shop"}
+        # A service is called what its module is.
+        assert {one["project"] for one in entries(url)} == {"shop"}
         # A change of the app is served, though somebody listens to the old one; and what is there stays.
         with httpx.stream("GET", f"{app}/endless", trust_env=False):
             (shop / "shop.py").write_text(SHOP.replace('"tea"', '"coffee"'))
@@ -193,7 +201,7 @@ def test_two_devs_share_one_inspector_and_an_app_keeps_its_own_options(shop: Pat
         assert (event["environment"], event["release"], failure["project"]) == (
             "mine",
             "shop@7",
-            "spotlight",
+            "own",
         )
         assert event["transaction"] == "/order"
         assert of_kind(url, "request") == []
@@ -211,7 +219,7 @@ def test_two_devs_share_one_inspector_and_an_app_keeps_its_own_options(shop: Pat
 def test_an_app_that_fails_when_imported_is_reported_and_fails(
     shop: Path, inspector: Inspector
 ) -> None:
-    (shop / "broken.py").write_text("1 / 0")
+    (shop / "broken.py").write_text("tea = 3\n1 / 0")
     port = str(httpx.URL(inspector.url).port)
     result = command(
         "dev",
@@ -224,7 +232,66 @@ def test_an_app_that_fails_when_imported_is_reported_and_fails(
     assert result.returncode != 0
     assert "ZeroDivisionError" in result.stderr
     assert f"An inspector runs at {inspector.url} already" in result.stderr
-    assert [one.summary.title for one in inspector.wait_for(1)] == ["ZeroDivisionError"]
+    (listed,) = inspector.wait_for(1)
+    exception = event_of(inspector, listed).exceptions[0]
+    assert (exception.type, exception.mechanism, exception.handled) == (
+        "ZeroDivisionError",
+        "import",
+        False,
+    )
+    assert exception.frames[0].variables == (("tea", "3"),)
+    assert not any("frozen" in frame.filename for frame in exception.frames if frame.application)
+
+
+def event_of(inspector: Inspector, listed: Listed) -> EventView:
+    stored = inspector.store.event(listed.event_id)
+    assert stored is not None
+    return event_view(json.loads(stored.payload))
+
+
+def test_a_file_that_python_cannot_read_is_shown_at_the_line(
+    shop: Path, inspector: Inspector
+) -> None:
+    (shop / "prices.py").write_text("tea = 3\n\ndef price(:\n    pass\n")
+    (shop / "broken.py").write_text("import prices")
+    port = str(httpx.URL(inspector.url).port)
+    result = command(
+        "dev", "--no-reload", f"--inspector-port={port}", "broken:app", f"--port={free_port()}", cwd=shop
+    )  # fmt: skip
+    assert "SyntaxError" in result.stderr
+    (listed,) = inspector.wait_for(1)
+    frame = event_of(inspector, listed).exceptions[0].frames[0]
+    assert (Path(frame.filename).name, frame.lineno, frame.application) == ("prices.py", 3, True)
+    assert [line.text for line in frame.lines if line.current] == ["def price(:"]
+
+
+@pytest.mark.parametrize(
+    "target", ["store:app", "store:apps", "store:", "store", "", "json:app", "no.such:app", ".:app"]
+)
+def test_an_app_that_stands_deeper_in_its_package_is_named(shop: Path, target: str) -> None:
+    (shop / "store").mkdir()
+    (shop / "store" / "__init__.py").write_text("")
+    (shop / "store" / "bad.py").write_bytes(b"\xff")
+    (shop / "store" / "main.py").write_text(
+        "import store\napp = lambda scope, receive, send: None\nasync def run(): ...\n"
+    )
+    sys.path.insert(0, str(shop))
+    try:
+        hint = suggestion(target)
+    finally:
+        sys.path.remove(str(shop))
+        sys.modules.pop("store", None)
+    assert hint == ("Did you mean store.main:app?" if target == "store:app" else "")
+
+
+def test_dev_says_where_in_the_package_the_app_stands(shop: Path) -> None:
+    (shop / "store").mkdir()
+    (shop / "store" / "__init__.py").write_text("")
+    (shop / "store" / "main.py").write_text(SHOP)
+    result = command(
+        "dev", "--no-reload", f"--inspector-port={free_port()}", "store:app", f"--port={free_port()}", cwd=shop
+    )  # fmt: skip
+    assert (result.returncode, "Did you mean store.main:app?" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("target", ["nowhere:app", "shop:nothing"])
@@ -434,7 +501,7 @@ def test_a_line_for_people_has_the_status_and_the_time_it_took() -> None:
 
 def test_tail_ends_when_its_inspector_does(store: Store, invoke: Callable[..., Result]) -> None:
     app = create_app(store)
-    with serve_in_thread(app, ending=app.live.close) as url:
+    with serve_in_thread(app, ending=app.close) as url:
         httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
         told = follow(url, last=1, full=False)
         assert next(told)["title"] == "ValueError"
@@ -497,11 +564,145 @@ def test_an_sdk_from_before_the_environment_variable_is_pointed_here(
     from sentry_asgi.inspector.dev_app import report_to
 
     client = sentry.init()
-    report_to(inspector.url)
+    report_to(inspector.url, "shop")
     sentry_sdk.capture_message("by hand")
     assert [one.summary.title for one in inspector.errors()] == ["by hand"]
     assert len(sentry.events) == 1
     refused = sentry.init(spotlight=False)
-    report_to(inspector.url)
+    report_to(inspector.url, "shop")
     assert refused.spotlight is None
     client.close(timeout=0)
+
+
+def test_reporting_here_leaves_no_trace_in_what_the_app_reports(
+    inspector: Inspector, sentry: Sentry
+) -> None:
+    """The SDK's client for this speaks HTTP within the app's own work."""
+    client = sentry.init(traces_sample_rate=1.0, spotlight=f"{inspector.url}/stream/shop")
+    from sentry_asgi.inspector.dev_app import report_to
+
+    report_to(inspector.url, "shop")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sentry_sdk.capture_message("first")
+        sentry_sdk.capture_message("second")
+        await respond(send)
+
+    run(SentryMiddleware(app), http_scope("/"))
+    client.flush(timeout=5)
+    second = sentry.events[1]
+    assert as_values(second.get("breadcrumbs")) == []
+    spans = [span for one in sentry.transport.items("transaction") for span in one["spans"]]
+    spans += [span for batch in sentry.transport.items("span") for span in batch["items"]]
+    assert [one for one in spans if "stream" in str(one)] == []
+    assert {one.project for one in inspector.wait_for(2)} == {"shop"}
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("target", "folder", "service"),
+    [
+        ("shop:app", "x", "shop"),
+        ("shop.main:app", "x", "shop"),
+        ("main:app", "tea-shop", "tea-shop"),
+        ("app.main:make", "my shop", "my-shop"),
+        ("main:app", "", "app"),
+        ("main:app", "茶", "app"),
+    ],
+)
+def test_a_service_is_named_by_its_module_or_by_its_folder(
+    target: str, folder: str, service: str
+) -> None:
+    assert service_of(target, Path("/srv") / folder if folder else Path("/")) == service
+
+
+def test_equal_errors_are_all_sent_and_the_queue_is_long(inspector: Inspector) -> None:
+    from sentry_sdk.consts import DEFAULT_OPTIONS
+
+    from sentry_asgi.inspector.dev_app import options
+
+    wanted = options(inspector.url, "shop")
+    assert wanted["dsn"] == inspector.dsn.replace("key", "dev").replace("/1", "/shop/1")
+    if "transport_queue_size" in DEFAULT_OPTIONS:
+        assert wanted["transport_queue_size"] == 10_000
+
+
+def test_a_file_is_of_one_inspector_at_a_time(
+    tmp_path: Path, invoke: Callable[..., Result]
+) -> None:
+    kept = tmp_path / "events.sqlite3"
+    with inspecting(file=kept, port=0):
+        with pytest.raises(ServerError, match="another inspector keeps what it gets there"):
+            inspecting(file=kept, port=0).__enter__()
+        for command_ in (["inspect"], ["dev", "shop:app", "--no-reload", f"--port={free_port()}"]):
+            taken = "--port=0" if command_ == ["inspect"] else f"--inspector-port={free_port()}"
+            result = invoke(*command_, taken, f"--keep={kept}")
+            assert (result.exit_code, "another inspector keeps" in result.stderr) == (1, True)
+    with inspecting(file=kept, port=0):
+        pass
+    assert {path.name for path in tmp_path.iterdir() if "events" in path.name} == {"events.sqlite3"}
+    with pytest.raises(ServerError, match="unable to open database file"):
+        inspecting(file=tmp_path / "nowhere" / "events.sqlite3", port=0).__enter__()
+
+
+def place(port: int, keep: Path | None = None) -> Place:
+    return Place("127.0.0.1", port, "none", keep)
+
+
+def test_when_a_shared_inspector_ends_another_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dev_module, "_LOOK", 0.05)
+    port = free_port()
+    kept = tmp_path / "events.sqlite3"
+    with ExitStack() as first, ExitStack() as others:
+        url = first.enter_context(dev_module._inspector(place(port)))
+        for _ in range(2):
+            assert others.enter_context(dev_module._inspector(place(port, kept))) == url
+        time.sleep(0.2)
+        assert "took its place" not in capsys.readouterr().err
+        first.close()
+        wait_for(lambda: is_inspector(url), bool)
+        answer = httpx.post(f"{url}/stream", content=envelope(("event", error())), trust_env=False)
+        assert answer.status_code == 200
+        time.sleep(0.2)
+        assert capsys.readouterr().err.count("A new one took its place") == 1
+    assert not is_inspector(url)
+
+
+def test_where_another_was_faster_that_one_is_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks: list[str] = []
+
+    def gone(url: str) -> bool:
+        looks.append(url)
+        return False
+
+    monkeypatch.setattr(dev_module, "_LOOK", 0.02)
+    port = free_port()
+    with ExitStack() as first, ExitStack() as other:
+        first.enter_context(dev_module._inspector(place(port)))
+        monkeypatch.setattr(dev_module, "is_inspector", gone)
+        other.enter_context(dev_module._inspector(place(port)))
+        wait_for(lambda: len(looks), lambda count: count > 2)
+    assert "took its place" not in capsys.readouterr().err
+
+
+def test_where_no_inspector_can_take_the_place_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dev_module, "_LOOK", 0.05)
+    port, said = free_port(), ""
+    with ExitStack() as first, ExitStack() as other:
+        first.enter_context(dev_module._inspector(place(port)))
+        other.enter_context(dev_module._inspector(place(port, tmp_path / "nowhere" / "a")))
+        first.close()
+
+        def told() -> str:
+            nonlocal said
+            said += capsys.readouterr().err
+            return said
+
+        wait_for(told, lambda text: "none takes its place" in text)
+    assert "unable to open database file" in said

@@ -14,6 +14,7 @@ from sentry_asgi.inspector.editor import EDITORS, opener
 from sentry_asgi.inspector.markdown import markdown
 from sentry_asgi.inspector.views import event_view, summarize
 
+from .support import Inspector
 from .test_views import EVENT
 
 # bash without its start files; curl is a function that prints its words.
@@ -31,7 +32,13 @@ def words(command: str) -> list[str]:
 def command(**request: Any) -> str:
     view = event_view({"request": request}).request
     assert view is not None
-    return curl(view)
+    return curl(view).text
+
+
+def lacks(**request: Any) -> tuple[str, ...]:
+    view = event_view({"request": request}).request
+    assert view is not None
+    return curl(view).lacks
 
 
 def test_a_request_is_sent_again_with_its_method_headers_cookies_and_body() -> None:
@@ -62,6 +69,66 @@ def test_what_is_hostile_is_one_word(evil: str) -> None:
     assert not any(ord(character) < 32 and character != "\n" for character in line)
 
 
+@pytest.mark.parametrize("query", ["ids=[1-500]", "ids={1,2}", "session=[Filtered]", "a]b"])
+def test_one_request_is_sent_whatever_the_url_looks_like(query: str) -> None:
+    assert words(command(url="http://x/", query_string=query)) == [
+        "--globoff",
+        f"http://x/?{query}",
+    ]
+    assert "--globoff" in words(command(url="http://[::1]/"))
+
+
+def test_curl_sends_one_request_to_the_address_as_it_was(inspector: Inspector) -> None:
+    address = f"{inspector.url}/nowhere"
+    sent = command(url=address, query_string="ids=[1-3]&x={a,b}", headers={"Accept": "text/plain"})
+    script = sent.replace("curl", "curl --silent --write-out ' %{http_code}'", 1)
+    told = subprocess.run([*SHELL, script], capture_output=True, check=True, timeout=20)
+    assert told.stdout.decode().count("404") == 1
+
+
+def test_forms_are_sent_as_forms() -> None:
+    fields = {"tea": "green & hot", "cup": ["1", "2"], "@file": "@/etc/passwd"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    sent = words(command(method="POST", url="http://x/", data=fields, headers=form))
+    assert sent[-2:] == ["--data-raw", "tea=green+%26+hot&cup=1&cup=2&%40file=%40%2Fetc%2Fpasswd"]
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    photo = {"filename": "/etc/passwd", "content_type": None, "size": 3}
+    request = {
+        "method": "POST",
+        "url": "http://x/",
+        "data": {**fields, "photo": photo},
+        "headers": form,
+    }
+    sent = words(command(**request))
+    assert sent == [
+        "-X", "POST", "http://x/", "--form-string", "tea=green & hot", "--form-string", "cup=1",
+        "--form-string", "cup=2", "--form-string", "@file=@/etc/passwd",
+    ]  # fmt: skip
+    assert lacks(**request) == ("the file photo is not kept",)
+
+
+@pytest.mark.parametrize(
+    ("request_", "missing"),
+    [
+        ({"url": "http://x/"}, ()),
+        ({"url": "http://x/", "query_string": "a=1&session=[Filtered]"}, ("the parameter session is filtered",)),
+        (
+            {"headers": {"Authorization": "[Filtered]"}, "cookies": {"id": "[Filtered]"}},
+            ("the header Authorization is filtered", "the cookie id is filtered"),
+        ),
+        ({"method": "POST", "data": {"password": "[Filtered]"}}, ("parts of the body are filtered",)),
+        ({"method": "POST", "headers": {"Content-Type": "multipart/form-data"}}, ("the body is not kept",)),
+        ({"method": "PUT", "headers": {"Content-Length": "7"}}, ("the body is not kept",)),
+        ({"method": "PUT", "headers": {"Transfer-Encoding": "chunked"}}, ("the body is not kept",)),
+        ({"method": "PUT", "headers": {"Content-Length": "0", "Content-Type": "a/b"}}, ()),
+        ({"method": "GET", "headers": {"Content-Type": "a/b"}}, ()),
+        ({"method": "DELETE"}, ()),
+    ],
+)  # fmt: skip
+def test_what_a_command_lacks_is_told(request_: dict[str, Any], missing: tuple[str, ...]) -> None:
+    assert lacks(**request_) == missing
+
+
 def test_what_looks_like_an_option_is_none() -> None:
     assert words(command(url="-o/etc/passwd")) == ["./-o/etc/passwd"]
 
@@ -69,7 +136,7 @@ def test_what_looks_like_an_option_is_none() -> None:
 def test_markdown_tells_what_an_assistant_needs() -> None:
     frame = {
         "function": "brew", "lineno": 3, "abs_path": "/tea.py", "context_line": "boil()", "vars": {"cups": "2"},
-        "in_app": True,
+        "in_app": True, "pre_context": ["cups = 2"], "post_context": ["pour()"],
     }  # fmt: skip
     library = {"function": "serve", "module": "http", "in_app": False, "context_line": "run()"}
     event = {
@@ -84,7 +151,7 @@ def test_markdown_tells_what_an_assistant_needs() -> None:
     text = markdown(event_view(event), summarize(event))
     for part in (
         "# TeaError", "`tea.brew`", "## Message", "```\nno\ntea\n```", "- `brew` in `/tea.py:3`\n",
-        "  ```python\n  boil()\n  ```", "`cups` = `2`", "`serve` in `http:?` (library)", "## OSError: cold",
+        "  ```python\n       2 cups = 2\n  >    3 boil()\n       4 pour()\n  ```", "`cups` = `2`", "`serve` in `http:?` (library)", "## OSError: cold",
         "caused by", "`POST http://tea/`", "```\n2 cups\n```", "`day` `woke`", "- room: `kitchen`",
     ):  # fmt: skip
         assert part in text, part
@@ -110,7 +177,7 @@ def test_any_event_has_its_markdown_and_its_command(event: dict[str, Any]) -> No
     view = event_view(event)
     assert markdown(view, view.summary).startswith("# ")
     if view.request:
-        assert curl(view.request).startswith("curl \\\n")
+        assert curl(view.request).text.startswith("curl \\\n")
 
 
 @pytest.mark.parametrize("editor", EDITORS)

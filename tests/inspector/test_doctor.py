@@ -41,6 +41,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from sentry_asgi import SentryMiddleware
 from sentry_asgi.executor import ContextPreservingExecutor
+from sentry_sdk.integrations.logging import LoggingIntegration
 
 os.environ["FORWARDED_ALLOW_IPS"] = "10.0.0.5"
 
@@ -75,6 +76,8 @@ class App:
     def write(self, folder: Path) -> None:
         # In 3.x personal data is sent unless that is turned off.
         more = self.more if "data_collection" in self.more else self.more + QUIET_PII
+        if SDK_VERSION >= (3, 0) and "integrations=[" not in self.init + more:
+            more += ", integrations=[LoggingIntegration()]"
         called = self.init.format(dsn=self.dsn, more=more)
         (folder / "patient.py").write_text(self.base.replace("{init}", called) + self.code)
 
@@ -110,6 +113,24 @@ def test_a_good_app_is_found_good(doctor: Doctor) -> None:
     assert (result.exit_code, result.stdout.splitlines(), result.stderr) == (0, FINE, "")
 
 
+def test_where_a_start_fails_is_told_by_the_innermost_line_of_the_app(doctor: Doctor) -> None:
+    code = """
+def connect():
+    import json
+    json.loads("no")
+async def broken(app):
+    connect()
+    yield
+app = SentryMiddleware(Starlette(lifespan=asynccontextmanager(broken)))"""
+    assert "patient.py:26.\n" in doctor(App(code)).stdout
+    code = """
+async def bare(scope, receive, send):
+    text = 'Traceback:\\n  File "/usr/site-packages/db.py", line 7, in f\\nOSError: no'
+    await send({'type': 'lifespan.startup.failed', 'message': text})
+app = SentryMiddleware(bare)"""
+    assert "→ See /usr/site-packages/db.py:7." in doctor(App(code)).stdout
+
+
 def test_the_command_tells_and_exits_as_ci_wants_it(tmp_path: Path) -> None:
     """As a process of its own, from the app's folder."""
     App(init=INIT.replace('"shop@1"', '""')).write(tmp_path)
@@ -136,13 +157,13 @@ WRONG: dict[str, tuple[str, App, list[App]]] = {
     ),
     "no DSN": ("The SDK has no DSN", App(dsn=""), [App()]),
     "failing start": (
-        "The app's start-up fails: OSError: no database",
+        "The app's start-up fails: OSError: no database\n          → See {folder}/patient.py:",
         App("async def broken(app):\n    raise OSError('no database')\n    yield\n"
             "app = SentryMiddleware(Starlette(lifespan=asynccontextmanager(broken)))"),
         [App("async def bare(scope, receive, send):\n    assert scope['type'] == 'http'\napp = SentryMiddleware(bare)")],
     ),
     "failing start without a reason": (
-        "The app's start-up fails: it says no reason",
+        "The app's start-up fails: it says no reason\n          → See its own log.",
         App("async def bare(scope, receive, send):\n    await send({'type': 'lifespan.startup.failed'})\n"
             "app = SentryMiddleware(bare)"),
         [App()],
@@ -216,7 +237,14 @@ if SDK_VERSION >= (2, 75):
         [App(more=", traces_sampler=lambda context: 1.0, strict_trace_continuation=True")],
     )
 
+LOGS = ", enable_logs=True" if (2, 35) <= SDK_VERSION < (3, 0) else ""
+NO_LOGGING = f"{LOGS}, default_integrations=False, integrations=[]"
 ADVICE: dict[str, tuple[str, App, list[App]]] = {
+    "logs that nobody collects": (
+        "Logs are on, and nothing collects them",
+        App(more=NO_LOGGING),
+        [App(more=f"{LOGS}, integrations=[LoggingIntegration()]"), App()],
+    ),
     "inside of the framework": (
         "SentryMiddleware is within the framework's application",
         App("app = Starlette(middleware=[Middleware(SentryMiddleware), Middleware(CORSMiddleware)])"),
@@ -243,8 +271,9 @@ ADVICE: dict[str, tuple[str, App, list[App]]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_found_and_fails(doctor: Doctor, name: str) -> None:
+def test_what_is_wrong_is_found_and_fails(doctor: Doctor, tmp_path: Path, name: str) -> None:
     said, bad, others = WRONG[name]
+    said = said.replace("{folder}", str(tmp_path))
     result = doctor(bad)
     assert (result.exit_code, f"✗ wrong   {said}" in result.stdout, "→" in result.stdout) == (
         1,
@@ -302,14 +331,17 @@ def test_the_sdks_integrations_are_named_only_where_they_do_not_stand_aside(tmp_
         ("", "nowhere:app", "Could not import module"),
         ("", "patient", "must be in format"),
         ("1 / 0", "patient:app", "patient:app fails when it is imported: ZeroDivisionError: division by zero ("),
+        ("def f(:", "patient:app", "SyntaxError: invalid syntax (patient.py, line 23) ({folder}/patient.py:23)"),
+        ("import nowhere", "patient:app", "No module named 'nowhere' ({folder}/patient.py:23)"),
         ("raise SystemExit('no')", "patient:app", "fails when it is imported: SystemExit: no"),
         ("app = 7", "patient:app", "patient:app is no ASGI application: 7"),
     ],
 )  # fmt: skip
 def test_an_app_that_cannot_be_looked_at_has_a_status_of_its_own(
-    doctor: Doctor, code: str, target: str, said: str
+    doctor: Doctor, tmp_path: Path, code: str, target: str, said: str
 ) -> None:
     result = doctor(App(code, target=target))
+    said = said.replace("{folder}", str(tmp_path))
     assert (result.exit_code, said in result.stdout) == (2, True), result.stdout
 
 
@@ -513,5 +545,5 @@ def test_middleware_of_litestar_and_of_quart_is_seen() -> None:
 def _found(app: Any) -> list[Any]:
     from sentry_asgi.inspector.checks import CHECKS, Patient
 
-    patient = Patient(layers(app), None, True, frozenset(), frozenset(), "", True, "10.0.0.5")
+    patient = Patient(layers(app), None, True, frozenset(), frozenset(), "", "", True, "10.0.0.5")
     return list(CHECKS[0](patient))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from sentry_asgi.inspector.entries import JSON_ITEMS, KINDS, entries, level, status_level
+from sentry_asgi.inspector.entries import JSON_ITEMS, KINDS, entries, level, losses, status_level
 
 from .test_views import JSON, shaped, texts
 
@@ -122,8 +122,8 @@ def test_each_log_of_a_batch_is_an_entry() -> None:
         ("session", {"status": "errored"}, {}, "session", "errored"),
         ("sessions", {"aggregates": [{"exited": 3, "errored": 1}, {"exited": 1}]}, {}, "sessions", "4 exited, 1 errored"),
         ("check_in", {"monitor_slug": "nightly", "status": "ok"}, {}, "check-in", "nightly ok"),
-        ("client_report", {"discarded_events": [{"quantity": 3, "category": "error", "reason": "queue"}]}, {},
-         "client report", "3 error: queue"),
+        ("client_report", {"discarded_events": [{"quantity": 3, "category": "error", "reason": "before_send"}]}, {},
+         "client report", "3 error: before_send"),
         ("profile", {"transaction": {"name": "t"}, "profile": {"samples": [1, 2]}}, {}, "profile", "t 2 samples"),
         ("attachment", {}, {"filename": "a.txt"}, "attachment", "a.txt"),
         ("from_the_future", {}, {}, "from_the_future", ""),
@@ -156,3 +156,26 @@ def test_a_status_says_how_bad_it_is() -> None:
     assert [status_level(status) for status in ("200", "404", "503", "ok", "", "unavailable")] == [
         "info", "warning", "error", "info", "info", "error",
     ]  # fmt: skip
+
+
+def discarded(quantity: Any, category: str, reason: str) -> dict[str, Any]:
+    return {"quantity": quantity, "category": category, "reason": reason}
+
+
+def test_what_an_sdk_lost_is_told_from_what_it_was_to_leave_out() -> None:
+    wanted = [discarded(9, "transaction", "sample_rate"), discarded(9, "error", "before_send")]
+    entry = one("client_report", {"discarded_events": wanted})
+    assert entry.kind == "other"
+    lost = [
+        discarded(222, "transaction", "queue_overflow"), discarded(157, "error", "backpressure"),
+        discarded(1, "error", "network_error"), discarded(4, "log_item", "queue_overflow"),
+        discarded(4096, "log_byte", "queue_overflow"), discarded("x", "span", "network_error"),
+    ]  # fmt: skip
+    report = {"discarded_events": [*wanted, *lost]}
+    assert losses(report) == {"transaction": 222, "error": 158, "log": 4}
+    entry = one("client_report", report)
+    assert (entry.kind, entry.summary.title, entry.summary.level) == (
+        "loss",
+        "client report",
+        "warning",
+    )

@@ -68,7 +68,7 @@ def test_any_payload_survives(payloads: list[bytes]) -> None:
     [
         (b"", "The envelope's first line is not JSON."),
         (b"\xff", "The envelope's first line is not JSON."),
-        (b"[" * 200_000, "The envelope's first line is not JSON."),
+        (b"[" * 8000, "The envelope's first line is not JSON."),
         (b"9" * 5000, "The envelope's first line is not JSON."),
         (b"[]", "The envelope's first line is not a JSON object."),
         (b"{}\nnope\n", "The header of item 1 is not JSON."),

@@ -190,7 +190,7 @@ def test_the_python_sdk_with_spotlight_true_reaches_it(store: Store) -> None:
     except OSError:
         pytest.skip(f"port {PORT} is taken: somebody's inspector runs on this machine")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(serve_in_thread(app, port=PORT, ending=app.live.close))
+        stack.enter_context(serve_in_thread(app, port=PORT, ending=app.close))
         client = sentry_sdk.Client(dsn=NOWHERE, spotlight=True, default_integrations=False)
         stack.enter_context(use_isolation_scope(Scope(ty=ScopeType.ISOLATION)))
         stack.enter_context(use_scope(Scope(ty=ScopeType.CURRENT, client=client)))

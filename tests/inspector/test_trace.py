@@ -37,7 +37,7 @@ def span(span_id: str, parent: str, start: float, end: float, **more: Any) -> di
 
 def view(store: Store, *items: tuple[str, Any], project: str = "1") -> TraceView:
     store.add(project, kept(*items), received=1)
-    return trace_view(TRACE, store.trace(TRACE, limit=1000))
+    return trace_view(TRACE, store.trace(TRACE, limit=1000, most=1 << 20))
 
 
 def tree(trace: TraceView) -> list[tuple[int, str]]:
@@ -60,7 +60,7 @@ def test_services_meet_in_one_trace(store: Store) -> None:
         kept(("transaction", transaction("b1", 2, 8, parent="a1", release="api@1"))),
         received=1,
     )
-    trace = trace_view(TRACE, store.trace(TRACE, limit=10))
+    trace = trace_view(TRACE, store.trace(TRACE, limit=10, most=1 << 20))
     assert tree(trace) == [(0, "a1"), (1, "b1")]
     assert trace.services == (("web", 0), ("api", 1))
 
@@ -134,15 +134,19 @@ def test_spans_without_a_beginning_or_an_end(store: Store) -> None:
 def test_a_trace_of_which_nothing_took_time_or_is_left(store: Store) -> None:
     trace = view(store, ("transaction", transaction("a1", 5, 5)))
     assert (trace.lasts, trace.bars[0].left, trace.bars[0].width) == (0, 0, 0.4)
-    gone = [Stored(one.listed, b"") for one in store.trace(TRACE, limit=1)]
-    assert trace_view(TRACE, gone).bars == ()
+    gone = store.trace(TRACE, limit=1, most=0)
+    assert (trace_view(TRACE, gone).bars, trace_view(TRACE, gone).hidden) == ((), 1)
 
 
 def test_a_service_is_named_as_well_as_can_be() -> None:
+    named = {"sdk": {"name": "sentry.python.django"}, "release": "b" * 40}
+    assert service_name("shop", named, {}) == "shop"
+    assert service_name("1", named, {}) == "project 1 · python"
+    assert service_name("shop", {"release": "till@1"}, {}) == "till"
     sdk = {"sdk": {"name": "sentry.javascript.node"}}
     assert service_name("1", sdk, {"service.name": "shop"}) == "shop"
     assert service_name("1", {"release": "web@2"}, {}) == "web"
-    assert service_name("3", {**sdk, "release": "a" * 40}, {}) == "project 3 · javascript.node"
+    assert service_name("3", {**sdk, "release": "a" * 40}, {}) == "project 3 · javascript"
     assert service_name("spotlight", {}, {}) == "app"
 
 

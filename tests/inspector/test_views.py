@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from sentry_asgi.inspector.values import MAX_LIST, MAX_TEXT
+from sentry_asgi.inspector.values import MAX_DEPTH, MAX_LIST, MAX_TEXT
 from sentry_asgi.inspector.views import event_view, summarize
 
 JSON = st.recursive(
@@ -246,6 +246,56 @@ def test_a_body_that_the_sdk_decoded_is_shown_as_json() -> None:
     deep: Any = []
     for _ in range(200_000):
         deep = [deep]
-    assert [body({"a": 1}), body("a=1"), body(deep)] == ['{\n  "a": 1\n}', "a=1", "…"]
+    assert [body({"a": 1}), body("a=1")] == ['{\n  "a": 1\n}', "a=1"]
+    assert body(deep).startswith("[\n  [\n    [")
+    assert len(body(deep)) == MAX_TEXT + 1
     while deep:
         deep = deep.pop()
+
+
+@pytest.mark.parametrize("in_app", [True, None, False])
+def test_frozen_frames_are_nobodys_code_and_lead_to_no_editor(in_app: Any) -> None:
+    frozen = {
+        "abs_path": "/srv/shop/<frozen importlib._bootstrap>",
+        "filename": "<frozen importlib._bootstrap>",
+    }
+    ours = {"abs_path": "/srv/shop/a.py", "in_app": in_app}
+    found = frames({**frozen, "in_app": in_app}, ours)
+    assert [(frame.application, frame.path) for frame in found] == [
+        (in_app is not False, "/srv/shop/a.py"),
+        (False, ""),
+    ]
+    assert found[1].filename == "<frozen importlib._bootstrap>"
+
+
+def test_a_modules_frame_shows_its_names_without_pythons() -> None:
+    names = {"__builtins__": "<module>", "__name__": "'shop'", "prices": "[1]", "__x": "1"}
+    (module,) = frames({"function": "<module>", "vars": names})
+    assert module.variables == (("prices", "[1]"), ("__x", "1"))
+    (function,) = frames({"function": "f", "vars": {"__class__": "<X>"}})
+    assert function.variables == (("__class__", "<X>"),)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("'tea'", "'tea'"),
+        ({"id": "7", "name": "'tea'", "of": ["None", "'a'", []]}, "{id: 7, name: 'tea', of: [None, 'a', []]}"),
+        ([1, None, True, {}], "[1, None, true, {}]"),
+        (3, "3"),
+        (None, "None"),
+        ({"a": {"b": ["x" * 10] * 3}}, "{a: {b: [" + ", ".join(["x" * 10] * 3) + "]}}"),
+    ],
+)  # fmt: skip
+def test_variables_are_shown_as_python_would_show_them(sent: Any, shown: str) -> None:
+    (frame,) = frames({"vars": {"it": sent}})
+    assert frame.variables == (("it", shown),)
+
+
+def test_a_variable_without_end_is_shown_to_its_bounds() -> None:
+    deep: Any = []
+    for _ in range(500):
+        deep = [deep]
+    (frame,) = frames({"vars": {"deep": deep, "wide": ["x"] * 100_000}})
+    assert frame.variables[0][1] == "[" * MAX_DEPTH + "…" + "]" * MAX_DEPTH
+    assert len(frame.variables[1][1]) == MAX_TEXT + 1

@@ -3,15 +3,21 @@
 The rules:
 
 - The event loop only moves bytes. Decompressing, parsing, the store and pages work in threads.
-- What is refused gets a 4xx with `{"detail": ...}`, and the store is as it was before.
+- What is refused gets a 4xx with `{"detail": ...}`, or 503 while there is no room for it; and the
+  store is as it was before. A browser that looks for a page gets one that says so.
+- Answers are bounded by bytes, whatever is kept; what is larger comes in pieces, or is left out.
+- What listeners are told is worked out once, however many they are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +25,7 @@ from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import (
     HTMLResponse,
     JSONResponse,
@@ -33,24 +39,34 @@ from starlette.staticfiles import StaticFiles
 
 from sentry_asgi import __version__
 
-from .envelope import BadEnvelopeError, Limits
+from .entries import LOG
+from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, Limits
 from .guard import LOOPBACK, Guard
 from .intake import Intake, Parcel
 from .live import BEAT, Live
-from .pages import Pages, Wanted, entry_url, number
+from .pages import Batches, Pages, Wanted, entry_url, number
 from .store import Listed, Store
+from .uploads import Uploads
 from .values import clean
 
 NAME = "sentry-asgi inspector"
 MAX_TOLD = 500
+MAX_TOLD_BYTES = 8 * MEBIBYTE
+_GONE = "It never arrived, or it has made room for newer ones."
 _HERE = Path(__file__).parent
 _DEFAULT_LIMITS = Limits()
 
 
 class InspectorApp(Starlette):
-    """An inspector; `live` is to be closed before its server waits for connections to end."""
+    """An inspector; `close` is to be called before its server waits for connections to end."""
 
     live: Live
+    uploads: Uploads
+
+    def close(self) -> None:
+        """End what would keep connections open, in the event loop of the server."""
+        self.live.close()
+        self.uploads.close()
 
 
 def create_app(
@@ -68,7 +84,8 @@ def create_app(
     listeners at least every `beat` seconds that it is there.
     """
     live = Live(beat=beat)
-    inspector = _Inspector(store, limits, editor, live)
+    uploads = Uploads(limits.body)
+    inspector = _Inspector(store, limits, editor, live, uploads)
     take, get = ["POST"], ["GET"]
     app = InspectorApp(
         routes=[
@@ -88,24 +105,31 @@ def create_app(
             Route("/api/{project}/store", inspector.take_event, methods=take),
             # Spotlight's address: what `sentry_sdk.init(spotlight=True)` posts to.
             Route("/stream", inspector.take_envelope, methods=take),
+            # A service may have its name in the address.
+            Route("/stream/{project}", inspector.take_envelope, methods=take),
+            Route("/{project}/api/{number}/envelope/", inspector.take_envelope, methods=take),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={
-            BadEnvelopeError: _bad_envelope,
-            HTTPException: _http_error,
-            sqlite3.Error: _store_error,
+            BadEnvelopeError: inspector.refused,
+            HTTPException: inspector.not_served,
+            sqlite3.Error: inspector.unusable,
         },
     )
-    app.live = live
+    app.live, app.uploads = live, uploads
     return app
 
 
 class _Inspector:
-    def __init__(self, store: Store, limits: Limits, editor: str, live: Live) -> None:
+    def __init__(
+        self, store: Store, limits: Limits, editor: str, live: Live, uploads: Uploads
+    ) -> None:
         self._store = store
-        self._limits = limits
         self._live = live
+        self._uploads = uploads
+        self._state: tuple[tuple[int, int], str] = ((-1, 0), "")
+        self._counting = asyncio.Lock()
         self._intake = Intake(store, limits, live.notify)
         self._pages = Pages(store, editor)
 
@@ -120,23 +144,9 @@ class _Inspector:
     async def _take(self, request: Request, *, bare: bool) -> Response:
         project = clean(request.path_params.get("project", "spotlight"), 60)
         encoding = request.headers.get("content-encoding", "")
-        body = await self._body(request)
-        event_id = await self._intake.take(Parcel(project, body, encoding, bare))
+        async with self._uploads.body(request) as body:
+            event_id = await self._intake.take(Parcel(project, body, encoding, bare))
         return JSONResponse({} if event_id is None else {"id": event_id})
-
-    async def _body(self, request: Request) -> bytes:
-        body = bytearray()
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > self._limits.body:
-                    raise BadEnvelopeError(
-                        f"The request is larger than {self._limits.body} bytes.",
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    )
-        except ClientDisconnect:
-            raise BadEnvelopeError("The request ended before its body was complete.") from None
-        return bytes(body)
 
     # What people look at.
 
@@ -159,7 +169,7 @@ class _Inspector:
     async def _page(self, make: Callable[[str], str | None], name: str) -> Response:
         page = await to_thread.run_sync(make, name)
         if page is None:
-            return HTMLResponse(self._pages.missing(), HTTPStatus.NOT_FOUND)
+            return HTMLResponse(self._pages.missing(_GONE), HTTPStatus.NOT_FOUND)
         return HTMLResponse(page)
 
     async def markdown(self, request: Request) -> Response:
@@ -170,16 +180,43 @@ class _Inspector:
 
     async def raw(self, request: Request) -> Response:
         name = request.path_params["number"]
-        data = await to_thread.run_sync(self._pages.raw, name)
-        if data is None:
+        found = await to_thread.run_sync(self._pages.raw, name)
+        if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such envelope.")
-        saved = {"content-disposition": f'attachment; filename="{int(name)}.envelope"'}
-        return Response(data, media_type="application/x-sentry-envelope", headers=saved)
+        size, chunks = found
+        headers = {
+            "content-disposition": f'attachment; filename="{int(name)}.envelope"',
+            "content-length": str(size),
+        }
+        return StreamingResponse(
+            chunks, media_type="application/x-sentry-envelope", headers=headers
+        )
 
     async def clear(self, _request: Request) -> Response:
         await to_thread.run_sync(self._store.clear)
         self._live.notify()
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+    # What is refused, and why.
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, BadEnvelopeError)
+        return self._explain(request, error.detail, error.status)
+
+    async def not_served(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self._explain(request, error.detail, error.status_code, error.headers)
+
+    async def unusable(self, request: Request, error: Exception) -> Response:
+        detail = f"The inspector's file cannot be used now: {error}."
+        return self._explain(request, detail, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _explain(
+        self, request: Request, detail: str, status: int, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(self._pages.missing(detail), status, headers)
+        return JSONResponse({"detail": detail}, status, headers)
 
     # What programs read.
 
@@ -199,14 +236,32 @@ class _Inspector:
         after = number(request.query_params.get("after")) or 0
         full = "full" in request.query_params
         rows = await to_thread.run_sync(self._told, after, full)
-        return Response(json.dumps(rows), media_type="application/json")
+        return Response(b"[%b]" % b",".join(rows), media_type="application/json")
 
-    def _told(self, after: int, full: bool) -> list[dict[str, Any]]:  # noqa: FBT001
-        """The entries after that number, oldest first."""
+    def _told(self, after: int, full: bool) -> list[bytes]:  # noqa: FBT001
+        """The entries after that number, oldest first, as many as fit: one at least."""
         found = self._store.entries(limit=MAX_TOLD, after=after, oldest_first=True)
-        events = {one.item for one in found if full and one.event_id}
-        payloads = self._store.payloads(events)
-        return [_told(one, payloads.get(one.item)) for one in found]
+        return list(self._whole(found) if full else map(_told, found))
+
+    def _whole(self, found: list[Listed]) -> Iterator[bytes]:
+        """Entries with what was sent of them."""
+        room = MAX_TOLD_BYTES
+        carried = dict.fromkeys(one.item for one in found if one.event_id or one.kind == LOG)
+        first = self._store.payloads(islice(carried, 1), most=MAX_JSON)
+        payloads = first | self._store.payloads(carried, most=room)
+        batches = Batches(payloads)
+        for place, one in enumerate(found):
+            if one.item in carried and one.item not in payloads:
+                return
+            told = _told(one)
+            if one.event_id:  # as it came: to read and write it again costs much more
+                told = b'%b, "event": %b}' % (told[:-1], payloads[one.item])
+            elif one.kind == LOG:
+                told = b'%b, "attributes": %b}' % (told[:-1], _json(batches.attributes(one)))
+            room -= len(told)
+            if room < 0 and place:
+                return
+            yield told
 
     async def changes(self, _request: Request) -> Response:
         headers = {"cache-control": "no-store"}
@@ -215,17 +270,25 @@ class _Inspector:
     async def _news(self) -> AsyncIterator[str]:
         async for happened in self._live.changes():
             if happened:
-                yield f"data: {await to_thread.run_sync(self._state)}\n\n"
+                yield f"data: {await self._news_now()}\n\n"
             else:
                 yield ": still here\n\n"
 
-    def _state(self) -> str:
+    async def _news_now(self) -> str:
+        async with self._counting:
+            # Another process may have written to the file: what is a second old is looked up again.
+            now = self._live.version, int(time.monotonic())
+            if self._state[0] != now:
+                self._state = now, await to_thread.run_sync(self._count)
+            return self._state[1]
+
+    def _count(self) -> str:
         return json.dumps({"newest": self._store.newest(), "counts": self._pages.counts()})
 
 
-def _told(listed: Listed, payload: bytes | None) -> dict[str, Any]:
+def _told(listed: Listed) -> bytes:
     about = listed.summary
-    told = {
+    return _json({
         "number": listed.number,
         "kind": listed.kind,
         "when": about.when,
@@ -241,20 +304,8 @@ def _told(listed: Listed, payload: bytes | None) -> dict[str, Any]:
         "trace_id": listed.trace_id,
         "span_id": listed.span_id,
         "path": entry_url(listed),
-    }
-    return told if payload is None else {**told, "event": json.loads(payload)}
+    })  # fmt: skip
 
 
-async def _bad_envelope(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, BadEnvelopeError)
-    return JSONResponse({"detail": error.detail}, error.status)
-
-
-async def _store_error(_request: Request, error: Exception) -> Response:
-    detail = f"The inspector's file cannot be used now: {error}."
-    return JSONResponse({"detail": detail}, HTTPStatus.SERVICE_UNAVAILABLE)
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()

@@ -40,6 +40,8 @@ class Patient:
     aside: frozenset[str]
     """Those of them that leave their work to a SentryMiddleware that takes over."""
     start_failure: str
+    start_place: str
+    """Where that is, as `file:line`, or nothing."""
     keeps_context: bool
     """Whether work in the default executor sees its request's context; true if not known."""
     trusted_proxies: str
@@ -156,6 +158,17 @@ def _personal_data(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def _logs(patient: Patient) -> Iterator[Finding]:
+    options = patient.options or {}
+    on = patient.options is not None and options.get("enable_logs", True)
+    if on and not patient.integrations & {"logging", "loguru"}:
+        yield Finding(
+            "advice",
+            "Logs are on, and nothing collects them: no integration for logging or loguru is on.",
+            "sentry_sdk.init(…, integrations=[LoggingIntegration()]), from sentry_sdk.integrations.logging.",
+        )
+
+
 def _release(patient: Patient) -> Iterator[Finding]:
     if patient.options is not None and not patient.options.get("release"):
         yield Finding(
@@ -168,7 +181,9 @@ def _release(patient: Patient) -> Iterator[Finding]:
 def _startup(patient: Patient) -> Iterator[Finding]:
     if patient.start_failure:
         yield Finding(
-            "wrong", f"The app's start-up fails: {patient.start_failure}", "See its own log."
+            "wrong",
+            f"The app's start-up fails: {patient.start_failure}",
+            f"See {patient.start_place or 'its own log'}.",
         )
     if not patient.keeps_context:
         yield Finding(
@@ -215,5 +230,5 @@ def _trusted(patient: Patient) -> str:
 
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
-    _middleware, _initialised, _startup, _integrations, _traces, _personal_data, _release, _proxies,
+    _middleware, _initialised, _startup, _integrations, _traces, _personal_data, _logs, _release, _proxies,
 )  # fmt: skip

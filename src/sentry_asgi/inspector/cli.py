@@ -31,6 +31,13 @@ _editor = click.option(
 )
 
 
+_keep = click.option(
+    "--keep",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that keeps what comes; without, it is gone at the end.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sentry-asgi")
 def cli() -> None:
@@ -45,6 +52,7 @@ def cli() -> None:
     "--inspector-host", default=HOST, show_default=True, help="Where the inspector listens."
 )
 @click.option("--inspector-port", type=_PORTS, default=PORT, show_default=True, help="Its port.")
+@_keep
 @_editor
 def dev(
     app: str,
@@ -53,6 +61,7 @@ def dev(
     no_reload: bool,
     inspector_host: str,
     inspector_port: int,
+    keep: Path | None,
     editor: str,
 ) -> None:
     """Run an app with reload, reporting to a local Sentry.
@@ -68,7 +77,7 @@ def dev(
         )
     from .dev import Place, run  # noqa: PLC0415
 
-    place = Place(inspector_host, inspector_port, editor)
+    place = Place(inspector_host, inspector_port, editor, keep)
     _end_as_interrupted()
     try:
         sys.exit(run(app, options, place, reload=not no_reload))
@@ -79,11 +88,7 @@ def dev(
 @cli.command()
 @click.option("--host", default=HOST, show_default=True, help="Where to listen.")
 @click.option("--port", type=_PORTS, default=PORT, show_default=True, help="The port.")
-@click.option(
-    "--keep",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file that keeps what comes; without, it is gone at the end.",
-)
+@_keep
 @_editor
 def inspect(*, host: str, port: int, keep: Path | None, editor: str) -> None:
     """Run a local Sentry, for apps that run elsewhere."""

@@ -118,7 +118,7 @@ def running(target: str = f"{_APP}:app") -> Iterator[Demo]:
         store = Store(Path(folder) / "events.sqlite3")
         try:
             app = create_app(store)
-            with serve_in_thread(app, ending=app.live.close) as url:
+            with serve_in_thread(app, ending=app.close) as url:
                 dsn = f"{url.replace('://', '://demo@')}/{PROJECT}"
                 path = os.pathsep.join(filter(None, (str(_FOLDER), os.environ.get("PYTHONPATH"))))
                 environment = {**os.environ, "SENTRY_DSN": dsn, "PYTHONPATH": path}

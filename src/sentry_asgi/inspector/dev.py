@@ -5,7 +5,8 @@ The rules:
 - uvicorn's own command line reads uvicorn's options, so all of them work and are checked by it.
 - The inspector lives in this process, the app in others: a reload loses nothing, and the SDK in the
   app never reports the inspector's own requests to the inspector, which would go on forever.
-- An inspector that is there already is used, so several apps share one and their traces meet.
+- An inspector that is there already is used, so several apps share one and their traces meet. When it
+  ends, one of the others takes its place, and says so.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,23 +28,29 @@ from uvicorn.main import main as uvicorn_command
 
 from .local import url_of
 from .plan import plan
-from .running import PortTakenError, exposed, inspecting, is_loopback
+from .running import PortTakenError, exposed, inspecting, is_inspector, is_loopback
 from .server import MAX_PORT, ServerError
 
 # How long an app may take to end, in seconds; and of that, its open connections: uvicorn by itself waits for a
 # browser's event stream for ever, before a reload, too.
 _PATIENCE = 30
 _GRACE = 2
+# How often another command's inspector is looked for, in seconds.
+_LOOK = 1.0
+_SUCCEEDED = (
+    "The inspector at {url} has ended. A new one took its place, without what that one had."
+)
 _CREATE = f"{__package__}.dev_app:create"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the inspector is to listen, and which editor its pages open."""
+    """Where the inspector is to listen, which editor its pages open, and which file keeps what comes."""
 
     host: str
     port: int
     editor: str
+    keep: Path | None = None
 
 
 def run(target: str, arguments: Sequence[str], place: Place, *, reload: bool) -> int:
@@ -67,14 +76,15 @@ def run(target: str, arguments: Sequence[str], place: Place, *, reload: bool) ->
 @contextmanager
 def _inspector(place: Place) -> Iterator[str]:
     """An inspector's URL: of a new one, or of one that has that port already."""
-    own = inspecting(host=place.host, port=place.port, editor=place.editor)
+    own = _own(place)
     try:
         url = own.__enter__()
     except PortTakenError as error:
         if not error.inspector:
             raise ServerError(f"{error} For the inspector that is --inspector-port.") from error
         click.echo(f"{error}", err=True)
-        yield url_of(place.host, place.port)
+        with _successor(place) as url:
+            yield url
         return
     if not is_loopback(place.host):
         _warn(exposed(place.host))
@@ -82,6 +92,38 @@ def _inspector(place: Place) -> Iterator[str]:
         yield url
     finally:
         own.__exit__(None, None, None)
+
+
+def _own(place: Place) -> AbstractContextManager[str]:
+    return inspecting(host=place.host, port=place.port, file=place.keep, editor=place.editor)
+
+
+@contextmanager
+def _successor(place: Place) -> Iterator[str]:
+    """The URL of another command's inspector; when that ends, one of this command takes its place."""
+    url, ending = url_of(place.host, place.port), threading.Event()
+
+    def succeed() -> None:
+        while not ending.wait(_LOOK):
+            if is_inspector(url):
+                continue
+            try:
+                with _own(place):
+                    click.echo(_SUCCEEDED.format(url=url), err=True)
+                    ending.wait()
+            except PortTakenError:
+                continue  # a third one was faster
+            except ServerError as error:
+                _warn(f"The inspector at {url} has ended, and none takes its place: {error}")
+                return
+
+    watching = threading.Thread(target=succeed, name="inspector's successor", daemon=True)
+    watching.start()
+    try:
+        yield url
+    finally:
+        ending.set()
+        watching.join(_PATIENCE)
 
 
 def _serve(arguments: list[str]) -> int:

@@ -4,7 +4,9 @@ Loaded in each process that uvicorn starts. The rules:
 
 - An app that initialised the SDK keeps its options and its DSN. That it reports here too is the
   SDK's own doing: it honours SENTRY_SPOTLIGHT, which `dev` sets.
-- For one that did not, `dev` does it: everything on, to the inspector alone.
+- For one that did not, `dev` does it: everything on, to the inspector alone. Nothing is lost there for
+  being too much: the queue is long, and equal errors are all sent.
+- That an app reports here leaves no trace in what it reports.
 - What fails while the app is imported is reported too, and then fails as it would without.
 """
 
@@ -14,18 +16,24 @@ import json
 import logging
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
 
 import sentry_sdk
 import sentry_sdk.integrations.logging
 from sentry_sdk.consts import DEFAULT_OPTIONS
+from sentry_sdk.integrations.logging import LoggingIntegration
+from sentry_sdk.scope import Scope, use_scope
 from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware
 
 from .layers import layers
-from .loading import load
-from .plan import PLAN
+from .loading import load, suggestion
+from .plan import PLAN, dsn, stream
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -36,16 +44,16 @@ def create() -> Any:
     try:
         app = load(wanted["target"], factory=wanted["factory"])
     except ImportFromStringError as error:
-        logger.error("Error loading ASGI app. %s", error)  # noqa: TRY400  # it says all there is
+        hint = suggestion(wanted["target"])
+        logger.error("Error loading ASGI app. %s %s", error, hint)  # noqa: TRY400  # it says all there is
         sys.exit(1)
     except Exception as error:
-        report_to(wanted["url"])
-        sentry_sdk.capture_exception(error)
-        sentry_sdk.flush(2)
+        report_to(wanted["url"], wanted["service"])
+        report_import(error)
         sys.excepthook = sys.__excepthook__  # the SDK's would report it again
         raise
-    report_to(wanted["url"])
-    return app if is_wrapped(app) else SentryMiddleware(app)
+    report_to(wanted["url"], wanted["service"])
+    return app if is_wrapped(app) else SentryMiddleware(app, error_budget=None)
 
 
 def is_wrapped(app: Any) -> bool:
@@ -53,18 +61,82 @@ def is_wrapped(app: Any) -> bool:
     return any(issubclass(layer.type, SentryMiddleware) for layer in layers(app))
 
 
-def report_to(url: str) -> None:
-    """See to it that the SDK reports to the inspector at `url`."""
+def report_to(url: str, service: str) -> None:
+    """See to it that the SDK reports to the inspector at `url`, under the name of that service."""
     client = sentry_sdk.get_client()
     if not client.is_active():
         _ignore_the_server()
-        sentry_sdk.init(**options(url))
+        sentry_sdk.init(**options(url, service))
     elif client.spotlight is None and client.options.get("spotlight") is not False:
         from sentry_sdk.spotlight import SpotlightClient  # noqa: PLC0415  # it imports Django, if there is one
 
         # An SDK of before SENTRY_SPOTLIGHT could hold an address.
-        client.spotlight = SpotlightClient(f"{url}/stream")
+        client.spotlight = SpotlightClient(stream(url, service))
+    if client.spotlight is not None:
+        client.spotlight = cast("Any", _Unseen(client.spotlight))
     _hurry(sentry_sdk.get_client())
+
+
+class _Unseen:
+    """The SDK's Spotlight client, which sends in the middle of the app's work.
+
+    Its requests would be spans and breadcrumbs of what the app reports next.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._nobody = Scope(
+            client=sentry_sdk.Client(
+                dsn="",
+                spotlight=False,
+                default_integrations=False,
+                auto_enabling_integrations=False,
+            )
+        )
+
+    def capture_envelope(self, envelope: Any) -> None:
+        with use_scope(self._nobody):
+            self._client.capture_envelope(envelope)
+
+
+def report_import(error: BaseException) -> None:
+    """Report what ended the app before it was there."""
+    with _pointing(error), sentry_sdk.new_scope() as scope:
+        scope.add_event_processor(_ended_the_app)
+        sentry_sdk.capture_exception(error)
+    sentry_sdk.flush(2)
+
+
+def _ended_the_app(event: Any, _hint: Any) -> Any:
+    for exception in event["exception"]["values"][-1:]:
+        exception["mechanism"] = {"type": "import", "handled": False}
+    return event
+
+
+@contextmanager
+def _pointing(error: BaseException) -> Iterator[None]:
+    """A SyntaxError's traceback ends where Python reads files; here, in the line that it cannot read."""
+    last = cast("TracebackType", error.__traceback__)
+    while last.tb_next is not None:
+        last = last.tb_next
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        last.tb_next = _at(error.filename, error.lineno)
+    try:
+        yield
+    finally:
+        last.tb_next = None
+
+
+def _at(filename: str, lineno: int) -> TracebackType | None:
+    """A traceback of one frame, in that line of that file."""
+    code = compile("\n" * (lineno - 1) + "raise SyntaxError", filename, "exec")
+    place = None
+    try:
+        # SDKs look for the source of what has a name.
+        exec(code, {"__name__": Path(filename).stem})  # noqa: S102  # a frame of a file that cannot be run
+    except SyntaxError as error:
+        place = error.__traceback__
+    return place and place.tb_next
 
 
 def _ignore_the_server() -> None:
@@ -85,15 +157,19 @@ def _hurry(client: Any) -> None:
             batcher.FLUSH_WAIT_TIME = 0.1
 
 
-def options(url: str) -> dict[str, Any]:
+def options(url: str, service: str) -> dict[str, Any]:
     """What `dev` initialises the SDK with: everything on, as far as this SDK knows it."""
-    wanted = {
-        "dsn": f"{url.replace('://', '://dev@')}/1",
+    wanted: dict[str, Any] = {
+        "dsn": dsn(url, service),
         "spotlight": False,
         "http_proxy": "",  # the inspector is on this machine
         "environment": "development",
         "traces_sample_rate": 1.0,
         "enable_logs": True,
+        # Of SDK 3 it is no default any more.
+        "integrations": [LoggingIntegration()],
+        "attach_stacktrace": True,
+        "transport_queue_size": 10_000,
         "auto_session_tracking": True,
     }
     personal = (

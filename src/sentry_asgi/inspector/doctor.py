@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import re
 import sys
+import sysconfig
 import time
 import traceback
 from collections.abc import Iterator
@@ -32,8 +34,9 @@ from sentry_asgi._takeover import aside
 
 from .checks import CHECKS, Finding, Patient
 from .layers import layers, takes_over
-from .loading import load
+from .loading import load, suggestion
 
+_NAMING = "Name it as module:attribute; --app-dir says where."
 _STARTUP_SECONDS = 30.0
 _SEND_SECONDS = 10.0
 _MARKS = {
@@ -56,9 +59,7 @@ def examine(target: str, *, factory: bool, startup: bool, send: bool) -> list[Fi
         try:
             app = load(target, factory=factory)
         except ImportFromStringError as error:
-            return [
-                Finding("fatal", str(error), "Name it as module:attribute; --app-dir says where.")
-            ]
+            return [Finding("fatal", str(error), suggestion(target) or _NAMING)]
         except (Exception, SystemExit) as error:
             return [Finding("fatal", f"{target} fails when it is imported: {_told(error)}")]
         if not callable(app):
@@ -73,8 +74,11 @@ def examine(target: str, *, factory: bool, startup: bool, send: bool) -> list[Fi
 
 
 def _told(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    places = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    places = [place for place in places if not place[0].startswith("<frozen ")]
+    where = f" ({places[-1][0]}:{places[-1][1]})" if places else ""
     return f"{type(error).__name__}: {error}{where}"
 
 
@@ -90,6 +94,7 @@ def _patient(app: Any, wrapped_when: list[bool], course: _Course) -> Patient:
         else frozenset(),
         aside=frozenset(),
         start_failure=course.failure,
+        start_place=course.place,
         keeps_context=course.keeps_context,
         trusted_proxies=os.environ.get("FORWARDED_ALLOW_IPS", ""),
     )
@@ -121,6 +126,7 @@ def _watched() -> Iterator[list[bool]]:
 @dataclass(slots=True)
 class _Course:
     failure: str = ""
+    place: str = ""
     keeps_context: bool = True
 
 
@@ -132,8 +138,9 @@ async def _start(app: Any) -> _Course:
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "lifespan.startup.failed":
             # Frameworks tell the whole traceback, of which the last line says what it is.
-            lines = str(message.get("message") or "").strip().splitlines()
-            course.failure = lines[-1] if lines else "it says no reason"
+            text = str(message.get("message") or "").strip()
+            course.failure = text.splitlines()[-1] if text else "it says no reason"
+            course.place = _place(text)
         answered.set()
 
     to_app.put_nowait({"type": "lifespan.startup"})
@@ -147,6 +154,14 @@ async def _start(app: Any) -> _Course:
     course.keeps_context = await _executor_keeps_context()
     await _stop(serving, to_app)
     return course
+
+
+def _place(text: str) -> str:
+    """Where a traceback ends: in the app if it passes through that, as `file:line`; or nothing."""
+    places = re.findall(r'^ +File "([^"<>\n]+)", line (\d+)', text, re.MULTILINE)
+    libraries = (*sysconfig.get_paths().values(), "site-packages")
+    own = [place for place in places if not any(one in place[0] for one in libraries)]
+    return ":".join((own or places or [("",)])[-1])
 
 
 async def _run(app: Any, *arguments: Any) -> None:

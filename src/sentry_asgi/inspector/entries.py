@@ -6,18 +6,22 @@ The rules:
   of logs, spans or metrics each is one.
 - Any JSON makes entries; what is missing or odd is shown as well as it can be.
 - Kinds are few, and named for people: those of `KINDS`. What is of no known kind is `other`.
+- What an SDK lost, other than by the app's own options, is a kind of its own: somebody should know.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from .sites import Site, site_of
 from .values import (
     MAX_LINE,
+    MAX_LIST,
     as_dict,
     as_dicts,
     as_id,
@@ -31,15 +35,24 @@ from .values import (
 )
 from .views import Summary, summarize
 
-ERROR, REQUEST, SPAN, LOG, METRIC, OTHER = "error", "request", "span", "log", "metric", "other"
-KINDS = frozenset({ERROR, REQUEST, SPAN, LOG, METRIC, OTHER})
+ERROR, REQUEST, SPAN, LOG, METRIC = "error", "request", "span", "log", "metric"
+LOSS, OTHER = "loss", "other"
+KINDS = frozenset({ERROR, REQUEST, SPAN, LOG, METRIC, LOSS, OTHER})
+
+# Reasons of client reports that are the app's own wish.
+_WANTED = frozenset({"sample_rate", "event_processor", "ignored"})
 
 Payload = dict[str, Any]
+
+NOWHERE = Site("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened; `duration` is in seconds, `position` counts within the item."""
+    """One thing that happened; `duration` is in seconds, `position` counts within the item.
+
+    Errors have a `site`, by which equal ones are known.
+    """
 
     kind: str
     summary: Summary
@@ -48,6 +61,7 @@ class Entry:
     status: str = ""
     duration: float | None = None
     position: int = 0
+    site: Site = NOWHERE
 
 
 def entries(kind: str, headers: dict[str, Any], payload: Payload) -> Iterator[Entry]:
@@ -61,7 +75,8 @@ def entries(kind: str, headers: dict[str, Any], payload: Payload) -> Iterator[En
 
 def _error(event: Payload) -> Iterator[Entry]:
     trace = as_dict(as_dict(event.get("contexts")).get("trace"))
-    yield Entry(ERROR, summarize(event), as_id(trace.get("trace_id")), as_id(trace.get("span_id")))
+    ids = as_id(trace.get("trace_id")), as_id(trace.get("span_id"))
+    yield Entry(ERROR, summarize(event), *ids, site=site_of(event))
 
 
 def _transaction(event: Payload) -> Iterator[Entry]:
@@ -192,7 +207,22 @@ def _client_report(report: Payload) -> Iterator[Entry]:
         f"{as_line(one.get('quantity'))} {as_line(one.get('category'))}: {as_line(one.get('reason'))}"
         for one in as_dicts(report.get("discarded_events"))[:5]
     )
-    yield _other("client report", "; ".join(lost), as_moment(report.get("timestamp")))
+    detail, when = "; ".join(lost), as_moment(report.get("timestamp"))
+    if losses(report):
+        yield Entry(LOSS, Summary("client report", clean(detail, MAX_LINE), "warning", "", when))
+    else:
+        yield _other("client report", detail, when)
+
+
+def losses(report: Payload) -> Counter[str]:
+    """How much of each category an SDK could not send; not what the app's options leave out."""
+    lost: Counter[str] = Counter()
+    for one in as_dicts(report.get("discarded_events"))[:MAX_LIST]:
+        reason, category = as_line(one.get("reason"), 60), as_line(one.get("category"), 60)
+        wanted = reason in _WANTED or reason.startswith("before_send")
+        if not wanted and not category.endswith("_byte"):
+            lost[category.removesuffix("_item")] += as_number(one.get("quantity")) or 0
+    return +lost
 
 
 def _profile(profile: Payload) -> Iterator[Entry]:

@@ -7,6 +7,8 @@ The rules:
   or the end; without `length` it ends at the next newline. Empty lines between items are nothing.
 - Whatever is wrong raises `BadEnvelopeError`, which knows the HTTP status to answer with.
 - Nothing is ever decompressed beyond the limit, not even for a moment.
+- Limits are those of a whole request: many small parts may cost no more than one large one.
+- JSON is UTF-8, as the protocol has it: what was taken may be written into other JSON as it is.
 """
 
 from __future__ import annotations
@@ -25,11 +27,18 @@ MEBIBYTE = 1024 * 1024
 MOST_FRAMES = 16
 """How many gzip members or zstd frames may follow one another; SDKs send one, and each costs a copy of the rest."""
 MAX_JSON = 10 * MEBIBYTE
-"""How long JSON may be: decoded, it takes up to fifty times as much memory. Sentry takes events of 1 MB."""
+"""How long JSON may be in one request, all together: decoded, it takes up to fifty times as much memory.
+
+Sentry takes events of 1 MB.
+"""
+
+
+MAX_HEADER = 8192
+"""How long the headers of an envelope, and of each of its items, may be."""
 
 
 class BadEnvelopeError(ValueError):
-    """What was sent cannot be taken; `status` is the HTTP status that says so, a 4xx."""
+    """What was sent cannot be taken; `status` is the HTTP status that says so."""
 
     def __init__(self, detail: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         """Take a text for the sender, and the status."""
@@ -76,7 +85,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     """
     name = encoding.strip().lower()
     if name in {"", "identity"}:
-        _check_size(body, limit)
+        check_size(len(body), limit, "The envelope")
         return body
     decoder = _DECODERS.get(name)
     if decoder is None:
@@ -86,16 +95,17 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         )
     # One byte more than allowed tells that there is more.
     data, complete = decoder(body, limit + 1)
-    _check_size(data, limit)
+    check_size(len(data), limit, "The envelope")
     if not complete:
         raise BadEnvelopeError(f"The {name} data are damaged or cut short.")
     return data
 
 
-def _check_size(data: bytes, limit: int) -> None:
-    if len(data) > limit:
+def check_size(size: int, most: int, what: str) -> None:
+    """Raise BadEnvelopeError, with 413, if `what` has more bytes than that."""
+    if size > most:
         raise BadEnvelopeError(
-            f"The envelope is larger than {limit} bytes.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            f"{what} is larger than {most} bytes.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         )
 
 
@@ -167,7 +177,7 @@ def parse(data: bytes, *, max_items: int) -> Envelope:
     Raises BadEnvelopeError, with 413 if it has more than `max_items` items.
     """
     line, position = _line(data, 0)
-    headers = json_object(line, "The envelope's first line")
+    headers = json_object(line, "The envelope's first line", MAX_HEADER)
     items: list[Item] = []
     for item in _items(data, position):
         if len(items) == max_items:
@@ -186,7 +196,7 @@ def _items(data: bytes, position: int) -> Iterator[Item]:
         if not line.strip():
             continue
         number += 1
-        headers = json_object(line, f"The header of item {number}")
+        headers = json_object(line, f"The header of item {number}", MAX_HEADER)
         if not isinstance(headers.get("type"), str):
             raise BadEnvelopeError(f"The header of item {number} names no type.")
         payload, position = _payload(data, position, headers.get("length"), number)
@@ -211,17 +221,14 @@ def _line(data: bytes, start: int) -> tuple[bytes, int]:
     return (data[start:], len(data)) if end < 0 else (data[start:end], end + 1)
 
 
-def json_object(data: bytes, what: str) -> dict[str, Any]:
-    """Read a JSON object; `what` names it in the text of the error.
+def json_object(data: bytes, what: str, most: int = MAX_JSON) -> dict[str, Any]:
+    """Read a JSON object of at most so many bytes; `what` names it in the text of the error.
 
     Raises BadEnvelopeError.
     """
-    if len(data) > MAX_JSON:
-        raise BadEnvelopeError(
-            f"{what} is larger than {MAX_JSON} bytes.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        )
+    check_size(len(data), most, what)
     try:
-        value = json.loads(data, parse_constant=_no_number)
+        value = json.loads(data.decode(), parse_constant=_no_number)
     # Too deep for the decoder, not UTF-8, not JSON, or a number too long to read.
     except (RecursionError, ValueError):
         raise BadEnvelopeError(f"{what} is not JSON.") from None

@@ -7,15 +7,18 @@ A page anywhere on the web can send requests to a developer's machine. The rules
 - What SDKs send is taken from pages on loopback names (CORS), and from what is no page: SDKs in
   servers send no Origin. Such pages learn whether it was taken, and read nothing else.
 - Everything else that changes something is taken from the inspector's own pages only.
+- Reading costs, too: other pages of a browser get nothing to read, not even to throw away. They may
+  lead to a page of the inspector's, as a link does.
+- A name is read strictly: what is not plainly `name`, `name:port` or `[address]:port` is nobody's.
 - No page loads, frames or runs anything but the inspector's own style sheet and scripts.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -24,6 +27,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([0-9a-z._-]+))(?::[0-9]{1,5})?", re.ASCII)
+_INGEST = re.compile(r"/stream(/[^/]+)?$|(/[^/]+)?/api/")
+_SCHEME = re.compile(r"[a-z][0-9a-z+.-]*://", re.ASCII)
 
 _HEADERS = {
     "content-security-policy": (
@@ -78,10 +85,13 @@ class Guard:
 
     def _reason_to_refuse(self, scope: Scope, headers: Headers) -> str | None:
         host = headers.get("host", "")
-        if not self._answers_for(hostname(f"//{host}")):
+        if not self._answers_for(hostname(host)):
             return "The inspector answers only for loopback names, such as 127.0.0.1 or localhost."
+        if scope["method"] in _SAFE_METHODS:
+            foreign = _is_foreign_read(headers)
+            return "Other sites may link to the inspector, and read nothing." if foreign else None
         origin = headers.get("origin")
-        if scope["method"] in _SAFE_METHODS or origin is None or origin == f"http://{host}":
+        if origin is None or origin == f"http://{host}":
             return None
         if not is_ingest(scope["path"]):
             return "Only the inspector's own pages may do this."
@@ -95,21 +105,30 @@ class Guard:
 
 def is_ingest(path: str) -> bool:
     """Whether SDKs send to this path."""
-    return path == "/stream" or path.startswith("/api/")
+    return _INGEST.match(path) is not None
 
 
 def is_loopback(origin: str) -> bool:
     """Whether an Origin is a page on this machine, under a name that always means this machine."""
-    name = hostname(origin) or ""
+    scheme = _SCHEME.match(origin.lower())
+    name = (hostname(origin[scheme.end() :]) if scheme else None) or ""
     return name in LOOPBACK or name.endswith(".localhost")
 
 
-def hostname(url: str) -> str | None:
-    """The host of a URL, lower case, without port and brackets; None if there is none."""
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
+def hostname(host: str) -> str | None:
+    """Return the name in a Host header: lower case, no port or brackets; None if malformed."""
+    found = _HOST.fullmatch(host.lower())
+    return found and (found[1] or found[2])
+
+
+def _is_foreign_read(headers: Headers) -> bool:
+    """Whether a browser reads this for a page of another origin, rather than following a link."""
+    if headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+        return False
+    return (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != (
+        "navigate",
+        "document",
+    )
 
 
 def _is_address(name: str) -> bool:

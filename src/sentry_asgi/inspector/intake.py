@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -24,9 +25,10 @@ from .records import records, stored_event
 from .store import Arrival, Store
 
 # One transaction takes no more, so that pages see something new in good time; nor more bytes than
-# this by much, for all of them are in memory at once.
+# this by much, nor more entries, for all of them are in memory at once.
 _BATCH = 500
 _BATCH_BYTES = 16 * MEBIBYTE
+_BATCH_ENTRIES = 20_000
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Intake:
         self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
         self._working = False
+        self._failed = False
 
     async def take(self, parcel: Parcel) -> str | None:
         """Keep what a request brought; returns the event's id, if there is an event.
@@ -96,7 +99,7 @@ class Intake:
     def _keep(self, batch: list[_Waiting]) -> None:
         answers: list[tuple[_Waiting, str | Exception | None]] = []
         good: list[tuple[_Waiting, Arrival]] = []
-        size = 0
+        size = told = 0
         for waiting in batch:
             try:
                 data = self._unpacked(waiting.parcel)
@@ -105,9 +108,10 @@ class Intake:
                 answers.append((waiting, error))
                 continue
             size += len(data)
-            if size > _BATCH_BYTES:
+            told += sum(len(item.entries) for item in good[-1][1].records.items)
+            if size > _BATCH_BYTES or told > _BATCH_ENTRIES:
                 self._commit(good, [])
-                good, size = [], 0
+                good, size, told = [], 0, 0
         self._commit(good, answers)
 
     def _commit(
@@ -118,12 +122,20 @@ class Intake:
         try:
             self._store.add_all([arrival for _, arrival in good])
         except Exception as error:
-            logger.exception("What came cannot be kept.")
+            self._log(error)
             answers += [(waiting, error) for waiting, _ in good]
         else:
+            self._failed = False
             answers += [(waiting, arrival.records.event_id) for waiting, arrival in good]
         self._kept()
         _answer(answers)
+
+    def _log(self, error: Exception) -> None:
+        """Say once that nothing can be kept, until something can; a bug has its traceback."""
+        if not self._failed:
+            known = isinstance(error, sqlite3.Error)
+            logger.error("What comes cannot be kept: %s", error, exc_info=None if known else error)
+        self._failed = True
 
     def _unpacked(self, parcel: Parcel) -> bytes:
         return decompress(parcel.body, parcel.encoding, self._limits.decompressed)

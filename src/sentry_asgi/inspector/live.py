@@ -29,10 +29,13 @@ class Live:
         self._lock = threading.Lock()
         self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._closed = False
+        self.version = 0
+        """How often something was new."""
 
     def notify(self) -> None:
         """Something new was kept, or everything was forgotten."""
         with self._lock:
+            self.version += 1
             for event, loop in self._listeners.items():
                 with suppress(RuntimeError):  # its loop has ended
                     loop.call_soon_threadsafe(event.set)

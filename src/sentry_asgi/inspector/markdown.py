@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from .values import Pairs
-from .views import EventView, ExceptionView, Frame, Summary
+from .views import EventView, ExceptionView, Frame, Line, Summary
 
 MAX_BREADCRUMBS = 20
 MAX_FRAMES = 30
@@ -60,9 +60,15 @@ def _stack(frames: tuple[Frame, ...]) -> Iterator[str]:
         where = f"{frame.filename or frame.module}:{frame.lineno or '?'}"
         yield f"- {_code(frame.function)} in {_code(where)}{'' if frame.application else ' (library)'}"
         if frame.application and frame.lines:
-            yield _indented(_fenced("\n".join(line.text for line in frame.lines), "python"))
+            yield _indented(_fenced("\n".join(map(_source, frame.lines)), "python"))
         if frame.application:
             yield from (f"  - {_code(name)} = {_code(value)}" for name, value in frame.variables)
+
+
+def _source(line: Line) -> str:
+    """One line of source with its number; the one that was running is marked."""
+    number = "" if line.number is None else f"{line.number:4} "
+    return f"{'>' if line.current else ' '} {number}{line.text}".rstrip()
 
 
 def _request(event: EventView) -> Iterator[str]:

@@ -5,12 +5,15 @@ The rules:
 - A page is made from views alone, by templates that escape everything.
 - What a query string asks for and does not make sense is taken as not asked for.
 - Moments are in the time zone of this machine, which is the developer's.
+- A page reads so many bytes of payloads and no more, whatever is kept; what it leaves out, it says.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,17 +25,23 @@ from sentry_asgi import __version__
 
 from .curl import curl
 from .editor import opener
-from .entries import ERROR, LOG, METRIC, OTHER, REQUEST, SPAN, items_of
-from .envelope import BadEnvelopeError, json_object
+from .entries import ERROR, LOG, LOSS, METRIC, OTHER, REQUEST, SPAN, items_of, losses
+from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, json_object
+from .findings import repeated
 from .markdown import markdown
-from .store import Filter, Listed, Store, StoredEnvelope
+from .store import Equals, Filter, Listed, Store, StoredEnvelope
 from .trace import trace_view
-from .values import Pairs, as_id, as_pairs, attributes, clean
+from .values import Pairs, as_id, as_pairs, attributes, clean, indented
 from .views import event_view
 
 PAGE_SIZE = 50
 MAX_TRACE = 5000
+MAX_LOGS = 500
+MAX_REPORTS = 200
+MAX_BESIDE = 200
 MAX_PAYLOAD = 200_000
+MAX_ENVELOPE_BYTES = MEBIBYTE
+MAX_LIST_BYTES = 4 * MEBIBYTE
 _HERE = Path(__file__).parent
 
 TABS = {
@@ -40,7 +49,7 @@ TABS = {
     "errors": ("Errors", (ERROR,)),
     "requests": ("Requests", (REQUEST,)),
     "logs": ("Logs", (LOG,)),
-    "more": ("More", (METRIC, SPAN, OTHER)),
+    "more": ("More", (METRIC, SPAN, LOSS, OTHER)),
 }
 """The list's tabs: name and kinds, by the word that stands in the address."""
 
@@ -49,13 +58,14 @@ LEVELS = ("fatal", "error", "warning", "info", "debug")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a list was asked for."""
+    """What a list was asked for; `each`: equal errors in a row for each."""
 
     tab: str
     text: str
     level: str
     before: int | None
     after: int
+    each: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Wanted:
@@ -67,21 +77,44 @@ class Wanted:
             level=level if level in LEVELS else "",
             before=number(query.get("before")),
             after=number(query.get("after")) or 0,
+            each=bool(query.get("each")),
         )
 
     @property
     def chosen(self) -> Filter:
         """The same for the store."""
-        return Filter(TABS[self.tab][1], self.level, self.text.split())
+        # A search is for single errors: of equal ones, some have the word and others not.
+        words = self.text.split()
+        return Filter(TABS[self.tab][1], self.level, words, grouped=not (self.each or words))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a list, where it leads, and for logs what else it tells."""
+    """One row of a list, where it leads, for logs what else it tells, for errors those it stands for."""
 
     listed: Listed
     url: str
     more: Pairs
+    equals: Equals | None = None
+
+
+class Batches:
+    """Logs within their batches, by the payloads of items; each batch is read once."""
+
+    def __init__(self, payloads: Mapping[int, bytes]) -> None:
+        """Take payloads; the logs of one item are asked for in a row."""
+        self._payloads = payloads
+        self._item = -1
+        self._logs: list[dict[str, Any]] = []
+
+    def attributes(self, listed: Listed) -> dict[str, Any]:
+        """What a log tells besides its text; nothing if its payload is not here."""
+        if listed.item != self._item:
+            self._item = listed.item
+            self._logs = items_of(_decoded(self._payloads.get(listed.item, b"")))
+        for log in self._logs[listed.position : listed.position + 1]:
+            return attributes(log.get("attributes"))
+        return {}
 
 
 class Pages:
@@ -107,11 +140,12 @@ class Pages:
         rows = found[:PAGE_SIZE]
         return self._render(
             "list.html",
-            rows=self._rows(rows),
+            rows=self._rows(rows, wanted.chosen),
             older=_older(found),
             newest=max((row.number for row in rows), default=0),
             wanted=wanted,
             counts=self.counts(),
+            lost=self._lost(),
             dsn=dsn(base_url),
             stream=f"{base_url.rstrip('/')}/stream",
         )
@@ -119,18 +153,41 @@ class Pages:
     def fragment(self, wanted: Wanted) -> str:
         """Rows and the way to older ones, for a page that is open already."""
         found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, after=wanted.after)
-        rows = self._rows(found[:PAGE_SIZE])
-        return self._render("fragment.html", rows=rows, older=_older(found), wanted=wanted)
+        rows = self._rows(found[:PAGE_SIZE], wanted.chosen)
+        return self._render(
+            "fragment.html", rows=rows, older=_older(found), wanted=wanted, lost=self._lost()
+        )
+
+    def _lost(self) -> dict[str, int]:
+        """What SDKs could not send, by their latest reports."""
+        reports = self._store.entries(Filter([LOSS]), limit=MAX_REPORTS)
+        payloads = self._store.payloads((one.item for one in reports), most=MEBIBYTE)
+        lost: Counter[str] = Counter()
+        for payload in payloads.values():
+            lost += losses(_decoded(payload))
+        return dict(lost)
 
     def counts(self) -> dict[str, int]:
         """How many entries each tab has."""
         kinds = self._store.counts()
         return {tab: sum(kinds.get(kind, 0) for kind in TABS[tab][1]) for tab in TABS}
 
-    def _rows(self, found: list[Listed]) -> list[Row]:
-        batches = self._store.payloads({one.item for one in found if one.kind == LOG})
-        decoded = {item: _decoded(payload) for item, payload in batches.items()}
-        return [Row(one, entry_url(one), _attributes(one, decoded.get(one.item))) for one in found]
+    def _rows(self, found: list[Listed], chosen: Filter) -> list[Row]:
+        # Numbers are given as things arrive: requests, and logs in batches, come later than they were.
+        found = sorted(found, key=lambda one: one.moment, reverse=True)
+        logs = (one.item for one in found if one.kind == LOG)
+        batches = Batches(self._store.payloads(logs, most=MAX_LIST_BYTES))
+        sites = {one.site for one in found if one.site} if chosen.grouped else ()
+        equals = self._store.equals(sites)
+        return [
+            Row(
+                one,
+                entry_url(one),
+                as_pairs(batches.attributes(one)) if one.kind == LOG else (),
+                equals.get(one.site),
+            )
+            for one in found
+        ]
 
     def event(self, event_id: str) -> str | None:
         """The page of one event, or None if it is not here."""
@@ -138,13 +195,29 @@ class Pages:
         if stored is None:
             return None
         event = event_view(_decoded(stored.payload))
+        older, newer = self._store.beside(stored.listed)
         return self._render(
             "event.html",
             listed=stored.listed,
+            equals=self._store.equals([stored.listed.site]).get(stored.listed.site),
+            older=older,
+            newer=newer,
+            trace=self._same_trace(stored.listed),
             event=event,
-            curl=curl(event.request) if event.request else "",
+            curl=curl(event.request) if event.request else None,
             markdown=markdown(event, stored.listed.summary),
         )
+
+    def _same_trace(self, listed: Listed) -> list[Listed]:
+        """What else went wrong or was logged in an event's trace, without its own words again."""
+        found = self._store.trace(listed.trace_id, limit=MAX_BESIDE, most=0)
+        return [
+            one.listed
+            for one in found
+            if one.listed.kind in {ERROR, LOG}
+            and one.listed.number != listed.number
+            and (one.listed.kind, one.listed.summary.title) != (LOG, listed.summary.title)
+        ]
 
     def markdown(self, event_id: str) -> str | None:
         """One event as Markdown, or None if it is not here."""
@@ -156,44 +229,49 @@ class Pages:
     def trace(self, trace_id: str) -> str | None:
         """The page of one trace, or None if nothing of it is here."""
         identity = as_id(trace_id)
-        found = self._store.trace(identity, limit=MAX_TRACE)
+        found = self._store.trace(identity, limit=MAX_TRACE, most=MAX_JSON)
         if not found:
             return None
         view = trace_view(identity, found)
-        decoded = {
-            one.listed.item: _decoded(one.payload) for one in found if one.listed.kind == LOG
-        }
-        logs = [Row(log, "", _attributes(log, decoded.get(log.item))) for log in view.logs]
-        return self._render("trace.html", trace=view, logs=logs)
+        batches = Batches({one.listed.item: one.payload for one in found})
+        logs = [Row(log, "", as_pairs(batches.attributes(log))) for log in view.logs[:MAX_LOGS]]
+        return self._render("trace.html", trace=view, logs=logs, repeated=repeated(view.bars))
 
     def envelope(self, text: str) -> str | None:
         """The page of an envelope as it came, or None if it is not here."""
-        found = self._envelope(text)
+        found = self._envelope(text, most=MAX_ENVELOPE_BYTES)
         if found is None:
             return None
         items = [
-            (kind, _pretty(headers), len(payload), _pretty(payload))
-            for kind, headers, payload in found.items
+            (item.kind, _pretty(item.headers), item.size, _pretty(item.payload, item.size))
+            for item in found.items
         ]
         return self._render(
             "envelope.html", envelope=found, headers=_pretty(found.headers), items=items
         )
 
-    def raw(self, text: str) -> bytes | None:
-        """An envelope's bytes, or None if it is not here."""
-        found = self._envelope(text)
+    def raw(self, text: str) -> tuple[int, Iterator[bytes]] | None:
+        """How many bytes an envelope has, and these in pieces; None if it is not here."""
+        found = self._envelope(text, most=0)
         if found is None:
             return None
-        parts = [part for _, headers, payload in found.items for part in (headers, payload)]
-        return b"\n".join([found.headers, *parts, b""])
+        size = sum(len(item.headers) + item.size + 2 for item in found.items)
+        return len(found.headers) + 1 + size, self._pieces(found)
 
-    def _envelope(self, text: str) -> StoredEnvelope | None:
+    def _pieces(self, envelope: StoredEnvelope) -> Iterator[bytes]:
+        yield envelope.headers + b"\n"
+        for item in envelope.items:
+            yield item.headers + b"\n"
+            yield from self._store.chunks(item.number, item.size)
+            yield b"\n"
+
+    def _envelope(self, text: str, *, most: int) -> StoredEnvelope | None:
         wanted = number(text)
-        return None if wanted is None else self._store.envelope(wanted)
+        return None if wanted is None else self._store.envelope(wanted, most=most)
 
-    def missing(self) -> str:
-        """The page of what is not here."""
-        return self._render("missing.html")
+    def missing(self, why: str) -> str:
+        """The page of what cannot be shown, with the reason."""
+        return self._render("missing.html", why=why)
 
     def _render(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(version=__version__, **values)
@@ -240,23 +318,19 @@ def _decoded(payload: bytes) -> dict[str, Any]:
         return {}
 
 
-def _attributes(listed: Listed, batch: dict[str, Any] | None) -> Pairs:
-    """What a log tells besides its text; nothing for other kinds."""
-    for log in items_of(batch or {})[listed.position : listed.position + 1]:
-        return as_pairs(attributes(log.get("attributes")))
-    return ()
-
-
-def _pretty(data: bytes) -> str:
-    """JSON for people, a text as it is, and of other bytes their number."""
+def _pretty(data: bytes, size: int | None = None) -> str:
+    """JSON for people, a text as it is, and of other bytes their number; `data` may be the beginning."""
+    whole = size is None or size == len(data)
     try:
-        return clean(json.dumps(json.loads(data), indent=2, ensure_ascii=False), MAX_PAYLOAD)
+        if whole:
+            return indented(json.loads(data), MAX_PAYLOAD)
     except (RecursionError, ValueError):
         pass
     try:
-        return clean(data.decode(), MAX_PAYLOAD)
+        text = codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
     except UnicodeDecodeError:
-        return f"{len(data)} bytes that are no text"
+        return f"{size} bytes that are no text"
+    return clean(text if whole else f"{text}…", MAX_PAYLOAD)
 
 
 def _moment(listed: Listed) -> dict[str, str]:

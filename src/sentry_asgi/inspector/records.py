@@ -6,6 +6,7 @@ The rules:
 - An event has an id: the envelope's, else its own, else a new one. An id is 32 hexadecimal digits.
 - An item whose type carries a JSON object, and that is none, makes the whole envelope bad: nothing
   of it is kept.
+- Its bounds hold for all of its items together: `MAX_JSON` bytes are read, `MAX_ENTRIES` told of.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from itertools import islice
 from typing import Any
 
 from .entries import JSON_ITEMS, Entry, entries
-from .envelope import BadEnvelopeError, Envelope, Item, json_object
+from .envelope import MAX_JSON, BadEnvelopeError, Envelope, Item, check_size, json_object
 from .values import clean
 
 # Types whose payload is an event, and so has an id.
 ERRORS = "event"
 EVENTS = frozenset({ERRORS, "transaction"})
 
-# An envelope may tell of many things; this is how many lists show of each.
+# An envelope may tell of many things; lists show so many of them. The others are kept, and stand on its page.
 MAX_ENTRIES = 5000
 
 
@@ -57,9 +58,15 @@ def records(envelope: Envelope) -> Records:
     Raises BadEnvelopeError if an item's JSON, or an id, is malformed.
     """
     given = _event_id(envelope.headers.get("event_id"))
-    items = tuple(_record(item, given) for item in envelope.items)
+    size = sum(len(item.payload) for item in envelope.items if item.kind in JSON_ITEMS)
+    check_size(size, MAX_JSON, "The envelope's JSON")
+    items: list[Record] = []
+    room = MAX_ENTRIES
+    for item in envelope.items:
+        items.append(_record(item, given, room))
+        room -= len(items[-1].entries)
     own = next((item.event_id for item in items if item.event_id), None)
-    return Records(_json(envelope.headers), items, given or own)
+    return Records(_json(envelope.headers), tuple(items), given or own)
 
 
 def stored_event(data: bytes) -> Envelope:
@@ -84,10 +91,10 @@ def _unwrapped(data: bytes) -> bytes:
     return event if decoder.eof else data
 
 
-def _record(item: Item, event_id: str | None) -> Record:
+def _record(item: Item, event_id: str | None, room: int) -> Record:
     kind, headers = clean(item.kind), _json(item.headers)
     payload = json_object(item.payload, f"The {kind}") if kind in JSON_ITEMS else {}
-    told = tuple(islice(entries(kind, item.headers, payload), MAX_ENTRIES))
+    told = tuple(islice(entries(kind, item.headers, payload), room))
     if kind not in EVENTS:
         return Record(kind, headers, item.payload, told)
     identity = event_id or _event_id(payload.get("event_id")) or uuid.uuid4().hex

@@ -4,6 +4,7 @@ The rules:
 
 - It listens on loopback unless told otherwise, opens nothing else, and calls nobody.
 - What it keeps is gone when it ends, unless a file is named for it.
+- A file is of one inspector at a time: what two of them write in turn, neither would show live.
 - A port that is taken is told with what to do about it, which depends on who has it.
 """
 
@@ -13,9 +14,10 @@ import errno
 import ipaddress
 import json
 import socket
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from .app import NAME, create_app
@@ -46,7 +48,9 @@ def inspecting(
     `file` is where it keeps what comes, also afterwards; without, it keeps it while the block runs.
     Raises PortTakenError, or ServerError where the host or the file cannot be used.
     """
-    with tempfile.TemporaryDirectory(prefix="sentry-asgi-") as folder:
+    if file and is_inspector(url_of(host, port)):  # which may be the one that has the file
+        raise _shared(url_of(host, port))
+    with tempfile.TemporaryDirectory(prefix="sentry-asgi-") as folder, _claimed(file):
         try:
             store = Store(file or Path(folder) / "events.sqlite3")
         except (StoreError, OSError) as error:
@@ -54,7 +58,7 @@ def inspecting(
         app = create_app(store, hosts=names(host), editor=editor)
         with closing(store):
             try:
-                serving = serve_in_thread(app, host=host, port=port, ending=app.live.close)
+                serving = serve_in_thread(app, host=host, port=port, ending=app.close)
                 url = serving.__enter__()
             except OSError as error:
                 raise _refused(error, host, port) from error
@@ -62,6 +66,32 @@ def inspecting(
                 yield url
             finally:
                 serving.__exit__(None, None, None)
+
+
+@contextmanager
+def _claimed(file: Path | None) -> Iterator[None]:
+    """Nobody else's inspector uses the file meanwhile. Raises ServerError if somebody's does."""
+    if file is None:
+        yield
+        return
+    # SQLite locks as each system does, and whoever is killed holds nothing any more.
+    path = Path(f"{file}.lock")
+    try:
+        lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        with closing(lock):
+            lock.execute("BEGIN EXCLUSIVE")
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+    except sqlite3.OperationalError as error:
+        raise ServerError(f"{file} cannot be used: {_why(error)}.") from error
+
+
+def _why(error: sqlite3.OperationalError) -> str:
+    locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    return "another inspector keeps what it gets there" if locked else str(error)
 
 
 def names(host: str) -> frozenset[str]:
@@ -91,14 +121,16 @@ def _refused(error: OSError, host: str, port: int) -> ServerError:
         return ServerError(f"Cannot listen on {host}:{port}: {error.strerror or error}.")
     url = url_of(host, port)
     if is_inspector(url):
-        return PortTakenError(
-            f"An inspector runs at {url} already; it can be used.", inspector=True
-        )
+        return _shared(url)
     return PortTakenError(
         f"Port {port} is taken by another program. End that, or take another port, such as"
         f" {port + 1}.",
         inspector=False,
     )
+
+
+def _shared(url: str) -> PortTakenError:
+    return PortTakenError(f"An inspector runs at {url} already; it can be used.", inspector=True)
 
 
 def is_inspector(url: str) -> bool:

@@ -9,26 +9,31 @@ The rules:
 - Several processes may have the file open (WAL, and a writer waits its turn); each sees what the
   others wrote. One `Store` may be used from any thread: writers take turns, and so do readers, but
   neither waits for the other.
+- Reading is bounded: by numbers of rows, by bytes of payloads (`most`), by the words of a filter.
+- A new file is its owner's alone. One that is removed takes nothing more: what is written to it is
+  lost. `clear` makes room on a full disk: where nothing can be deleted, the file begins anew.
 - Every call may block: never call from an event loop.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .entries import ERROR, Entry
 from .records import EVENTS, Record, Records
+from .values import as_seconds
 from .views import Summary
 
 # Written into the file; a file of another version is of another release, and is not touched.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The totals are kept by triggers, so that keeping the bounds never counts rows.
 _SCHEMA = """
@@ -61,12 +66,16 @@ CREATE TABLE entries (
     detail TEXT NOT NULL,
     level TEXT NOT NULL,
     place TEXT NOT NULL,
-    happened TEXT NOT NULL
+    happened TEXT NOT NULL,
+    site TEXT NOT NULL,
+    spot TEXT NOT NULL
 );
 CREATE INDEX items_by_envelope ON items (envelope);
 CREATE INDEX items_by_event ON items (event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX entries_by_item ON entries (item);
 CREATE INDEX entries_by_kind ON entries (kind, id);
+CREATE INDEX entries_by_site ON entries (site, id) WHERE site != '';
+CREATE INDEX errors_by_trace ON entries (trace_id, title) WHERE kind = 'error' AND trace_id != '';
 CREATE INDEX entries_by_trace ON entries (trace_id) WHERE trace_id != '';
 CREATE TABLE totals (envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL);
 INSERT INTO totals VALUES (0, 0, 0);
@@ -82,15 +91,29 @@ END;
 
 _LISTED = (
     "SELECT entries.id, items.event_id, received, project, title, detail, level, place, happened,"
-    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id"
+    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id, site, spot"
 )
 _JOINED = (
     " FROM entries JOIN items ON items.id = entries.item"
     " JOIN envelopes ON envelopes.id = items.envelope"
 )
 
+_NEWEST = (
+    "(site = '' OR NOT EXISTS (SELECT 1 FROM entries AS newer WHERE newer.site = entries.site"
+    " AND newer.site != '' AND newer.id > entries.id {}))"
+)
+_NO_ECHO = (
+    "(entries.kind != 'log' OR NOT EXISTS (SELECT 1 FROM entries AS told WHERE told.trace_id ="
+    " entries.trace_id AND told.trace_id != '' AND told.kind = 'error' AND told.title = entries.title))"
+)
+
 # How many `?` one statement may hold, in the smallest build of SQLite.
 _PARAMETERS = 500
+
+# Each word of a filter is looked for in every row.
+MAX_WORDS = 8
+
+_CHUNK = 4 * 1024 * 1024
 
 
 class StoreError(Exception):
@@ -110,7 +133,8 @@ class Arrival:
 class Listed:
     """One entry in a list. `number` grows with each kept; `received` is in seconds, Unix.
 
-    `event_id` is empty for what is no event; `envelope` and `item` are numbers of this store.
+    `event_id` is empty for what is no event; `envelope` and `item` are numbers of this store. Equal
+    errors have one `site`; `spot` is where in the source that is, for people.
     """
 
     number: int
@@ -126,6 +150,22 @@ class Listed:
     position: int
     envelope: int
     item: int
+    site: str = ""
+    spot: str = ""
+
+    @property
+    def moment(self) -> float:
+        """When it happened, in seconds since 1970; when it arrived, if it does not tell."""
+        told = as_seconds(self.summary.when)
+        return self.received if told is None else told
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """How many equal errors are kept, and the oldest of them."""
+
+    count: int
+    first: Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +177,39 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as kept: its headers as JSON, the size of its payload, and the payload's beginning."""
+
+    number: int
+    kind: str
+    headers: bytes
+    size: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEnvelope:
-    """An envelope as kept; `items` are (type, headers as JSON, payload as sent)."""
+    """An envelope as kept; its headers are JSON."""
 
     number: int
     received: float
     project: str
     headers: bytes
-    items: tuple[tuple[str, bytes, bytes], ...]
+    items: tuple[StoredItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which entries a list shows: those of these kinds (all, if empty), of this level (any, if
-    empty), and with each of these words somewhere in what the list says of them.
+    empty), and with each of these words somewhere in what the list says of them. Of more words
+    than `MAX_WORDS`, the rest counts as one, as it is. `grouped`: of equal errors the newest alone,
+    and no log that only repeats an error of its trace.
     """
 
     kinds: Collection[str] = ()
     level: str = ""
     words: Sequence[str] = ()
+    grouped: bool = False
 
 
 class Store:
@@ -178,21 +232,29 @@ class Store:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._patience = patience
+        self._path = path
         self._writing = threading.Lock()
         self._reading = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
         try:
             self._writer = self._connect(path)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
         self._reader = self._writer
         try:
             self._prepare(path)
             self._reader = self._connect(path)
+            self._identity = _identity(path)
         except BaseException:
             self._writer.close()
             raise
 
     def _connect(self, path: Path) -> sqlite3.Connection:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return sqlite3.connect(
             path, timeout=self._patience, isolation_level=None, check_same_thread=False
         )
@@ -260,7 +322,8 @@ class Store:
             try:
                 yield
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                if self._writer.in_transaction:  # on a full disk SQLite has ended it
+                    self._writer.execute("ROLLBACK")
                 raise
             self._writer.execute("COMMIT")
 
@@ -272,6 +335,8 @@ class Store:
 
     def add_all(self, arrivals: Sequence[Arrival]) -> None:
         """Keep envelopes, all or none of them, and let the oldest go."""
+        if _identity(self._path) != self._identity:
+            raise sqlite3.OperationalError(f"{self._path} was removed; start the inspector again")
         with self._transaction():
             self._insert(arrivals)
             self._trim()
@@ -297,7 +362,7 @@ class Store:
         self._writer.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", items)
         self._writer.executemany(
             "INSERT INTO entries (item, position, kind, trace_id, span_id, status, duration, title,"
-            " detail, level, place, happened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " detail, level, place, happened, site, spot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             entries,
         )
 
@@ -319,8 +384,25 @@ class Store:
 
     def clear(self) -> None:
         """Forget everything; numbers go on where they were."""
+        try:
+            with self._transaction():
+                self._writer.execute("DELETE FROM envelopes")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
+                raise
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Clear on a full disk: to delete rows takes room, to remove the file makes some."""
+        with self._reading, self._writing:
+            numbers = self._reader.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+            self._reader.close()
+            self._writer.close()
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._open()
         with self._transaction():
-            self._writer.execute("DELETE FROM envelopes")
+            self._writer.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", numbers)
 
     # Reading.
 
@@ -367,6 +449,29 @@ class Store:
         """Errors and messages, newest first; only those with a number below `before`, if given."""
         return self.entries(Filter(kinds=[ERROR]), limit=limit, before=before)
 
+    def equals(self, sites: Collection[str]) -> dict[str, Equals]:
+        """How many errors of each of these sites are kept, and the oldest."""
+        found: dict[str, Equals] = {}
+        for site in sites:
+            ((count, oldest),) = self._read(
+                "SELECT count(*), min(id) FROM entries WHERE site = ? AND site != ''", (site,)
+            )
+            for first in self.entries(limit=1, after=(oldest or 1) - 1, oldest_first=True):
+                found[site] = Equals(count, first)
+        return found
+
+    def beside(self, listed: Listed) -> tuple[str, str]:
+        """The ids of the next older and the next newer event equal to this one; empty if there is none."""
+        ids = []
+        for sign, order in (("<", "DESC"), (">", "ASC")):
+            rows = self._read(
+                f"SELECT event_id{_JOINED} WHERE site = ? AND site != '' AND entries.id {sign} ?"
+                f" ORDER BY entries.id {order} LIMIT 1",
+                (listed.site, listed.number),
+            )
+            ids.append(rows[0][0] if rows else "")
+        return ids[0], ids[1]
+
     def event(self, event_id: str) -> Stored | None:
         """The newest event with this id, or None; of an error and a transaction, the error."""
         kinds = ", ".join(f"'{kind}'" for kind in sorted(EVENTS))
@@ -377,40 +482,87 @@ class Store:
         )
         return Stored(_listed(rows[0]), rows[0][-1]) if rows else None
 
-    def trace(self, trace_id: str, *, limit: int) -> list[Stored]:
-        """What belongs to a trace, oldest first, at most so many entries."""
+    def trace(self, trace_id: str, *, limit: int, most: int) -> list[Stored]:
+        """What belongs to a trace, oldest first, at most so many entries.
+
+        Payloads that would make it more than `most` bytes are empty.
+        """
         rows = self._read(
             f"{_LISTED}{_JOINED} WHERE trace_id = ? AND trace_id != '' ORDER BY entries.id LIMIT ?",
             (trace_id, limit),
         )
         entries = [_listed(row) for row in rows]
-        payloads = self.payloads({entry.item for entry in entries})
+        payloads = self.payloads([entry.item for entry in entries], most=most)
         return [Stored(entry, payloads.get(entry.item, b"")) for entry in entries]
 
-    def payloads(self, items: Collection[int]) -> dict[int, bytes]:
-        """The payloads of these items, as sent; without those that are gone."""
-        found: dict[int, bytes] = {}
-        wanted = sorted(items)
-        for start in range(0, len(wanted), _PARAMETERS):
-            numbers = wanted[start : start + _PARAMETERS]
-            marks = ", ".join("?" * len(numbers))
-            query = f"SELECT id, payload FROM items WHERE id IN ({marks})"  # noqa: S608
-            found |= dict(self._read(query, numbers))
-        return found
+    def payloads(self, items: Iterable[int], *, most: int) -> dict[int, bytes]:
+        """The payloads of these items, as sent, in that order.
 
-    def envelope(self, number: int) -> StoredEnvelope | None:
-        """An envelope by its number, or None."""
+        Without those that are gone, and those that would make it more than `most` bytes.
+        """
+        wanted = list(dict.fromkeys(items))
+        sizes = dict(self._for_items("length(payload)", wanted))
+        fitting = []
+        for item in wanted:
+            most -= sizes.get(item, 0)
+            if most >= 0 and item in sizes:
+                fitting.append(item)
+        found = dict(self._for_items("payload", fitting))
+        return {item: found[item] for item in fitting if item in found}
+
+    def _for_items(self, column: str, items: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        for start in range(0, len(items), _PARAMETERS):
+            numbers = items[start : start + _PARAMETERS]
+            marks = ", ".join("?" * len(numbers))
+            yield from self._read(f"SELECT id, {column} FROM items WHERE id IN ({marks})", numbers)  # noqa: S608
+
+    def envelope(self, number: int, *, most: int) -> StoredEnvelope | None:
+        """An envelope by its number, or None; of its payloads `most` bytes, all together."""
         rows = self._read(
             "SELECT id, received, project, headers FROM envelopes WHERE id = ?", (number,)
         )
         if not rows:
             return None
         items = self._read(
-            "SELECT kind, headers, payload FROM items WHERE envelope = ? ORDER BY id", (number,)
+            "SELECT id, kind, headers, length(payload) FROM items WHERE envelope = ? ORDER BY id",
+            (number,),
         )
+        contents = []
+        for item, kind, about, size in items:
+            beginning = b"".join(self.chunks(item, min(size, most)))
+            most -= len(beginning)
+            contents.append(StoredItem(item, kind, about, size, beginning))
         _, received, project, headers = rows[0]
-        contents = tuple((kind, about, payload) for kind, about, payload in items)
-        return StoredEnvelope(number, received, project, headers, contents)
+        return StoredEnvelope(number, received, project, headers, tuple(contents))
+
+    def chunks(self, item: int, size: int) -> Iterator[bytes]:
+        """The first `size` bytes of an item's payload, a few megabytes at a time.
+
+        Raises sqlite3.OperationalError if the item is gone.
+        """
+        for start in range(0, size, _CHUNK):
+            with (
+                self._reading,
+                self._reader.blobopen("items", "payload", item, readonly=True) as blob,
+            ):
+                blob.seek(start)
+                chunk = blob.read(min(_CHUNK, size - start))
+            yield chunk
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at this path, or None if none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _bounded(words: Sequence[str]) -> list[str]:
+    distinct = list(dict.fromkeys(words))
+    rest = " ".join(distinct[MAX_WORDS:])
+    return [*distinct[:MAX_WORDS], rest] if rest else distinct
 
 
 def _size(kept: Records) -> tuple[int, int]:
@@ -427,13 +579,14 @@ def _facts(entry: Entry) -> tuple[object, ...]:
     return (
         entry.position, entry.kind, entry.trace_id, entry.span_id, entry.status, entry.duration,
         about.title, about.detail, about.level, about.transaction, about.when,
+        entry.site.key, entry.site.place,
     )  # fmt: skip
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:
     number, event_id, received, project, title, detail, level, place, happened, *rest = row
     summary = Summary(title, detail, level, place, happened)
-    return Listed(number, event_id or "", received, project, summary, *rest[:8])
+    return Listed(number, event_id or "", received, project, summary, *rest[:10])
 
 
 def _where(chosen: Filter) -> tuple[str, list[object]]:
@@ -448,7 +601,10 @@ def _where(chosen: Filter) -> tuple[str, list[object]]:
     if chosen.level:
         conditions.append("level = ?")
         values.append(chosen.level)
-    for word in chosen.words:
+    if chosen.grouped:
+        same_level = "AND newer.level = entries.level" if chosen.level else ""
+        conditions += [_NEWEST.format(same_level), _NO_ECHO]
+    for word in _bounded(chosen.words):
         pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         text = "title || ' ' || detail || ' ' || place || ' ' || status || ' ' || trace_id"
         conditions.append(f"{text} || ' ' || coalesce(items.event_id, '') LIKE ? ESCAPE '\\'")

@@ -19,7 +19,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from .app import MAX_TOLD
 from .local import fetch
 from .pages import took
 
@@ -48,7 +47,7 @@ def follow(url: str, *, last: int, full: bool) -> Iterator[dict[str, Any]]:
     try:
         for newest in _news(url):
             seen = max(0, newest - last) if seen is None else seen
-            for told in _since(url, seen, full=full):
+            for told in _between(url, seen, newest, full=full):
                 seen = told["number"]
                 yield told
     except (OSError, HTTPException, ValueError, KeyError) as error:
@@ -67,14 +66,15 @@ def _news(url: str) -> Iterator[int]:
                 yield int(json.loads(line[6:])["newest"])
 
 
-def _since(url: str, number: int, *, full: bool) -> Iterator[dict[str, Any]]:
-    while True:
+def _between(url: str, number: int, newest: int, *, full: bool) -> Iterator[dict[str, Any]]:
+    """The entries after a number and up to another, in as many answers as that takes."""
+    while number < newest:
         address = f"{url}/entries?after={number}{'&full=1' if full else ''}"
         with fetch(address, timeout=_SILENCE) as response:
             told = json.loads(response.read())
+        if not told:
+            return  # they have made room meanwhile
         yield from told
-        if len(told) < MAX_TOLD:
-            return
         number = told[-1]["number"]
 
 

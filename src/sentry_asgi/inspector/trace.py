@@ -5,7 +5,7 @@ The rules:
 - A transaction brings its spans with it; streamed spans come one by one, in any order.
 - A span stands beneath its parent. One whose parent is not here, or in a circle of parents, stands
   at the top: nothing is left out for being odd.
-- Where there are too many spans, the earliest are shown, and the page says so.
+- Where there are too many spans, the earliest are shown of as many as are read, and the page says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from .entries import (
@@ -35,12 +35,14 @@ from .values import (
     as_dicts,
     as_id,
     as_line,
+    as_moment,
     as_pairs,
     as_seconds,
     attributes,
 )
 
 MAX_SPANS = 2000
+MAX_READ = 10_000
 MAX_DEPTH = 24
 SHADES = 6
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -82,7 +84,7 @@ class Bar:
 class TraceView:
     """A trace; `lasts` is in milliseconds, `services` are names with their shades.
 
-    `errors` are those of no span here; `hidden` counts spans that are not shown.
+    `errors` are those of no span here; at least `hidden` spans are not shown.
     """
 
     trace_id: str
@@ -97,7 +99,8 @@ class TraceView:
 
 def trace_view(trace_id: str, found: list[Stored]) -> TraceView:
     """The waterfall of everything that is kept of a trace."""
-    spans = sorted(_spans(found), key=lambda span: (span.start, -span.end))
+    read = list(islice(_spans(found), MAX_READ))
+    spans = sorted(read, key=lambda span: (span.start, -span.end))
     shown = spans[:MAX_SPANS]
     errors = [one.listed for one in found if one.listed.kind == ERROR]
     start = min((span.start for span in shown), default=0.0)
@@ -105,28 +108,33 @@ def trace_view(trace_id: str, found: list[Stored]) -> TraceView:
     known = {span.span_id for span in shown}
     return TraceView(
         trace_id=trace_id,
-        when=datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds") if shown else "",
+        when=as_moment(start) if shown else "",
         lasts=lasts * 1000,
         bars=tuple(_bars(shown, errors, start, lasts)),
         services=tuple(_shades(shown).items()),
         errors=tuple(error for error in errors if error.span_id not in known),
         logs=tuple(one.listed for one in found if one.listed.kind == LOG),
-        hidden=len(spans) - len(shown),
+        hidden=len(spans) - len(shown) + sum(_is_unread(one) for one in found),
     )
 
 
 def _spans(found: Iterable[Stored]) -> Iterator[Span]:
-    decoded: dict[int, dict[str, Any]] = {}
+    # One item at a time: what JSON says takes much more room than JSON.
+    item, batch = -1, list[dict[str, Any]]()
     for one in found:
         if one.listed.kind not in {REQUEST, SPAN}:
             continue
-        if one.listed.item not in decoded:
-            decoded[one.listed.item] = _decoded(one.payload)
-        payload = decoded[one.listed.item]
+        if one.listed.item != item:
+            item, payload = one.listed.item, _decoded(one.payload)
+            batch = [payload] if one.listed.event_id else items_of(payload)
         if one.listed.event_id:
-            yield from _of_transaction(one.listed, payload)
+            yield from _of_transaction(one.listed, batch[0])
         else:
-            yield from _streamed(one.listed, payload)
+            yield from _streamed(one.listed, batch)
+
+
+def _is_unread(one: Stored) -> bool:
+    return one.listed.kind in {REQUEST, SPAN} and not one.payload
 
 
 def _decoded(payload: bytes) -> dict[str, Any]:
@@ -150,8 +158,8 @@ def _of_transaction(listed: Listed, event: dict[str, Any]) -> Iterator[Span]:
         yield from _span(span, service, as_line(span.get("status"), 40))
 
 
-def _streamed(listed: Listed, batch: dict[str, Any]) -> Iterator[Span]:
-    for span in items_of(batch)[listed.position : listed.position + 1]:
+def _streamed(listed: Listed, batch: list[dict[str, Any]]) -> Iterator[Span]:
+    for span in batch[listed.position : listed.position + 1]:
         data = attributes(span.get("attributes"))
         shaped = {
             **span,
@@ -183,13 +191,21 @@ def _span(span: dict[str, Any], service: str, status: str, event_id: str = "") -
 
 
 def service_name(project: str, event: dict[str, Any], data: dict[str, Any]) -> str:
-    """What tells one service from another, best first: its name, its release's, its project."""
+    """What tells one service from another, best first: its name, its release's, its project.
+
+    A project is a name where `dev` gave it one. The SDK's name is its language's alone: the
+    rest tells which libraries happen to be installed.
+    """
     name = as_line(data.get("service.name"), 60)
     release = as_line(event.get("release") or data.get("sentry.release"), 120)
     named = release.partition("@")[0]
     if name or (named and not _SHA.fullmatch(named)):
         return name or named
-    sdk = as_line(as_dict(event.get("sdk")).get("name"), 60).removeprefix("sentry.")
+    if not project.isdigit() and project != "spotlight":
+        return project
+    sdk = (
+        as_line(as_dict(event.get("sdk")).get("name"), 60).removeprefix("sentry.").partition(".")[0]
+    )
     where = "" if project == "spotlight" else f"project {project}"
     return " · ".join(filter(None, (where, sdk))) or "app"
 

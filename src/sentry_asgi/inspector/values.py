@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 MAX_TEXT = 10_000
 MAX_LINE = 500
 MAX_LIST = 250
+MAX_DEPTH = 20
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -42,6 +44,47 @@ def as_text(value: Any) -> str:
     # Too deep to be written, though it could be read.
     except (RecursionError, ValueError):
         return "…"
+
+
+def indented(value: Any, limit: int = MAX_TEXT) -> str:
+    """JSON for people. No more is written than is shown: indented, deep JSON is much longer."""
+    parts: list[str] = []
+    room = limit
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            break
+    return clean("".join(parts), limit)
+
+
+def as_variable(value: Any) -> str:
+    """A variable for people: what a container holds was sent as its `repr`, and is shown as that."""
+    parts: list[str] = []
+    room = MAX_TEXT
+    for part in _variable(value, 0):
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            break
+    return clean("".join(parts))
+
+
+def _variable(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif not isinstance(value, dict | list):
+        yield as_text(value) or "None"
+    elif depth == MAX_DEPTH:
+        yield "…"
+    else:
+        named = isinstance(value, dict)
+        yield "{" if named else "["
+        for number, held in enumerate(value):
+            yield ", " if number else ""
+            yield f"{held}: " if named else ""
+            yield from _variable(value[held] if named else held, depth + 1)
+        yield "}" if named else "]"
 
 
 def as_line(value: Any, limit: int = MAX_LINE) -> str:
@@ -71,14 +114,14 @@ def as_values(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in as_dicts(value) if entry][-MAX_LIST:]
 
 
-def as_pairs(value: Any) -> Pairs:
+def as_pairs(value: Any, as_value: Callable[[Any], str] = as_text) -> Pairs:
     """Sentry takes an object or a list of pairs wherever it takes names with values."""
     if isinstance(value, dict):
         pairs = list(islice(value.items(), MAX_LIST))
     else:
         rows = (row for row in as_list(value) if isinstance(row, list) and len(row) == 2)  # noqa: PLR2004
         pairs = [(row[0], row[1]) for row in islice(rows, MAX_LIST)]
-    return tuple((as_line(name), as_text(text)) for name, text in pairs)
+    return tuple((as_line(name), as_value(held)) for name, held in pairs)
 
 
 def as_id(value: Any) -> str:

@@ -10,10 +10,10 @@ An event comes from anybody's SDK, or from somebody who means harm. The rules:
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from .values import (
@@ -29,11 +29,15 @@ from .values import (
     as_pairs,
     as_text,
     as_values,
+    as_variable,
     clean,
+    indented,
 )
 
 # So many of the app's own frames are open at first; a deep recursion has hundreds.
 MAX_OPEN = 20
+
+_DUNDER = re.compile(r"__\w+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,11 @@ class ExceptionView:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """The request that an event happened in; `query` and `headers` are pairs as shown."""
+    """The request that an event happened in; `query` and `headers` are pairs as shown.
+
+    `fields` are those of a body that is an object of texts, a form's most likely; None if it is
+    none. `files` are the names of its other fields.
+    """
 
     method: str
     url: str
@@ -106,6 +114,8 @@ class RequestView:
     headers: Pairs
     cookies: Pairs
     body: str
+    fields: Pairs | None
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,16 +291,25 @@ def _stack(event: dict[str, Any]) -> tuple[Frame, ...]:
     return _frames(event.get("stacktrace"))
 
 
+def _is_own(frame: dict[str, Any], *, marked: bool) -> bool:
+    """Whether a frame is the app's; the interpreter's frozen ones never are."""
+    if _is_frozen(frame):
+        return False
+    return frame.get("in_app") is True if marked else frame.get("in_app") is not False
+
+
+def _is_frozen(frame: dict[str, Any]) -> bool:
+    # SDKs make the name a path, which leads nowhere.
+    return any("<frozen " in as_line(frame.get(name)) for name in ("filename", "abs_path"))
+
+
 def _frames(stacktrace: Any) -> tuple[Frame, ...]:
     """The last of them if there are too many: those are nearest to the failure, and come first."""
     values = as_list(as_dict(stacktrace).get("frames"))
     frames = [frame for frame in values if isinstance(frame, dict)][-MAX_LIST:][::-1]
     # An SDK that cannot tell marks none: then all that are not surely a library's are the app's.
     marked = any(frame.get("in_app") is True for frame in frames)
-    own = [
-        frame.get("in_app") is True if marked else frame.get("in_app") is not False
-        for frame in frames
-    ]
+    own = [_is_own(frame, marked=marked) for frame in frames]
     return tuple(
         _frame(frame, application=own[index], shown=own[index] and sum(own[:index]) < MAX_OPEN)
         for index, frame in enumerate(frames)
@@ -298,7 +317,7 @@ def _frames(stacktrace: Any) -> tuple[Frame, ...]:
 
 
 def _frame(frame: dict[str, Any], *, application: bool, shown: bool) -> Frame:
-    path = as_line(frame.get("abs_path"))
+    path = "" if _is_frozen(frame) else as_line(frame.get("abs_path"))
     return Frame(
         function=as_line(frame.get("function")) or "?",
         module=as_line(frame.get("module")),
@@ -308,8 +327,16 @@ def _frame(frame: dict[str, Any], *, application: bool, shown: bool) -> Frame:
         application=application,
         shown=shown,
         lines=tuple(_lines(frame)),
-        variables=as_pairs(frame.get("vars")),
+        variables=_variables(frame),
     )
+
+
+def _variables(frame: dict[str, Any]) -> Pairs:
+    """A frame's variables, without what every module has."""
+    pairs = as_pairs(frame.get("vars"), as_variable)
+    if frame.get("function") != "<module>":
+        return pairs
+    return tuple(pair for pair in pairs if not _DUNDER.fullmatch(pair[0]))
 
 
 def _lines(frame: dict[str, Any]) -> Iterator[Line]:
@@ -328,14 +355,27 @@ def _request(value: Any) -> RequestView | None:
     request = as_dict(value)
     if not request:
         return None
+    data = request.get("data")
+    held = list(_fields(data)) if isinstance(data, dict) else []
     return RequestView(
         method=as_line(request.get("method"), 20),
         url=as_line(request.get("url"), MAX_LINE * 4),
         query=_query(request.get("query_string")),
         headers=as_pairs(request.get("headers")),
         cookies=_cookies(request.get("cookies")),
-        body=_body(request.get("data")),
+        body=_body(data),
+        fields=tuple((name, as_text(text)) for name, text in held if isinstance(text, str))
+        if isinstance(data, dict)
+        else None,
+        files=tuple(name for name, text in held if not isinstance(text, str)),
     )
+
+
+def _fields(data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values of a form; a name that is there more than once has a list."""
+    for name, value in islice(data.items(), MAX_LIST):
+        values = value if isinstance(value, list) else [value]
+        yield from ((as_line(name), one) for one in values[:MAX_LIST])
 
 
 def _query(value: Any) -> Pairs:
@@ -354,12 +394,7 @@ def _split(text: str, separator: str) -> Pairs:
 
 def _body(value: Any) -> str:
     """A text as it was; what the SDK had decoded, as JSON for people."""
-    if not isinstance(value, dict | list):
-        return as_text(value)
-    try:
-        return clean(json.dumps(value, indent=2, ensure_ascii=False))
-    except (RecursionError, ValueError):
-        return "…"
+    return indented(value) if isinstance(value, dict | list) else as_text(value)
 
 
 def _breadcrumb(value: dict[str, Any]) -> Breadcrumb:

@@ -29,7 +29,7 @@ function switchTheme() {
 
 // --- Copying ---------------------------------------------------------------------------------
 
-async function copy(id) {
+async function copy(id, note) {
   const source = document.getElementById(id);
   if (!source) return;
   try {
@@ -37,7 +37,7 @@ async function copy(id) {
   } catch {
     copyBySelection(source.textContent);
   }
-  toast("Copied");
+  toast(note ? `Copied, but ${note}` : "Copied");
 }
 
 // Where the page is not on a loopback name, browsers have no clipboard for it.
@@ -55,6 +55,7 @@ function copyBySelection(text) {
 const list = find("#list");
 const filters = find(".filters");
 let newest = Number(list?.dataset.newest ?? 0);
+let removed = 0;
 let fetching = Promise.resolve();
 
 function query(changes = {}) {
@@ -67,7 +68,19 @@ function query(changes = {}) {
 async function fetchRows(after) {
   const response = await fetch(`/?${query({ fragment: "1", after })}`);
   const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
+  find("#losses").replaceWith(find("#losses", parsed));
   return { rows: findAll("li.row", parsed), pages: find("#pages", parsed), more: Boolean(find("#older", parsed)) };
+}
+
+// Rows come in the order of their arrival, and stand in that of what happened: the newest first.
+const momentOf = (row) => Date.parse(find("time", row).dateTime);
+
+// An error that was there already has one row, which the newest of them takes.
+function insert(row) {
+  const { site } = row.dataset;
+  if (site) findAll("#list > .row").find((other) => other.dataset.site === site)?.remove();
+  const later = findAll("#list > .row").find((other) => momentOf(other) <= momentOf(row));
+  list.insertBefore(row, later ?? null);
 }
 
 function addRows(rows) {
@@ -75,12 +88,17 @@ function addRows(rows) {
   newest = Math.max(newest, ...rows.map((row) => Number(row.dataset.number)));
   const first = list.firstElementChild;
   const before = first?.getBoundingClientRect().top;
-  for (const row of rows) row.classList.add("new");
-  list.prepend(...rows);
+  for (const row of [...rows].reverse()) {
+    row.classList.add("new");
+    insert(row);
+  }
   // Whoever reads further down keeps the place.
-  if (first && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
+  if (first?.isConnected && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
   if (list.children.length <= MOST_ROWS) return;
-  while (list.children.length > MOST_ROWS) list.lastElementChild.remove();
+  while (list.children.length > MOST_ROWS) {
+    removed = Math.max(removed, Number(list.lastElementChild.dataset.number));
+    list.lastElementChild.remove();
+  }
   linkOlder();
 }
 
@@ -89,7 +107,7 @@ function linkOlder() {
   const link = find("#older") ?? document.createElement("a");
   link.id = "older";
   link.textContent = "Older";
-  link.href = `/?${query({ before: list.lastElementChild.dataset.number })}`;
+  link.href = `/?${query({ before: removed + 1 })}`;
   find("#pages").append(link);
 }
 
@@ -186,7 +204,7 @@ const actions = { theme: switchTheme, help: () => find("#help").showModal() };
 
 document.addEventListener("click", (event) => {
   const source = event.target.closest("[data-copy]");
-  if (source) copy(source.dataset.copy);
+  if (source) copy(source.dataset.copy, source.dataset.note);
   const button = event.target.closest("[data-action]");
   if (button) actions[button.dataset.action]();
 });
@@ -209,11 +227,23 @@ function foldLibraries() {
   for (const fold of folds) fold.open = open;
 }
 
+// Browsers empty a search box on Escape, some without a word to the page: the list follows.
+function leave(event) {
+  if (event.target.type === "search" && event.target.value) {
+    event.preventDefault();
+    event.target.value = "";
+    refilter();
+  }
+  event.target.blur();
+}
+
 const keys = {
   j: () => move(1),
   k: () => move(-1),
   u: () => find("#up")?.click(),
   m: () => copy("markdown"),
+  "[": () => find("#older-equal")?.click(),
+  "]": () => find("#newer-equal")?.click(),
   f: foldLibraries,
   t: switchTheme,
   "/": () => find("input[type=search]")?.focus(),
@@ -223,7 +253,7 @@ const keys = {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, select, textarea, dialog")) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Escape") leave(event);
     return;
   }
   const tab = /^[1-5]$/.test(event.key) && findAll("[data-tab]")[Number(event.key) - 1];
@@ -232,6 +262,25 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+
+// --- The way back to the list: as it was left, with what was typed and where it was read ---------
+
+function rememberList() {
+  sessionStorage.setItem("list", JSON.stringify({ url: location.pathname + location.search, y: scrollY }));
+}
+
+function findList() {
+  const { url, y } = JSON.parse(sessionStorage.getItem("list") ?? "{}");
+  if (list && url === location.pathname + location.search && sessionStorage.getItem("back")) scrollTo(0, y);
+  if (list) sessionStorage.removeItem("back");
+  const up = find("#up");
+  if (!up || !url) return;
+  up.href = url;
+  up.addEventListener("click", () => sessionStorage.setItem("back", "yes"));
+}
+
+if (list) addEventListener("pagehide", rememberList);
+findList();
 
 // --- A span that the address names is open ----------------------------------------------------
 

@@ -339,7 +339,7 @@ def shown(message: Any) -> Any:
 def main(jobs: Path) -> int:
     """Run each of `[combination, bare, path of its result]` in a child; return how many of them failed."""
     warnings.simplefilter("ignore")
-    failed = 0
+    failed = 0  # a child for each: what the SDK and the frameworks keep is kept for a process
     for combination, bare, out in json.loads(jobs.read_text()):
         child = os.fork()  # no thread is running yet: nothing has been initialised here
         if child == 0:

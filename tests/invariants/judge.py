@@ -171,9 +171,9 @@ def ids_of(report: Any) -> set[str]:
 
 
 def outcome_of(asked: Any) -> str:
-    if asked["raised"] is not None:
-        return "crashed"
-    return "errored" if asked["fails"] else "exited"
+    if not asked["fails"]:  # a client that leaves is no failure, even where the application raises for it
+        return "exited"
+    return "errored" if asked["raised"] is None else "crashed"
 
 
 def title(report: Any) -> str:

@@ -50,7 +50,6 @@ def dimensions_for(frameworks: Sequence[str], sdks: Path | None) -> dict[str, tu
     dimensions = {**DIMENSIONS, "framework": tuple(frameworks)}
     if sdks is None:
         dimensions["sdk"] = (version("sentry-sdk"),)
-        dimensions["integrations"] = ("auto", "none", "bare", "quiet")
     return dimensions
 
 
@@ -81,7 +80,7 @@ def _drive(jobs: list[Any], path: Path, sdk: Path | None) -> None:
 def judge(results: Path, entries: Sequence[Any]) -> Verdict:
     """Judge every planned run of a directory; one that has no result is a break, too."""
     verdict = Verdict([], [], 0, [])
-    for jobs in sorted(results.glob("jobs-*.list")):
+    for jobs in sorted(results.rglob("jobs-*.list")):
         for combination, bare, out in json.loads(jobs.read_text()):
             if bare:
                 continue

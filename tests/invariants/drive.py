@@ -97,12 +97,6 @@ class Driver:
             from sentry_sdk.integrations.logging import LoggingIntegration
 
             options["integrations"] = [LoggingIntegration(event_level=None)]
-        if way == "otlp":
-            from sentry_sdk.integrations.otlp import OTLPIntegration
-
-            options["integrations"] = [
-                OTLPIntegration(setup_otlp_traces_exporter=False, setup_propagator=False)
-            ]
         return options
 
     def client(self, name: str) -> Any:
@@ -172,7 +166,9 @@ class Driver:
             await self.pause()
             if messages:
                 return messages.pop(0)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(
+                30
+            )  # the client stays: the application cancels this, or has long returned
             return {"type": gone(cell), "code": 1006}
 
         async def send(message: Any) -> None:
@@ -340,7 +336,12 @@ def main(jobs: Path) -> int:
     """Run each of `[combination, bare, path of its result]` in a child; return how many of them failed."""
     warnings.simplefilter("ignore")
     failed = 0  # a child for each: what the SDK and the frameworks keep is kept for a process
-    for combination, bare, out in json.loads(jobs.read_text()):
+    planned = json.loads(jobs.read_text())
+    for combination, _, _ in planned:  # imported once for all
+        importlib.import_module(app_module(combination))
+    with contextlib.suppress(ImportError):
+        importlib.import_module("sentry_sdk.spotlight")  # takes Django with it
+    for combination, bare, out in planned:
         child = os.fork()  # no thread is running yet: nothing has been initialised here
         if child == 0:
             code = 1

@@ -153,17 +153,17 @@ class Judge:
     def _of_what_is_left(self) -> Iterator[Break]:
         left, bare = self.run["left"], self.bare["left"]
         for what in ("tasks", "threads", "tools"):
-            more = Counter(map(_plain, left[what])) - Counter(map(_plain, bare[what]))
-            more = Counter({name: count for name, count in more.items() if name})
+            more = Counter(left[what]) - Counter(bare[what])
+            if what == "threads":
+                more = Counter(name for name in more if not _of_the_sdk(name))
             yield from self._hold(not more, "I7", f"{what} are left: {sorted(more)}")
         for what in ("exceptions", "frames"):
             yield from self._hold(left[what] <= bare[what], "I7", f"{left[what]} {what} are left")
 
 
-def _plain(name: str) -> str:
-    """Return a thread's name without its number; nothing for the SDK's own, which stay while its client does."""
-    own = name.startswith("sentry") or "(_flush_loop)" in name or "(_thread)" in name
-    return "" if own else name
+def _of_the_sdk(thread: str) -> bool:
+    """Return whether a thread is of the SDK's client, which is not closed."""
+    return thread.startswith("sentry.") or "(_flush_loop)" in thread or "(_thread)" in thread
 
 
 def ids_of(report: Any) -> set[str]:
@@ -171,7 +171,9 @@ def ids_of(report: Any) -> set[str]:
 
 
 def outcome_of(asked: Any) -> str:
-    if not asked["fails"]:  # a client that leaves is no failure, even where the application raises for it
+    if not asked[
+        "fails"
+    ]:  # a client that leaves is no failure, even where the application raises for it
         return "exited"
     return "errored" if asked["raised"] is None else "crashed"
 

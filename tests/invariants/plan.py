@@ -17,7 +17,6 @@ Pair = frozenset[tuple[str, str]]
 FRAMEWORKS = (
     *("raw", "starlette", "fastapi", "litestar", "quart", "django", "channels", "sanic", "falcon"),
     *("blacksheep", "connexion", "lilya", "ravyn", "emmett", "microdot", "nexios", "muffin"),
-    *("drf", "ninja", "strawberry", "ariadne", "mcp", "socketio", "flask"),
 )
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
@@ -26,7 +25,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     # own list where it has one. own: the middleware further out is of the framework's own kind.
     "position": ("outermost", "added", "own"),
     # quiet: the logging integration makes no events. bare: no default integrations either.
-    "integrations": ("auto", "none", "bare", "quiet", "otlp"),
+    "integrations": ("auto", "none", "bare", "quiet"),
     "init": ("before", "after", "lifespan", "twice"),
     "sdk": ("2.75.0", "2.47.0", "3.0.0b2"),
     "tracing": ("transactions", "streamed", "off"),
@@ -47,12 +46,10 @@ class Rule(NamedTuple):
 RULES = (
     Rule({"sdk": ["3.0.0b2"]}, "tracing", ["streamed", "off"], "it has no transactions"),
     Rule({"sdk": ["2.47.0"]}, "tracing", ["transactions", "off"], "it streams no spans"),
-    Rule({"integrations": ["otlp"]}, "tracing", ["off"], "OpenTelemetry makes the spans"),
-    Rule({"integrations": ["otlp"]}, "sdk", ["2.75.0", "3.0.0b2"], "older ones have it otherwise"),
     Rule(
         {"position": ["own"]},
         "framework",
-        ["starlette", "fastapi", "django", "drf", "ninja"],
+        ["starlette", "fastapi", "django"],
         "where a middleware of the framework's own kind is written here",
     ),
     Rule(
@@ -60,7 +57,7 @@ RULES = (
         "framework",
         [
             *("raw", "starlette", "fastapi", "litestar", "quart", "falcon", "blacksheep"),
-            *("connexion", "lilya", "ravyn", "nexios", "muffin", "strawberry", "mcp"),
+            *("connexion", "lilya", "ravyn", "nexios", "muffin"),
         ],
         "the others have no start-up of their own",
     ),

@@ -268,7 +268,7 @@ def test_overlapping_requests_of_what_is_installed_break_nothing_that_is_not_kno
     entries = json.loads(KNOWN.read_text())
     verdict = judge(tmp_path, entries)
     assert verdict.judged > 200 * len(some)
-    assert verdict.unknown == []
+    assert verdict.unknown == [], told(verdict, entries)
 
 
 def grouped(planned: list[plan.Combination]) -> dict[str, list[plan.Combination]]:

@@ -19,7 +19,7 @@ class Marking:
     def __init__(self, app: Any, driver: Any) -> None:
         self.app, self.driver = app, driver
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if self.says_user:

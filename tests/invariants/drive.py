@@ -176,6 +176,7 @@ class Driver:
             asked["sent"].append(shown(message))
             if message["type"] == "websocket.accept":
                 asked["tags_at_accept"] = list(asked["tags"])
+                asked["client_at_accept"] = asked["client"]
             await asyncio.sleep(0)
 
         before = contextvars.copy_context()

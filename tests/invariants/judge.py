@@ -73,10 +73,13 @@ class Judge:
     def _of_own_report(self, rid: str, asked: Any, report: Any) -> Iterator[Break]:
         told, kind, cell = read(report), report["kind"], asked["cell"]
         name = f"{cell}: {kind}"
+        # A websocket's transaction ends when it is accepted.
+        ended = told["segment"] and "tags_at_accept" in asked
+        client = asked["client_at_accept" if ended else "client"]
         yield from self._hold(
-            report["client"] == asked["client"] or kind in {"log", "span"},
+            report["client"] == client or kind in {"log", "span"},
             "I4",
-            f"{name} goes to {report['client']}, not {asked['client']}",
+            f"{name} goes to {report['client']}, not {client}",
         )
         if kind in {"log", "span"} and not told["segment"]:
             return
@@ -87,8 +90,6 @@ class Judge:
         )
         if told["tags"] is None:
             return
-        # A websocket's transaction ends when it is accepted.
-        ended = told["segment"] and "tags_at_accept" in asked
         for tag in asked["tags_at_accept" if ended else "tags"]:
             yield from self._hold(told["tags"].get(tag) == rid, "I1", f"{name} lacks tag {tag}")
         yield from self._hold(

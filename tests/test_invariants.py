@@ -261,9 +261,9 @@ def test_overlapping_requests_of_what_is_installed_break_nothing_that_is_not_kno
     dimensions = dimensions_for(HERE, None)
     ways = {2: ("transactions", "streamed", "off"), 3: ("streamed", "off")}[SDK_VERSION[0]]
     dimensions["tracing"] = ways if SDK_VERSION >= (2, 75) else ("transactions", "off")
-    # Two of each framework: every pair of everything takes scripts/matrix.
+    # One of each framework, every other outermost: every pair of everything takes scripts/matrix.
     planned = plan.Plan(dimensions).combinations()
-    some = [one for group in grouped(planned).values() for one in (group[0], group[-1])]
+    some = [group[index % 2 - 1] for index, group in enumerate(grouped(planned).values())]
     run(some, tmp_path, None)
     entries = json.loads(KNOWN.read_text())
     verdict = judge(tmp_path, entries)

@@ -198,7 +198,7 @@ class Driver:
                 self.init()
             name = self.combination["framework"]
             module = importlib.import_module(app_module(self.combination))
-            without = getattr(module, "WITHOUT", set())
+            without: set[str] = getattr(module, "WITHOUT", set())
             without = {cell for cell in CELLS if (name, cell) in UNSUITED} | without
             cells = [cell for cell in CELLS if cell not in without] * ROUNDS
             await asyncio.gather(

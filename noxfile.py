@@ -132,6 +132,31 @@ def matrix_table(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("framework", ["raw", *FRAMEWORKS])
+def invariants(session: nox.Session, framework: str) -> None:
+    """What holds of every request, in one framework's part of the planned combinations, on each SDK."""
+    directory = Path(session.cache_dir).resolve() / "invariants"
+    packages = [] if framework == "raw" else [framework]
+    if framework == "channels":
+        packages.append("django")
+    session.install("--reinstall-package=sentry-asgi", ".", f"sentry-sdk=={SDK}", *packages)
+    for version in [SDK, *OTHER_SDKS]:
+        target = directory / "sdks" / version / "site-packages"
+        if not target.exists():
+            session.install("--no-deps", f"--target={target}", f"sentry-sdk=={version}")
+    command = ["python", "-m", "tests.invariants", "run", str(directory / framework)]
+    session.run(*command, "--framework", framework, "--sdks", str(directory / "sdks"))
+
+
+@nox.session
+def invariants_verdict(session: nox.Session) -> None:
+    """Judges what the combinations have left; exit 1 on a break that is not known."""
+    session.install(".", f"sentry-sdk=={SDK}")
+    directory = Path(session.cache_dir).resolve() / "invariants"
+    session.run("python", "-m", "tests.invariants", "judge", str(directory))
+
+
+@nox.session
 def servers(session: nox.Session) -> None:
     """Real servers over loopback: what they are asked for, and what arrives."""
     session.install(

@@ -1,13 +1,45 @@
-"""What the matrix's applications fail with."""
+"""What the matrix's applications fail with.
+
+A driver that wants more than a failure, or a start-up that does something else, replaces `message_of`.
+"""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+# Return what the cell's exception says; None: nothing is raised.
+message_of: Callable[[str], str | None] = str
+
+# The exceptions that are still referred to, and what only their frames refer to.
+alive: WeakSet[Any] = WeakSet()
 
 
-def fail(cell: str) -> NoReturn:
-    raise ValueError(cell)
+class InFrame:
+    """Lives as long as the frame that has it."""
 
 
-class Handled(ValueError):
+class Failure(ValueError):
+    pass
+
+
+def fail(cell: str) -> Any:
+    message = message_of(cell)
+    if message is not None:
+        in_frame = InFrame()
+        alive.add(in_frame)
+        error = Failure(message)
+        alive.add(error)
+        try:
+            raise error
+        finally:
+            del error
+
+
+class Handled(Failure):
     """What an application has a handler of its own for, which answers with a 500."""
+
+    def __init__(self, cell: str) -> None:
+        super().__init__(message_of(cell))
+        alive.add(self)

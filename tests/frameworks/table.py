@@ -17,6 +17,7 @@ from typing import Any
 
 from .drive import CELLS
 
+KNOWN = Path(__file__).parents[1] / "invariants" / "known.json"
 PAGE = Path(__file__).parents[2] / "docs" / "frameworks.md"
 
 TITLES = {
@@ -112,8 +113,20 @@ def page(results: dict[str, dict[bool, Any]]) -> str:
         lines.append(f"| {framework} {ways[True]['version']} | " + " | ".join(cells) + " |")
     shown = [f"- **{chr(97 + index)}** {note}" for index, note in enumerate(notes)]
     lines += ["", *shown, *([""] if shown else [])]
-    lines += [*ABOUT]
+    lines += [*_known(), *ABOUT]
     return "\n".join(lines)
+
+
+def _known() -> list[str]:
+    """Return the section that tells which invariants are known to be broken, and where."""
+    entries = json.loads(KNOWN.read_text())
+    if not entries:
+        return []
+    lines = ["## What does not hold everywhere", ""]
+    for entry in entries:
+        where = "; ".join(f"{name}: {', '.join(values)}" for name, values in entry["where"].items())
+        lines.append(f"- {entry['reason']} ({where})")
+    return [*lines, ""]
 
 
 def _shown(framework: str, cell: str, ways: dict[bool, Any], notes: list[str]) -> str:

@@ -52,14 +52,14 @@ urlpatterns = [
 ]
 
 
-def make(startup_fails: bool) -> Any:
+def make(startup_fails: bool, middleware: Any = ()) -> Any:
     if not settings.configured:
         settings.configure(
             ROOT_URLCONF=__name__,
             SECRET_KEY="test",
             ALLOWED_HOSTS=["*"],
             DEBUG=False,
-            MIDDLEWARE=[],
+            MIDDLEWARE=list(middleware),
         )
         django.setup()
     assert sys.modules[__name__]

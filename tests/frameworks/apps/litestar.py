@@ -66,7 +66,7 @@ async def left(request: Request[Any, Any, Any]) -> None:
     await request.body()
 
 
-def make(startup_fails: bool) -> Any:
+def make(startup_fails: bool, middleware: Any = ()) -> Any:
     async def start() -> None:
         if startup_fails:
             fail("startup")
@@ -84,4 +84,5 @@ def make(startup_fails: bool) -> Any:
         ],
         exception_handlers={Handled: answer},
         on_startup=[start],
+        middleware=middleware,
     )

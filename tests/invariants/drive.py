@@ -1,0 +1,374 @@
+"""Runs combinations, each in a forked process, and writes down what was asked, what was reported and what is left.
+
+    python -m tests.invariants.drive jobs.json
+
+where a job is `[combination, whether it is bare, path of the result]`. A bare one has neither the middleware nor the SDK.
+
+All requests overlap: each pauses in the middlewares, and while its body or message is awaited. What a request says of
+itself (user, tags, breadcrumbs, logs, spans, exceptions) holds its own id, and no other request's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import importlib
+import json
+import logging
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.transport import Transport
+
+from tests.frameworks import failing
+from tests.support import pii
+
+from .positions import assemble
+
+Combination = dict[str, str]
+
+CELLS = ("raise", "sync", "mounted", "handled", "stream", "websocket", "left", "fine")
+ROUNDS = 4
+# (framework, cell): its thread runs without the request's context, so nothing there can say whose it is.
+UNSUITED = {("falcon", "sync")}
+PARENT = "fedcba9876543210"
+
+RID: contextvars.ContextVar[str] = contextvars.ContextVar("rid")
+log = logging.getLogger("invariants.app")
+
+
+class Keeping(Transport):
+    """Keeps what a client would send, under the client's name."""
+
+    def __init__(self, name: str, kept: list[Any]) -> None:
+        super().__init__({"dsn": dsn_of(name)})
+        self.name, self.kept = name, kept
+
+    def capture_envelope(self, envelope: Any) -> None:
+        for item in envelope.items:
+            kind = item.headers.get("type")
+            payload = json.loads(item.payload.get_bytes())
+            for one in payload["items"] if kind in {"log", "span"} else [payload]:
+                self.kept.append({"kind": kind, "client": self.name, "payload": one})
+
+
+def dsn_of(name: str) -> str:
+    return f"https://{name}@sentry.invalid/1"
+
+
+class Driver:
+    def __init__(self, combination: Combination, *, bare: bool) -> None:
+        self.combination, self.bare = combination, bare
+        self.reports: list[Any] = []
+        self.requests: dict[str, Any] = {}
+        self.dice = random.Random(7)
+        self.other = self.client("other")
+
+    # The SDK
+
+    def options(self, name: str) -> dict[str, Any]:
+        tracing, way = self.combination["tracing"], self.combination["integrations"]
+        options: dict[str, Any] = {
+            "dsn": dsn_of(name),
+            "transport": Keeping(name, self.reports),
+            "release": "r@1",
+            "auto_enabling_integrations": way == "auto",
+            "default_integrations": way != "bare",
+            **({"enable_logs": True} if self.combination["sdk"] < "3" else {}),
+            **pii(on=True),
+        }
+        if tracing != "off":
+            options["traces_sample_rate"] = 1.0
+        if tracing == "streamed" and self.combination["sdk"] < "3":
+            options["trace_lifecycle"] = "stream"
+        if way == "quiet":
+            from sentry_sdk.integrations.logging import LoggingIntegration
+
+            options["integrations"] = [LoggingIntegration(event_level=None)]
+        return options
+
+    def client(self, name: str) -> Any:
+        return None if self.bare else sentry_sdk.Client(**self.options(name))
+
+    def init(self, name: str = "main") -> None:
+        if not self.bare:
+            sentry_sdk.init(**self.options(name))
+        sentry_sdk.set_tag("process", "started")
+
+    # What the application's own code does
+
+    def mark(self, name: str) -> None:
+        """Say who the request is, as a middleware or a handler called `name`."""
+        rid = RID.get()
+        sentry_sdk.set_tag(name, rid)
+        asked = self.requests[rid]
+        asked["tags"].append(name)
+        sentry_sdk.add_breadcrumb(message=f"{name} {rid}")
+        if self.combination["clients"] == name and asked["number"] % 2:
+            asked["client"] = "other"
+            if self.other:
+                sentry_sdk.get_isolation_scope().set_client(self.other)
+        log.info("%s logs of %s", name, rid)
+
+    def user(self) -> None:
+        self.requests[RID.get()]["user"] = True
+        sentry_sdk.set_user({"id": f"user-{RID.get()}"})
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self.dice.random() / 50)
+
+    @contextlib.contextmanager
+    def span(self) -> Iterator[None]:
+        """Have a span around, if the SDK makes any."""
+        tracing, name = self.combination["tracing"], f"work of {RID.get()}"
+        if self.bare or tracing == "off":
+            yield
+        elif tracing == "streamed":
+            with sentry_sdk.traces.start_span(name=name):
+                yield
+        else:
+            with sentry_sdk.start_span(op="work", name=name):
+                yield
+
+    def message_of(self, cell: str) -> str | None:
+        """Stand in for what the applications fail with."""
+        if cell == "startup":
+            self.init()
+            return None
+        self.mark("handler")
+        return f"{cell} of {RID.get()}"
+
+    # The server's part
+
+    async def request(self, app: Any, number: int, cell: str) -> None:
+        rid = f"rq{number:03}z"
+        RID.set(rid)
+        trace = md5(rid.encode()).hexdigest() if number % 2 else None
+        asked: dict[str, Any] = {"rid": rid, "number": number, "cell": cell, "trace": trace}
+        asked |= {"tags": [], "user": False, "client": "main", "path": path_of(cell), "sent": []}
+        asked |= {"raised": None, "fails": cell not in {"left", "fine"}}
+        self.requests[rid] = asked
+        messages = messages_of(cell)
+
+        async def receive() -> Any:
+            await self.pause()
+            if messages:
+                return messages.pop(0)
+            await asyncio.sleep(
+                30
+            )  # the client stays: the application cancels this, or has long returned
+            return {"type": gone(cell), "code": 1006}
+
+        async def send(message: Any) -> None:
+            asked["sent"].append(shown(message))
+            if message["type"] == "websocket.accept":
+                asked["tags_at_accept"] = list(asked["tags"])
+                asked["client_at_accept"] = asked["client"]
+            await asyncio.sleep(0)
+
+        before = contextvars.copy_context()
+        try:
+            await asyncio.wait_for(app(scope_of(asked), receive, send), 20)
+        except Exception as error:
+            asked["raised"] = f"{type(error).__name__}: {error}"
+        now = contextvars.copy_context()
+        asked["variables"] = sorted(
+            var.name for var, value in now.items() if before.get(var, before) is not value
+        )
+
+    async def serve(self, app: Any) -> dict[str, Any]:
+        """Start the application, have all requests overlap, stop it; return what is left in the loop."""
+        async with self.lifespan(app):
+            if self.combination["init"] == "twice":
+                await asyncio.create_task(self.request(app, 0, "fine"))
+                self.requests.clear()
+                self.init()
+            name = self.combination["framework"]
+            module = importlib.import_module(app_module(self.combination))
+            without: set[str] = getattr(module, "WITHOUT", set())
+            without = {cell for cell in CELLS if (name, cell) in UNSUITED} | without
+            cells = [cell for cell in CELLS if cell not in without] * ROUNDS
+            await asyncio.gather(
+                *(
+                    asyncio.create_task(self.request(app, number, cell))
+                    for number, cell in enumerate(cells, 1)
+                )
+            )
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(0.05)
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        return {"tasks": sorted(str(task.get_coro().__qualname__) for task in running)}  # type: ignore[union-attr]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Any) -> Any:
+        started, stop = asyncio.Event(), asyncio.Event()
+
+        async def receive() -> Any:
+            if not started.is_set():
+                return {"type": "lifespan.startup"}
+            await stop.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def send(message: Any) -> None:
+            started.set()
+
+        async def live() -> None:
+            scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+            with contextlib.suppress(Exception):  # the application has no lifespan
+                await app(scope, receive, send)
+            started.set()
+
+        task = asyncio.create_task(live())
+        await asyncio.wait_for(started.wait(), 10)
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, 10)
+
+    def run(self) -> dict[str, Any]:
+        init, position = self.combination["init"], self.combination["position"]
+        failing.message_of = self.message_of
+        logging.getLogger("invariants").setLevel(logging.INFO)
+        if init == "before":
+            self.init()
+        if init == "twice":
+            self.init("first")
+        module = importlib.import_module(app_module(self.combination))
+        app = assemble(self, module, self.combination["framework"], position, bare=self.bare)
+        if init == "after":
+            self.init()
+        left = asyncio.run(self.serve(app))
+        del app  # the last reference: what the middleware has begun, it ends
+        if not self.bare:
+            sentry_sdk.flush(5)
+            self.other.flush(5)
+        for _ in range(3):
+            gc.collect()
+        left["exceptions"] = sum(isinstance(one, BaseException) for one in failing.alive)
+        left["frames"] = len(failing.alive) - left["exceptions"]
+        left["threads"] = sorted(
+            {re.sub(r"\d+", "N", thread.name) for thread in threading.enumerate()}
+        )
+        left["tools"] = [tool for tool in map(tool_of, range(6)) if tool]
+        return {
+            "combination": self.combination,
+            "requests": self.requests,
+            "reports": self.reports,
+            "left": left,
+        }
+
+
+def app_module(combination: Combination) -> str:
+    return f"tests.frameworks.apps.{combination['framework']}"
+
+
+def tool_of(number: int) -> str | None:
+    monitoring = getattr(sys, "monitoring", None)
+    return monitoring.get_tool(number) if monitoring else None
+
+
+def path_of(cell: str) -> str:
+    return {"mounted": "/sub/42/raise", "fine": "/left"}.get(cell, f"/{cell}")
+
+
+def gone(cell: str) -> str:
+    return "websocket.disconnect" if cell == "websocket" else "http.disconnect"
+
+
+def messages_of(cell: str) -> list[Any]:
+    if cell == "websocket":
+        return [{"type": "websocket.connect"}]
+    if cell in {"left", "fine"}:
+        last = {"type": gone(cell)} if cell == "left" else {"type": "http.request", "body": b"end"}
+        return [{"type": "http.request", "body": b"part", "more_body": True}, last]
+    return [{"type": "http.request", "body": b"", "more_body": False}]
+
+
+def scope_of(asked: dict[str, Any]) -> dict[str, Any]:
+    cell, query = asked["cell"], f"rid={asked['rid']}".encode()
+    headers = [(b"host", b"example.org"), (b"x-rid", asked["rid"].encode())]
+    if asked["trace"]:
+        headers.append((b"sentry-trace", f"{asked['trace']}-{PARENT}-1".encode()))
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "POST" if cell in {"left", "fine"} else "GET",
+        "scheme": "http",
+        "path": asked["path"],
+        "raw_path": asked["path"].encode(),
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "client": ("203.0.113.7", 50000),
+        "server": ("127.0.0.1", 8000),
+        "state": {},
+    }
+    if cell in {"left", "fine"}:
+        headers.append((b"content-length", b"100" if cell == "left" else b"7"))
+    if cell == "websocket":
+        del scope["method"]
+        scope |= {"type": "websocket", "scheme": "ws", "subprotocols": []}
+    return scope
+
+
+def shown(message: Any) -> Any:
+    """Return a message as JSON, without what differs from run to run."""
+    headers = [
+        (name.decode("latin-1").lower(), value.decode("latin-1"))
+        for name, value in message.get("headers") or ()
+        if name.lower() != b"date"
+    ]
+    body = bytes(message.get("body") or b"").decode("latin-1")
+    rest = {key: message[key] for key in message if key not in {"headers", "body"}}
+    return json.loads(json.dumps({**rest, "headers": headers, "body": body}, default=str))
+
+
+def main(jobs: Path) -> int:
+    """Run each of `[combination, bare, path of its result]` in a child; return how many of them failed."""
+    warnings.simplefilter("ignore")
+    failed = 0  # a child for each: what the SDK and the frameworks keep is kept for a process
+    planned = json.loads(jobs.read_text())
+    for combination, _, _ in planned:  # imported once for all
+        importlib.import_module(app_module(combination))
+    with contextlib.suppress(ImportError):
+        importlib.import_module("sentry_sdk.spotlight")  # takes Django with it
+    for combination, bare, out in planned:
+        child = os.fork()  # no thread is running yet: nothing has been initialised here
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(90)
+                run_one(combination, Path(out), bare=bare)
+                code = 0
+            finally:
+                os._exit(code)
+        failed += os.waitpid(child, 0)[1] != 0
+    return failed
+
+
+def run_one(combination: Combination, out: Path, *, bare: bool) -> None:
+    try:
+        result = Driver(combination, bare=bare).run()
+    except Exception:
+        out.with_suffix(".error").write_text(traceback.format_exc())
+        raise
+    out.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])) and 1)

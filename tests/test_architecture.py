@@ -68,7 +68,7 @@ ALLOWED = {
     "_source": set(),
     "_budget": {"_frames"},
     "_unwinding": {"_exchange", "_frames", "_isolation"},
-    "_isolation": {"_event", "_exchange", "_failsafe", "_plain", "_request", "_sdk"},
+    "_isolation": {"_event", "_exchange", "_failsafe", "_plain", "_request", "_sdk", "_user"},
     "_event": {
         "_body",
         "_exchange",
@@ -113,7 +113,7 @@ ALLOWED = {
     "_sessions": {"_exchange", "_failsafe", "_sdk"},
     "_asgi": set(),
     "_request": {"_names", "_privacy", "_settings"},
-    "_names": set(),
+    "_names": {"_frames"},
     "_plain": {"_failsafe", "_sdk"},
     "_privacy": set(),
     "_failsafe": set(),

@@ -88,8 +88,8 @@ def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: b
         {"type": "asgi", "handled": handled},
         library_locals=exchange.settings.library_locals,
     )
-    event["contexts"] = {"asgi": {"phase": phase, **_suppressed(exchange, site)}}
-    sentry_sdk.capture_event(event, hint=hint)
+    event["contexts"] = {"asgi": {"phase": phase}}
+    _send(exchange, site, event, hint)
 
 
 def _event_from(exception: BaseException, mechanism: Any, **options: Any) -> Any:
@@ -107,14 +107,16 @@ def _may_send(exchange: Exchange, site: Site) -> bool:
     return False
 
 
-def _suppressed(exchange: Exchange, site: Site) -> dict[str, Any]:
-    """What an event tells of those of its site that were not sent."""
+def _send(exchange: Exchange, site: Site, event: Any, hint: Any = None) -> None:
+    """Capture an event that tells of those of its site that were not sent; once it has left, they are told."""
     budget = exchange.settings.budget
     told = None if budget is None else budget.suppressed(site)
-    if told is None:
-        return {}
-    since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
-    return {"suppressed": told.events, "suppressed_since": since}
+    if told is not None:
+        since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
+        event["contexts"]["asgi"].update(suppressed=told.events, suppressed_since=since)
+    sent = sentry_sdk.capture_event(event, hint=hint)
+    if told is not None and budget is not None and sent is not None:
+        budget.tell(site, told)
 
 
 def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
@@ -131,9 +133,9 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
         "event_id": failure.event_id,
         "level": "error",
         "message": f"{name} {what}",
-        "contexts": {"asgi": {"phase": failure.phase, **_suppressed(exchange, site)}},
+        "contexts": {"asgi": {"phase": failure.phase}},
     }
-    sentry_sdk.capture_event(event)
+    _send(exchange, site, event)
 
 
 def close(exchange: Exchange) -> None:

@@ -36,6 +36,7 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 from . import _request, _sdk
 from ._failsafe import log_failure
 from ._request import Connection
+from ._user import Untold
 
 logger: Final = logging.getLogger("sentry_asgi")
 
@@ -264,6 +265,7 @@ def _describe(scope: Scope, connection: Connection) -> None:
 
     processor: Any = functools.partial(describe, connection)
     scope.add_event_processor(processor)
+    _sdk.set_default_user(scope, Untold())
 
 
 def _protect(scope: Scope, connection: Connection) -> None:

@@ -156,7 +156,7 @@ def test_what_is_suppressed_is_told_by_an_event_that_is_sent(
         await respond(send, status=503)
 
     wrapped = SentryMiddleware(app, error_budget=1, report_5xx_without_exception=True)
-    for dropping, minutes in (
+    for dropping, minutes in (  # noqa: B007 - before_send reads it
         (False, 0),
         (False, 0),
         (False, 0),

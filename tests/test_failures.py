@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
@@ -14,11 +15,15 @@ from typing import Any
 import pytest
 import sentry_sdk
 import uvicorn
+from litestar import Litestar, get
+from litestar.exceptions import InternalServerException, NotAuthorizedException
 from sentry_sdk.integrations.logging import LoggingIntegration
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
@@ -521,6 +526,141 @@ def test_a_websocket_whose_client_left_while_it_was_accepted_is_accepted_once(
         asyncio.run(main())
     assert sent == [{"type": "websocket.accept"}]
     assert sentry.events == []
+
+
+def code_of(library: str, source: str) -> dict[str, Any]:
+    """What runs as a library's code."""
+    names: dict[str, Any] = {"asyncio": asyncio}
+    exec(compile(source, f"/nowhere/site-packages/{library}/code.py", "exec"), names)
+    return names
+
+
+RAISING = """
+async def send(message):
+    raise error
+
+async def serve(app, scope, send):
+    await app(scope, None, send)
+"""
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionRefusedError, OSError])
+@pytest.mark.parametrize(
+    ("server", "raised_by", "events"),
+    [
+        ("uvicorn", "uvicorn", 0),
+        ("a_server", "a_server", 0),
+        ("a_server", "hypercorn", 0),  # whatever starts a known server
+        ("uvicorn", "a_cache", 1),
+        ("a_server", "a_cache", 1),
+        ("uvicorn", None, 1),
+    ],
+)
+def test_what_a_middleware_further_out_raises_in_send_is_no_client_that_left(
+    sentry: Sentry, kind: type[OSError], server: str, raised_by: str | None, events: int
+) -> None:
+    error = kind("nope")
+
+    async def send(message: Message) -> None:
+        raise error
+
+    if raised_by is not None:
+        names = code_of(raised_by, RAISING)
+        names["error"] = error
+        send = names["send"]
+    app = SentryMiddleware(lambda scope, receive, send: respond(send))
+    with pytest.raises(OSError, match="nope"):
+        asyncio.run(code_of(server, RAISING)["serve"](app, http_scope(), send))
+    assert len(sentry.events) == events
+
+
+@pytest.mark.parametrize(
+    ("library", "text", "leaves", "events"),
+    [
+        ("starlette", "No response returned.", True, 0),
+        ("starlette", "No response returned.", False, 1),
+        ("starlette", "Another sentence.", True, 1),
+        ("another", "No response returned.", True, 1),
+        (
+            "uvicorn",
+            "Unexpected ASGI message 'websocket.send', after sending 'websocket.close' or",
+            True,
+            0,
+        ),
+    ],
+)
+def test_a_librarys_sentence_counts_only_if_it_says_it_and_the_client_has_left(
+    sentry: Sentry, library: str, text: str, leaves: bool, events: int
+) -> None:
+    says = code_of(library, f"def says(): raise RuntimeError({text!r})")["says"]
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        says()
+
+    kind = "http.disconnect" if leaves else "http.request"
+    with pytest.raises(RuntimeError):
+        run(SentryMiddleware(app), http_scope(), [{"type": kind}])
+    assert len(sentry.events) == events
+
+
+@get("/")
+async def served() -> None: ...
+
+
+def within(framework: Any, exception: Exception) -> Any:
+    class Denying:
+        def __init__(self, app: Any) -> None: ...
+
+        async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+            raise exception
+
+    if framework is None:
+        return SentryMiddleware(Denying(None))
+    if framework is Litestar:
+        return Litestar([served], openapi_config=None, middleware=[SentryMiddleware, Denying])
+    both = [Middleware(SentryMiddleware), Middleware(Denying)]
+    if framework is Mount:
+        return Starlette(routes=[Mount("/", Starlette(), middleware=both)])
+    return Starlette(middleware=both)
+
+
+class Denied(NotAuthorizedException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("framework", "exception", "events"),
+    [
+        (Litestar, NotAuthorizedException(), 0),
+        (Litestar, Denied(), 0),
+        (Litestar, InternalServerException(), 1),
+        (Litestar, HTTPException(403), 1),  # another framework's
+        (Litestar, ValueError("nope"), 1),
+        (Mount, HTTPException(403), 0),
+        (Starlette, HTTPException(403), 1),  # which answers it with a 500
+        (None, NotAuthorizedException(), 1),
+    ],
+)
+def test_an_exception_that_the_framework_around_answers_with_its_status_is_no_failure(
+    sentry: Sentry, framework: Any, exception: Exception, events: int
+) -> None:
+    with contextlib.suppress(Exception):
+        run(within(framework, exception))
+    assert len(sentry.events) == events
+
+
+def test_an_exception_whose_status_cannot_be_asked_for_is_a_failure(sentry: Sentry) -> None:
+    class Broken(Exception):
+        @property
+        def status_code(self) -> int:
+            raise RuntimeError
+
+    def body() -> None:
+        raise Broken
+
+    failing_with(body, expect=Broken)
+    assert exception_values(sentry.event)[-1][0].endswith("Broken")
 
 
 def test_a_client_that_left_and_was_answered_with_a_500_makes_no_event(sentry: Sentry) -> None:

@@ -15,6 +15,7 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once, _sdk, _sessions
+from ._answered import is_answered_outside
 from ._budget import Site, raise_site
 from ._exchange import Exchange, now
 from ._failsafe import log_failure
@@ -26,7 +27,7 @@ from ._swallowed import Failure, with_traceback
 def raised(exchange: Exchange, exception: Any) -> None:
     """The app let an exception out."""
     try:
-        if not _is_noise(exchange, exception):
+        if not _is_noise(exchange, exception) and not _is_answered(exchange, exception):
             failure = exchange.failure
             # One that the response told of was there before it, though the response is complete by now.
             if failure is not None and failure.exception is exception:
@@ -61,6 +62,15 @@ def _is_noise(exchange: Exchange, exception: Exception) -> bool:
         return False
 
 
+def _is_answered(exchange: Exchange, exception: Exception) -> bool:
+    """Whether a framework further out makes a response of it that tells of no failure; in doubt, it is reported."""
+    try:
+        return is_answered_outside(exception, exchange.settings.failing)
+    except Exception:
+        log_failure("looking for who answers an exception")
+        return False
+
+
 def returned(exchange: Exchange) -> None:
     """The app returned, but its response, or the websocket's close, told of a failure."""
     try:
@@ -76,7 +86,11 @@ def returned(exchange: Exchange) -> None:
 
 def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: bool) -> None:
     exception = _once.unreported(exchange, exception)
-    if _once.is_known(exchange, exception) or _sdk.is_ignored(exception):
+    if _sdk.is_ignored(exception):
+        return
+    if _once.is_known(exchange, exception):
+        if not handled:
+            _sessions.crashed(exchange)
         return
     site = raise_site(exception) if exchange.settings.budget is not None else ()
     if not _may_send(exchange, site):

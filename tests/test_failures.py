@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import sys
 import threading
 import time
 import weakref
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -316,31 +318,47 @@ def test_what_the_server_logs_of_it_makes_no_event(
     assert len(sentry.events) == 2
 
 
-def test_what_the_server_logs_of_it_as_text_makes_no_event(sentry: Sentry, logs: Sentry) -> None:
+@pytest.mark.parametrize("header", [True, False])
+def test_what_the_server_logs_of_it_as_text_makes_no_event(
+    sentry: Sentry, logs: Sentry, header: bool
+) -> None:
     import traceback
 
-    _once._expected.clear()
     with pytest.raises(ValueError, match="nope") as caught:
         run(SentryMiddleware(_raising(fail)))
-    text = "in the app\n" + "".join(traceback.format_exception(caught.value))
+    lines = traceback.format_exception(caught.value)
+    text = "in the app\n" + "".join(lines if header else lines[1:])
     logged_by_server(text)
     assert len(sentry.events) == 1
     logged_by_server("ValueError: nope, but no traceback")
-    assert len(sentry.events) == 2
-    logging.getLogger("a.job").error(text)  # which has failed in the same way
+    logged_by_server("Traceback (most recent call last):\nValueError: nope")  # of something else
     assert len(sentry.events) == 3
+    logging.getLogger("a.job").error(text)  # which has failed in the same way
+    assert len(sentry.events) == 4
 
 
-def test_what_is_expected_is_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    _once._expected.clear()
-    _once.expect(*map(str, range(_once.KEPT)))
-    _once.expect("one too many")
-    assert "one too many" not in _once._expected
-    monkeypatch.setattr(_once, "ECHO", -1.0)
-    _once._expected.clear()
-    _once.expect(*map(str, range(_once.KEPT)))
-    _once.expect("another")
-    assert list(_once._expected) == ["another"]
+def test_a_storm_that_a_server_logs_as_text_is_as_large_as_the_budget(logs: Sentry) -> None:
+    import traceback
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        fail(f"{scope['path']}\nand more")
+
+    wrapped = SentryMiddleware(app, error_budget=10)
+    for number in range(200):
+        with pytest.raises(ValueError, match="and more") as caught:
+            run(wrapped, http_scope(f"/{number}"))
+        logged_by_server("it failed\n" + "".join(traceback.format_exception(caught.value)))
+    assert len(logs.events) == 10
+
+
+@pytest.mark.parametrize(("logger", "events"), [("uvicorn.error", 0), ("a.job", 1)])
+def test_a_cancellation_that_a_server_logs_is_no_failure(
+    logs: Sentry, logger: str, events: int
+) -> None:
+    SentryMiddleware(_raising(fail))
+    error = logging.getLogger(logger).error
+    error("Exception in ASGI application", exc_info=asyncio.CancelledError())
+    assert len(logs.events) == events
 
 
 def test_a_failing_echo_processor_lets_events_through(
@@ -617,8 +635,9 @@ def within(framework: Any, exception: Exception) -> Any:
 
     if framework is None:
         return SentryMiddleware(Denying(None))
+    classes: list[Any] = [SentryMiddleware, Denying]
     if framework is Litestar:
-        return Litestar([served], openapi_config=None, middleware=[SentryMiddleware, Denying])
+        return Litestar([served], openapi_config=None, middleware=classes)
     both = [Middleware(SentryMiddleware), Middleware(Denying)]
     if framework is Mount:
         return Starlette(routes=[Mount("/", Starlette(), middleware=both)])
@@ -978,6 +997,109 @@ def test_a_traceback_logged_as_text_is_the_exceptions_event(sentry: Sentry, logs
     assert exception_values(sentry.events[2]) == [("ValueError", "nope")]
 
 
+def as_json(exception: Exception) -> str:
+    return json.dumps({"event": "failed", "exception": "".join(format_exception(exception))})
+
+
+def as_json_of_other_letters(exception: Exception) -> str:
+    text = "".join(format_exception(exception)).rstrip()
+    return json.dumps({"exception": text, "level": "error"}, ensure_ascii=False)
+
+
+def as_pairs(exception: Exception) -> str:
+    return (
+        f"event='failed' exception={''.join(format_exception(exception)).rstrip()!r} level='error'"
+    )
+
+
+def as_a_structure(exception: Exception) -> str:
+    told = {"exc_type": type(exception).__name__, "exc_value": str(exception), "frames": []}
+    return json.dumps({"exception": [told]})
+
+
+def as_a_dictionary(exception: Exception) -> Any:
+    return {"event": "failed", "exc_info": True}
+
+
+def as_a_dictionary_with_it(exception: Exception) -> Any:
+    return {"event": "failed", "exc_info": exception}
+
+
+def as_a_dictionary_with_three(exception: Exception) -> Any:
+    return {"event": "failed", "exc_info": sys.exc_info()}
+
+
+RENDERINGS = [
+    as_json,
+    as_json_of_other_letters,
+    as_pairs,
+    as_a_structure,
+    as_a_dictionary,
+    as_a_dictionary_with_it,
+    as_a_dictionary_with_three,
+]
+
+
+@pytest.mark.parametrize("render", RENDERINGS)
+@pytest.mark.parametrize("text", ["nope", 'a "quoted" \u00e9\nof two lines'])
+def test_an_exception_rendered_into_a_record_and_raised_again_is_one_event(
+    logs: Sentry, render: Any, text: str
+) -> None:
+    def body() -> None:
+        try:
+            fail(text)
+        except ValueError as exception:
+            logging.getLogger("structured").error(render(exception))
+            raise
+
+    failing_with(body)
+    assert exception_values(logs.event) == [("ValueError", text)]
+    assert logs.event["logger"] == "structured"
+
+
+@pytest.mark.parametrize("render", RENDERINGS[:4])
+def test_a_rendering_of_another_exception_is_an_event_of_its_own(logs: Sentry, render: Any) -> None:
+    def body() -> None:
+        other = ValueError("another")
+        try:
+            fail()
+        except ValueError:
+            logging.getLogger("structured").error(render(other))
+            logging.getLogger("structured").error('{"error": "ValueError: nope", "frames": 2}')
+            logging.getLogger("structured").error({"exc_info": False})
+            raise
+
+    failing_with(body)
+    assert len(logs.events) == 4
+
+
+@pytest.mark.parametrize("renderer", ["JSONRenderer", "KeyValueRenderer", "LogfmtRenderer"])
+@pytest.mark.parametrize("formatted", ["format_exc_info", "dict_tracebacks", None])
+def test_what_structlog_logs_and_is_raised_again_is_one_event(
+    logs: Sentry, renderer: str, formatted: str | None
+) -> None:
+    structlog = pytest.importorskip("structlog")
+    if formatted is None:
+        last = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+        processors = [last]
+    else:
+        last = getattr(structlog.processors, renderer)()
+        processors = [getattr(structlog.processors, formatted), last]
+    logger = structlog.wrap_logger(logging.getLogger("structured"), processors=processors)
+
+    def body() -> None:
+        try:
+            fail()
+        except ValueError:
+            logger.exception("failed", user=7)
+            raise
+
+    if renderer == "LogfmtRenderer" and formatted == "dict_tracebacks":
+        return
+    failing_with(body)
+    assert exception_values(logs.event) == [("ValueError", "nope")]
+
+
 def test_a_framework_that_logs_that_the_client_has_left_makes_no_event(
     sentry: Sentry, logs: Sentry
 ) -> None:
@@ -1087,7 +1209,6 @@ def _raising(body: Any) -> Any:
 
 def test_an_exception_that_says_too_much_is_known_without_its_text(sentry: Sentry) -> None:
     large = list(range(10_000_000))
-    _once._expected.clear()
 
     def body() -> None:
         raise ValueError(large)
@@ -1100,4 +1221,3 @@ def test_an_exception_that_says_too_much_is_known_without_its_text(sentry: Sentr
     asyncio.run(serve())
     assert time.thread_time() - start < 1
     assert sentry.event["exception"]["values"][0]["value"].startswith("[0, 1, ")
-    assert _once._expected == {}

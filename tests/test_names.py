@@ -95,11 +95,12 @@ def test_a_librarys_class_or_object_is_no_handler_and_a_function_is() -> None:
     from starlette.routing import Router
     from starlette.staticfiles import StaticFiles
 
-    for endpoint in (Router(), FastAPI(), FastAPI, WsgiToAsgi(served), StaticFiles(directory=".")):
-        assert not _names.is_handler(endpoint)
-    for endpoint in (served, Around(None), Around, Callable(), Bound().handle, FastAPI().openapi):
-        assert _names.is_handler(endpoint)
-    for endpoint in (SimpleNamespace(__module__="starlette.x"), partial(FastAPI())):
+    bridge: Any = WsgiToAsgi
+    applications: list[Any] = [Router(), FastAPI(), FastAPI, bridge(served)]
+    assert not any(map(_names.is_handler, [*applications, StaticFiles(directory=".")]))
+    handlers: list[Any] = [served, Around(None), Around, Callable(), Bound().handle]
+    assert all(map(_names.is_handler, [*handlers, FastAPI().openapi]))
+    for endpoint in (SimpleNamespace(__module__="starlette.x"), *map(partial, applications)):
         assert _request.endpoint(Connection(http_scope(endpoint=endpoint))) is None
 
 

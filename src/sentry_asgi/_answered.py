@@ -6,8 +6,8 @@ The rules:
   catches it, and call it unhandled whatever becomes of it: `is_answered` knows those frameworks, which always answer,
   but for the settings below. Integrations that report and raise again (clients of other services, tasks) are not
   among them: what becomes of their exceptions is open.
-- The middleware may stand within a framework, as one of its own middlewares. An exception of that framework's that has a
-  status of its own is then answered further out, by the framework's code for exceptions: `is_answered_outside`.
+- The middleware may stand within a framework, as one of its own middlewares. An exception of that framework's that
+  has a status of its own is then answered further out, by the framework's code for exceptions: `is_answered_outside`.
 - Every name of a framework's that is used is used here, and all are public.
 """
 

@@ -97,7 +97,8 @@ ALLOWED = {
     "_once": {"_budget", "_frames", "_noise", "_swallowed", "_traceback"},
     "_swallowed": {"_failsafe", "_frames"},
     "_noise": {"_frames"},
-    "_frames": set(),
+    "_frames": {"_installed"},
+    "_installed": set(),
     "_settings": {"_budget"},
     "_takeover": {"_sdk"},
     "_tracing": {

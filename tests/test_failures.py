@@ -351,6 +351,27 @@ def test_a_storm_that_a_server_logs_as_text_is_as_large_as_the_budget(logs: Sent
     assert len(logs.events) == 10
 
 
+def test_what_a_server_logs_of_a_lifespan_that_failed_makes_no_event_for_a_while(
+    logs: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Traceback (most recent call last):\n  in the app\nValueError: nope"
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": text})
+
+    lifespan(SentryMiddleware(app))
+    assert len(logs.events) == 1
+    said = [text, f"it said: {text}", "Application startup failed. Exiting."]
+    for one in said:
+        logged_by_server(one)
+    assert len(logs.events) == 1
+    logged_by_server("Another sentence.")
+    monkeypatch.setattr(_once, "_process_failed", (0.0, (text,)))
+    logged_by_server(text)
+    assert len(logs.events) == 3
+
+
 @pytest.mark.parametrize(("logger", "events"), [("uvicorn.error", 0), ("a.job", 1)])
 def test_a_cancellation_that_a_server_logs_is_no_failure(
     logs: Sentry, logger: str, events: int

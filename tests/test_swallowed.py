@@ -1010,6 +1010,7 @@ def test_a_library_beside_the_application_is_known_by_its_record(
         beside.write_text("not a zip")
     elif kind == "archive":
         with zipfile.ZipFile(beside, "w") as archive:
+            archive.writestr("main.py", "")
             for name, record in RECORDS.items():
                 archive.writestr(name, record)
     else:

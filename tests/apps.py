@@ -127,7 +127,11 @@ def django() -> App:
     def failing(request: Any) -> HttpResponse:
         raise ValueError("nope")
 
-    urlpatterns.extend([path("", view), path("failing", failing)])
+    async def failing_async(request: Any) -> HttpResponse:
+        raise ValueError("nope")
+
+    views = {"": view, "failing": failing, "failing_async": failing_async}
+    urlpatterns.extend(path(route, served) for route, served in views.items())
     app: App = ASGIHandler()
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -58,7 +59,15 @@ def test_what_is_suppressed_is_told_once(clock: Clock) -> None:
     assert told is not None
     assert told.events == 3
     assert before <= told.since <= time.time()
+    assert budget.suppressed(("a",)) == told  # as long as nobody was told
+    assert not budget.spend(("a",))
+    budget.tell(("a",), told)
+    rest = budget.suppressed(("a",))
+    assert rest is not None
+    assert rest.events == 1
+    budget.tell(("a",), rest)
     assert budget.suppressed(("a",)) is None
+    budget.tell(("unknown",), told)
     assert budget.suppressed(("unknown",)) is None
 
 
@@ -127,6 +136,39 @@ def test_the_next_event_tells_what_was_suppressed(sentry: Sentry, clock: Clock) 
     clock.now += 30
     storm(app, 1)
     assert "suppressed" not in sentry.events[-1]["contexts"]["asgi"]
+
+
+@pytest.mark.parametrize("report_without", [True, False])
+@pytest.mark.parametrize("dropped_by", ["before_send", "error_sampler"])
+def test_what_is_suppressed_is_told_by_an_event_that_is_sent(
+    sentry: Sentry, clock: Clock, dropped_by: str, report_without: bool
+) -> None:
+    dropping = False
+    answers: dict[str, Any] = {
+        "before_send": lambda event, hint: None if dropping else event,
+        "error_sampler": lambda event, hint: 0.0 if dropping else 1.0,
+    }
+    sentry.init(**{dropped_by: answers[dropped_by]})
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        if not report_without:
+            fail(ValueError)
+        await respond(send, status=503)
+
+    wrapped = SentryMiddleware(app, error_budget=1, report_5xx_without_exception=True)
+    for dropping, minutes in (  # noqa: B007 - before_send reads it
+        (False, 0),
+        (False, 0),
+        (False, 0),
+        (True, 1),
+        (False, 1),
+        (False, 1),
+    ):
+        clock.now += 60 * minutes
+        with contextlib.suppress(ValueError):
+            run(wrapped)
+    told = [event["contexts"]["asgi"].get("suppressed") for event in sentry.events]
+    assert told == [None, 2, None]
 
 
 def test_without_a_budget_each_failure_is_sent(sentry: Sentry) -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import json
 import logging
 import sys
 import threading
 import time
 import weakref
+from traceback import format_exception
 from typing import Any
 
 import pytest
 import sentry_sdk
 import uvicorn
+from litestar import Litestar, get
+from litestar.exceptions import InternalServerException, NotAuthorizedException
 from sentry_sdk.integrations.logging import LoggingIntegration
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
@@ -311,31 +318,68 @@ def test_what_the_server_logs_of_it_makes_no_event(
     assert len(sentry.events) == 2
 
 
-def test_what_the_server_logs_of_it_as_text_makes_no_event(sentry: Sentry, logs: Sentry) -> None:
+@pytest.mark.parametrize("header", [True, False])
+def test_what_the_server_logs_of_it_as_text_makes_no_event(
+    sentry: Sentry, logs: Sentry, header: bool
+) -> None:
     import traceback
 
-    _once._expected.clear()
     with pytest.raises(ValueError, match="nope") as caught:
         run(SentryMiddleware(_raising(fail)))
-    text = "in the app\n" + "".join(traceback.format_exception(caught.value))
+    lines = traceback.format_exception(caught.value)
+    text = "in the app\n" + "".join(lines if header else lines[1:])
     logged_by_server(text)
     assert len(sentry.events) == 1
     logged_by_server("ValueError: nope, but no traceback")
-    assert len(sentry.events) == 2
-    logging.getLogger("a.job").error(text)  # which has failed in the same way
+    logged_by_server("Traceback (most recent call last):\nValueError: nope")  # of something else
     assert len(sentry.events) == 3
+    logging.getLogger("a.job").error(text)  # which has failed in the same way
+    assert len(sentry.events) == 4
 
 
-def test_what_is_expected_is_bounded_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    _once._expected.clear()
-    _once.expect(*map(str, range(_once.KEPT)))
-    _once.expect("one too many")
-    assert "one too many" not in _once._expected
-    monkeypatch.setattr(_once, "ECHO", -1.0)
-    _once._expected.clear()
-    _once.expect(*map(str, range(_once.KEPT)))
-    _once.expect("another")
-    assert list(_once._expected) == ["another"]
+def test_a_storm_that_a_server_logs_as_text_is_as_large_as_the_budget(logs: Sentry) -> None:
+    import traceback
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        fail(f"{scope['path']}\nand more")
+
+    wrapped = SentryMiddleware(app, error_budget=10)
+    for number in range(200):
+        with pytest.raises(ValueError, match="and more") as caught:
+            run(wrapped, http_scope(f"/{number}"))
+        logged_by_server("it failed\n" + "".join(traceback.format_exception(caught.value)))
+    assert len(logs.events) == 10
+
+
+def test_what_a_server_logs_of_a_lifespan_that_failed_makes_no_event_for_a_while(
+    logs: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Traceback (most recent call last):\n  in the app\nValueError: nope"
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": text})
+
+    lifespan(SentryMiddleware(app))
+    assert len(logs.events) == 1
+    said = [text, f"it said: {text}", "Application startup failed. Exiting."]
+    for one in said:
+        logged_by_server(one)
+    assert len(logs.events) == 1
+    logged_by_server("Another sentence.")
+    monkeypatch.setattr(_once, "_process_failed", (0.0, (text,)))
+    logged_by_server(text)
+    assert len(logs.events) == 3
+
+
+@pytest.mark.parametrize(("logger", "events"), [("uvicorn.error", 0), ("a.job", 1)])
+def test_a_cancellation_that_a_server_logs_is_no_failure(
+    logs: Sentry, logger: str, events: int
+) -> None:
+    SentryMiddleware(_raising(fail))
+    error = logging.getLogger(logger).error
+    error("Exception in ASGI application", exc_info=asyncio.CancelledError())
+    assert len(logs.events) == events
 
 
 def test_a_failing_echo_processor_lets_events_through(
@@ -521,6 +565,142 @@ def test_a_websocket_whose_client_left_while_it_was_accepted_is_accepted_once(
         asyncio.run(main())
     assert sent == [{"type": "websocket.accept"}]
     assert sentry.events == []
+
+
+def code_of(library: str, source: str) -> dict[str, Any]:
+    """What runs as a library's code."""
+    names: dict[str, Any] = {"asyncio": asyncio}
+    exec(compile(source, f"/nowhere/site-packages/{library}/code.py", "exec"), names)
+    return names
+
+
+RAISING = """
+async def send(message):
+    raise error
+
+async def serve(app, scope, send):
+    await app(scope, None, send)
+"""
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionRefusedError, OSError])
+@pytest.mark.parametrize(
+    ("server", "raised_by", "events"),
+    [
+        ("uvicorn", "uvicorn", 0),
+        ("a_server", "a_server", 0),
+        ("a_server", "hypercorn", 0),  # whatever starts a known server
+        ("uvicorn", "a_cache", 1),
+        ("a_server", "a_cache", 1),
+        ("uvicorn", None, 1),
+    ],
+)
+def test_what_a_middleware_further_out_raises_in_send_is_no_client_that_left(
+    sentry: Sentry, kind: type[OSError], server: str, raised_by: str | None, events: int
+) -> None:
+    error = kind("nope")
+
+    async def send(message: Message) -> None:
+        raise error
+
+    if raised_by is not None:
+        names = code_of(raised_by, RAISING)
+        names["error"] = error
+        send = names["send"]
+    app = SentryMiddleware(lambda scope, receive, send: respond(send))
+    with pytest.raises(OSError, match="nope"):
+        asyncio.run(code_of(server, RAISING)["serve"](app, http_scope(), send))
+    assert len(sentry.events) == events
+
+
+@pytest.mark.parametrize(
+    ("library", "text", "leaves", "events"),
+    [
+        ("starlette", "No response returned.", True, 0),
+        ("starlette", "No response returned.", False, 1),
+        ("starlette", "Another sentence.", True, 1),
+        ("another", "No response returned.", True, 1),
+        (
+            "uvicorn",
+            "Unexpected ASGI message 'websocket.send', after sending 'websocket.close' or",
+            True,
+            0,
+        ),
+    ],
+)
+def test_a_librarys_sentence_counts_only_if_it_says_it_and_the_client_has_left(
+    sentry: Sentry, library: str, text: str, leaves: bool, events: int
+) -> None:
+    says = code_of(library, f"def says(): raise RuntimeError({text!r})")["says"]
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        says()
+
+    kind = "http.disconnect" if leaves else "http.request"
+    with pytest.raises(RuntimeError):
+        run(SentryMiddleware(app), http_scope(), [{"type": kind}])
+    assert len(sentry.events) == events
+
+
+@get("/")
+async def served() -> None: ...
+
+
+def within(framework: Any, exception: Exception) -> Any:
+    class Denying:
+        def __init__(self, app: Any) -> None: ...
+
+        async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+            raise exception
+
+    if framework is None:
+        return SentryMiddleware(Denying(None))
+    classes: list[Any] = [SentryMiddleware, Denying]
+    if framework is Litestar:
+        return Litestar([served], openapi_config=None, middleware=classes)
+    both = [Middleware(SentryMiddleware), Middleware(Denying)]
+    if framework is Mount:
+        return Starlette(routes=[Mount("/", Starlette(), middleware=both)])
+    return Starlette(middleware=both)
+
+
+class Denied(NotAuthorizedException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("framework", "exception", "events"),
+    [
+        (Litestar, NotAuthorizedException(), 0),
+        (Litestar, Denied(), 0),
+        (Litestar, InternalServerException(), 1),
+        (Litestar, HTTPException(403), 1),  # another framework's
+        (Litestar, ValueError("nope"), 1),
+        (Mount, HTTPException(403), 0),
+        (Starlette, HTTPException(403), 1),  # which answers it with a 500
+        (None, NotAuthorizedException(), 1),
+    ],
+)
+def test_an_exception_that_the_framework_around_answers_with_its_status_is_no_failure(
+    sentry: Sentry, framework: Any, exception: Exception, events: int
+) -> None:
+    with contextlib.suppress(Exception):
+        run(within(framework, exception))
+    assert len(sentry.events) == events
+
+
+def test_an_exception_whose_status_cannot_be_asked_for_is_a_failure(sentry: Sentry) -> None:
+    class Broken(Exception):
+        @property
+        def status_code(self) -> int:
+            raise RuntimeError
+
+    def body() -> None:
+        raise Broken
+
+    failing_with(body, expect=Broken)
+    assert exception_values(sentry.event)[-1][0].endswith("Broken")
 
 
 def test_a_client_that_left_and_was_answered_with_a_500_makes_no_event(sentry: Sentry) -> None:
@@ -838,6 +1018,109 @@ def test_a_traceback_logged_as_text_is_the_exceptions_event(sentry: Sentry, logs
     assert exception_values(sentry.events[2]) == [("ValueError", "nope")]
 
 
+def as_json(exception: Exception) -> str:
+    return json.dumps({"event": "failed", "exception": "".join(format_exception(exception))})
+
+
+def as_json_of_other_letters(exception: Exception) -> str:
+    text = "".join(format_exception(exception)).rstrip()
+    return json.dumps({"exception": text, "level": "error"}, ensure_ascii=False)
+
+
+def as_pairs(exception: Exception) -> str:
+    return (
+        f"event='failed' exception={''.join(format_exception(exception)).rstrip()!r} level='error'"
+    )
+
+
+def as_a_structure(exception: Exception) -> str:
+    told = {"exc_type": type(exception).__name__, "exc_value": str(exception), "frames": []}
+    return json.dumps({"exception": [told]})
+
+
+def as_a_dictionary(exception: Exception) -> Any:
+    return {"event": "failed", "exc_info": True}
+
+
+def as_a_dictionary_with_it(exception: Exception) -> Any:
+    return {"event": "failed", "exc_info": exception}
+
+
+def as_a_dictionary_with_three(exception: Exception) -> Any:
+    return {"event": "failed", "exc_info": sys.exc_info()}
+
+
+RENDERINGS = [
+    as_json,
+    as_json_of_other_letters,
+    as_pairs,
+    as_a_structure,
+    as_a_dictionary,
+    as_a_dictionary_with_it,
+    as_a_dictionary_with_three,
+]
+
+
+@pytest.mark.parametrize("render", RENDERINGS)
+@pytest.mark.parametrize("text", ["nope", 'a "quoted" \u00e9\nof two lines'])
+def test_an_exception_rendered_into_a_record_and_raised_again_is_one_event(
+    logs: Sentry, render: Any, text: str
+) -> None:
+    def body() -> None:
+        try:
+            fail(text)
+        except ValueError as exception:
+            logging.getLogger("structured").error(render(exception))
+            raise
+
+    failing_with(body)
+    assert exception_values(logs.event) == [("ValueError", text)]
+    assert logs.event["logger"] == "structured"
+
+
+@pytest.mark.parametrize("render", RENDERINGS[:4])
+def test_a_rendering_of_another_exception_is_an_event_of_its_own(logs: Sentry, render: Any) -> None:
+    def body() -> None:
+        other = ValueError("another")
+        try:
+            fail()
+        except ValueError:
+            logging.getLogger("structured").error(render(other))
+            logging.getLogger("structured").error('{"error": "ValueError: nope", "frames": 2}')
+            logging.getLogger("structured").error({"exc_info": False})
+            raise
+
+    failing_with(body)
+    assert len(logs.events) == 4
+
+
+@pytest.mark.parametrize("renderer", ["JSONRenderer", "KeyValueRenderer", "LogfmtRenderer"])
+@pytest.mark.parametrize("formatted", ["format_exc_info", "dict_tracebacks", None])
+def test_what_structlog_logs_and_is_raised_again_is_one_event(
+    logs: Sentry, renderer: str, formatted: str | None
+) -> None:
+    structlog = pytest.importorskip("structlog")
+    if formatted is None:
+        last = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+        processors = [last]
+    else:
+        last = getattr(structlog.processors, renderer)()
+        processors = [getattr(structlog.processors, formatted), last]
+    logger = structlog.wrap_logger(logging.getLogger("structured"), processors=processors)
+
+    def body() -> None:
+        try:
+            fail()
+        except ValueError:
+            logger.exception("failed", user=7)
+            raise
+
+    if renderer == "LogfmtRenderer" and formatted == "dict_tracebacks":
+        return
+    failing_with(body)
+    assert exception_values(logs.event) == [("ValueError", "nope")]
+
+
 def test_a_framework_that_logs_that_the_client_has_left_makes_no_event(
     sentry: Sentry, logs: Sentry
 ) -> None:
@@ -947,7 +1230,6 @@ def _raising(body: Any) -> Any:
 
 def test_an_exception_that_says_too_much_is_known_without_its_text(sentry: Sentry) -> None:
     large = list(range(10_000_000))
-    _once._expected.clear()
 
     def body() -> None:
         raise ValueError(large)
@@ -960,4 +1242,3 @@ def test_an_exception_that_says_too_much_is_known_without_its_text(sentry: Sentr
     asyncio.run(serve())
     assert time.thread_time() - start < 1
     assert sentry.event["exception"]["values"][0]["value"].startswith("[0, 1, ")
-    assert _once._expected == {}

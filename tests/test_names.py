@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sentry_sdk
 from fastapi import APIRouter, FastAPI
 
-from sentry_asgi import SentryMiddleware, _names, _request
+from sentry_asgi import SentryMiddleware, _event, _names, _request
 from sentry_asgi._request import Connection
 
 from .support import Scope, Sentry, http_scope, run
@@ -78,12 +80,78 @@ def test_litestars_scope_tells_both() -> None:
     assert "generic Litestar request" in _request.derived_names(connection)
 
 
-def test_a_part_of_a_framework_is_no_handler() -> None:
-    from starlette.routing import Router
+class Callable:
+    __module__ = "made.at.run.time"
 
-    assert not _names.is_handler(Router())
-    assert _names.is_handler(served)
-    assert _names.is_handler(SimpleNamespace(__module__=7))
+    def __call__(self) -> None: ...
+
+
+class Bound:
+    def handle(self) -> None: ...
+
+
+def test_a_librarys_class_or_object_is_no_handler_and_a_function_is() -> None:
+    from asgiref.wsgi import WsgiToAsgi
+    from starlette.routing import Router
+    from starlette.staticfiles import StaticFiles
+
+    bridge: Any = WsgiToAsgi
+    applications: list[Any] = [Router(), FastAPI(), FastAPI, bridge(served)]
+    assert not any(map(_names.is_handler, [*applications, StaticFiles(directory=".")]))
+    handlers: list[Any] = [served, Around(None), Around, Callable(), Bound().handle]
+    assert all(map(_names.is_handler, [*handlers, FastAPI().openapi]))
+    for endpoint in (SimpleNamespace(__module__="starlette.x"), *map(partial, applications)):
+        assert _request.endpoint(Connection(http_scope(endpoint=endpoint))) is None
+
+
+@pytest.mark.parametrize("style", ["endpoint", "route"])
+def test_a_request_that_a_mounted_app_refuses_is_not_named_after_the_apps_class(
+    sentry: Sentry, style: Any
+) -> None:
+    inner = FastAPI()
+
+    @inner.middleware("http")
+    async def reporting(request: Any, call_next: Any) -> Any:
+        sentry_sdk.capture_message("not served")
+        return await call_next(request)
+
+    app = FastAPI()
+    app.mount("/t/{tenant}", inner)
+    run(SentryMiddleware(app, transaction_style=style), http_scope("/t/a/nope"))
+    assert "FastAPI" not in sentry.event["transaction"]
+
+
+def test_an_events_name_that_the_app_set_has_the_source_custom_unless_it_says_another(
+    sentry: Sentry,
+) -> None:
+    sources: list[str | None] = [None, "task"]
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        scope["endpoint"] = served
+        for source in sources:
+            sentry_sdk.get_current_scope().set_transaction_name("checkout", source=source)
+            sentry_sdk.capture_message("hi")
+
+    run(SentryMiddleware(app))
+    told = [(event["transaction"], event["transaction_info"]["source"]) for event in sentry.events]
+    assert told == [("checkout", "custom"), ("checkout", "task")]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://example.org/a%20b?token=1", "http://example.org/a%20b"),
+        ("http://example.org/a b", "http://example.org/a%20b"),
+        ("http://example.org/another", "http://example.org/another"),
+        (7, 7),
+    ],
+)
+def test_the_url_is_the_same_whoever_writes_it_and_another_is_the_apps(
+    sentry: Sentry, url: Any, told: Any
+) -> None:
+    event: Any = {"request": {"url": url}}
+    _event.protect(Connection(http_scope("/a b")), event, {})
+    assert event["request"]["url"] == told
 
 
 def test_lilyas_include_is_asked_for_its_leaf() -> None:

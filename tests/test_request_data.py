@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _body, _response, _user
+from sentry_asgi import SentryMiddleware, _body, _isolation, _response, _sdk, _user
 from sentry_asgi._privacy import FILTERED, privacy
 from sentry_asgi._request import Connection
 
@@ -412,23 +413,38 @@ def test_no_user_is_looked_at_for_a_request_that_reports_nothing(sentry: Sentry)
     assert user.asked == []
 
 
-@pytest.mark.parametrize("given", [None, {"id": "8"}, {"segment": "x"}])
+SILENT = object()
+
+
+@pytest.mark.parametrize(
+    "given", [SILENT, None, {}, {"id": "8"}, {"segment": "x"}, {"ip_address": "192.0.2.1"}]
+)
 @pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("public", [True, False])
 def test_what_the_app_set_wins_and_nobody_is_named_unasked(
-    sentry: Sentry, on: bool, given: Any
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, on: bool, given: Any, public: bool
 ) -> None:
+    if not on and given == {"ip_address": "192.0.2.1"}:
+        given = {"segment": "y"}  # old SDKs hide an address by themselves
     sentry.init(**pii(on=on))
+    if public:
+        monkeypatch.setattr(_isolation, "_chosen", lambda: _isolation.PublicScopes)
 
     async def failing(scope: Scope, receive: Any, send: Any) -> None:
         scope["user"] = {"id": 7, "username": "alice"}
-        if given:
+        if given is not SILENT:
             sentry_sdk.set_user(given)
         raise ValueError("nope")
 
     user = event_of(sentry, http_scope("/"), app=failing).get("user") or {}
-    user.pop("ip_address", None)
-    ours = {"id": "7", "username": "alice"} if on and given != {"id": "8"} else {}
-    assert user == {**ours, **(given or {})}
+    theirs = {"id": "7", "username": "alice"} if on else {}
+    assert user == (theirs if given is SILENT else given or {})
+
+
+def test_where_the_sdk_keeps_the_user_elsewhere_its_scope_is_left_alone() -> None:
+    elsewhere = SimpleNamespace()
+    _sdk.set_default_user(elsewhere, {"id": "7"})
+    assert vars(elsewhere) == {}
 
 
 # The response, and the facts of ASGI.

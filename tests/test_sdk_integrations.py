@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sentry_sdk
 from litestar import Litestar, get
 from litestar.response import Stream
 from sentry_sdk.integrations.django import DjangoIntegration
@@ -19,7 +22,7 @@ from sentry_asgi import SentryMiddleware, _answered
 from sentry_asgi._traceback import event_from
 
 from . import apps
-from .support import Sentry, exception_values, http_scope, run
+from .support import Sentry, exception_values, http_scope, respond, run
 
 
 async def homepage(request: Any) -> None:
@@ -102,6 +105,108 @@ def test_what_litestar_answers_is_handled_though_its_integration_reports_it(sent
     assert run(app)[0]["status"] == 500
     assert mechanisms(sentry) == [("litestar", True)]
     sentry.transport.envelopes.clear()  # the integration adds what Sentry drops
+
+
+@pytest.mark.parametrize(
+    "mechanism", ["ariadne", "falcon", "graphene", "mcp", "sanic", "strawberry"]
+)
+def test_what_always_answers_is_handled(mechanism: str) -> None:
+    assert _answered.is_answered(mechanism, None)
+
+
+@pytest.mark.parametrize("mechanism", ["openai", "aiohttp", "threading", "asyncio", "wsgi", None])
+def test_what_reports_and_raises_again_is_not_taken_for_answered(mechanism: Any) -> None:
+    assert not _answered.is_answered(mechanism, None)
+
+
+@pytest.mark.parametrize(
+    ("propagates", "debug", "answered"),
+    [(None, False, True), (None, True, False), (False, True, True), (True, False, False)],
+)
+def test_what_flask_is_told_to_let_out_is_not_answered(
+    monkeypatch: pytest.MonkeyPatch, propagates: Any, debug: bool, answered: bool
+) -> None:
+    config = {"PROPAGATE_EXCEPTIONS": propagates}
+    app = SimpleNamespace(config=config, debug=debug, testing=False)
+    monkeypatch.setitem(sys.modules, "flask", SimpleNamespace(current_app=app))
+    assert _answered.is_answered("flask", None) is answered
+
+
+def test_what_strawberry_answers_with_a_200_is_handled_and_no_crash(sentry: Sentry) -> None:
+    strawberry = pytest.importorskip("strawberry")
+    from sentry_sdk.integrations.strawberry import StrawberryIntegration
+
+    graphql = pytest.importorskip("strawberry.asgi").GraphQL
+
+    def broken() -> int:
+        raise ValueError("nope")
+
+    query = type("Query", (), {"__annotations__": {"broken": int}})
+    query.broken = strawberry.field(resolver=broken)  # type: ignore[attr-defined]
+    sentry.init(
+        integrations=[StrawberryIntegration(async_execution=True)],
+        release="app@1",
+        auto_session_tracking=True,
+    )
+    app = SentryMiddleware(graphql(strawberry.Schema(strawberry.type(query))))
+    body = b'{"query": "{ broken }"}'
+    headers = [(b"content-type", b"application/json"), (b"host", b"example.org")]
+    scope = http_scope(method="POST", headers=headers)
+    assert run(app, scope, [{"type": "http.request", "body": body}])[0]["status"] == 200
+    assert {handled for _, handled in mechanisms(sentry)} == {True}
+    assert outcomes(sentry) == {"errored"}
+    sentry.transport.envelopes.clear()
+
+
+def test_what_flask_answers_within_is_handled(sentry: Sentry) -> None:
+    flask, a2wsgi = pytest.importorskip("flask"), pytest.importorskip("a2wsgi")
+    from sentry_sdk.integrations.flask import FlaskIntegration
+
+    app = flask.Flask("within")
+
+    def broken() -> None:
+        raise ValueError("nope")
+
+    app.add_url_rule("/", view_func=broken)
+    sentry.init(integrations=[FlaskIntegration()])
+    assert run(SentryMiddleware(a2wsgi.WSGIMiddleware(app)))[0]["status"] == 500
+    assert mechanisms(sentry)[-1] == ("flask", True)
+    sentry.transport.envelopes.clear()
+
+
+def outcomes(sentry: Sentry) -> set[str]:
+    """How the requests ended, by their sessions."""
+    sentry_sdk.flush()
+    batches = sentry.transport.items("sessions")
+    buckets = [bucket for batch in batches for bucket in batch["aggregates"]]
+    return {outcome for bucket in buckets for outcome in bucket.keys() - {"started"}}
+
+
+@pytest.mark.parametrize(
+    ("reported_handled", "raises", "outcome"),
+    [(False, False, "errored"), (False, True, "crashed"), (True, True, "crashed")],
+)
+def test_a_session_is_crashed_if_the_app_raised_whatever_was_reported(
+    sentry: Sentry, reported_handled: bool, raises: bool, outcome: str
+) -> None:
+    sentry.init(release="app@1", auto_session_tracking=True)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            raise ValueError("nope")
+        except ValueError as exception:
+            mechanism = {"type": "openai", "handled": reported_handled}
+            event: Any
+            event, hint = event_from(exception, mechanism)
+            sentry_sdk.capture_event(event, hint=hint)
+            if raises:
+                raise
+        await respond(send)
+
+    with contextlib.suppress(ValueError):
+        run(SentryMiddleware(app))
+    assert len(sentry.events) == 1
+    assert outcomes(sentry) == {outcome}
 
 
 def test_a_cause_that_the_sdks_middleware_cuts_off_is_shown(sentry: Sentry) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import subprocess
 import sys
 import threading
 import weakref
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.integrations.logging import LoggingIntegration
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -25,6 +29,7 @@ from sentry_asgi import SentryMiddleware, _frames, _isolation, _swallowed, _unwi
 from sentry_asgi._exchange import CROSSINGS
 from sentry_asgi._isolation import LazyScopes, PublicScopes
 
+from . import apps
 from .support import (
     Message,
     Scope,
@@ -980,6 +985,118 @@ def test_a_files_name_tells_whose_it_is() -> None:
     assert _frames.library(asyncio.__file__) == ""
     assert _frames.library(threading.__file__) == ""
     assert _frames.library(_frames.__file__) == "sentry_asgi"
+
+
+FILES = {
+    "falcon/app.py": True,
+    "single.py": True,
+    "google/cloud/x.py": True,
+    "google/mine.py": False,
+    "main.py": False,
+    "tests/mine.py": False,
+}
+RECORDS = {
+    "falcon-4.0.dist-info/RECORD": "falcon/app.py,sha256=x,1\nfalcon-4.0.dist-info/RECORD,,\n",
+    "others-1.dist-info/RECORD": "single.py,,\ngoogle/cloud/x.py,,\ntests/theirs.py,,\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive", "no archive", "no text"])
+def test_a_library_beside_the_application_is_known_by_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    beside = tmp_path / "task"
+    if kind == "no archive":
+        beside.write_text("not a zip")
+    elif kind == "archive":
+        with zipfile.ZipFile(beside, "w") as archive:
+            archive.writestr("main.py", "")
+            for name, record in RECORDS.items():
+                archive.writestr(name, record)
+    else:
+        for name, record in RECORDS.items():
+            (beside / name).parent.mkdir(parents=True)
+            (beside / name).write_bytes(record.encode() if kind == "folder" else b"\xff")
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), str(beside), *sys.path])
+    readable = kind in {"folder", "archive"}
+    for name, is_librarys in FILES.items():
+        owner = name.partition("/")[0].removesuffix(".py") if is_librarys and readable else None
+        assert _frames.library(str(beside / name)) == owner
+    assert _frames.library("/elsewhere/falcon/app.py") is None
+
+
+def test_an_error_that_a_framework_beside_the_application_swallows_is_found(
+    sentry: Sentry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside-1.dist-info").mkdir()
+    (tmp_path / "beside-1.dist-info" / "RECORD").write_text("beside.py,,\n")
+    source = (
+        "async def app(scope, receive, send):\n"
+        "    try:\n        scope['endpoint']()\n    except Exception:\n        pass\n"
+        "    await send({'type': 'http.response.start', 'status': 500})\n"
+        "    await send({'type': 'http.response.body'})\n"
+    )
+    (tmp_path / "beside.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    beside = importlib.import_module("beside")
+    run(SentryMiddleware(beside.app), http_scope(endpoint=missing))
+    assert len(sentry.events) == (1 if sys.version_info >= (3, 12) else 0)
+
+
+HELPED = """
+def run(function, *args):
+    return function(*args)
+
+def again(exception, function):
+    try:
+        raise exception
+    except BaseException:
+        return function()
+
+async def serve(endpoint, send, helper, catcher):
+    exception = catcher.caught(endpoint)
+    helper.again(exception, lambda: None)
+    await respond(send, status=500)
+
+def caught(function):
+    try:
+        function()
+    except Exception as exception:
+        return exception
+"""
+
+
+@monitored
+@pytest.mark.parametrize(
+    ("helper", "catcher", "events"),
+    [
+        ("asgiref", "framework", 1),
+        ("anyio", "framework", 1),
+        ("framework", "framework", 1),
+        ("asgiref", "templates", 0),
+        ("templates", "framework", 0),
+        ("asgiref", "asgiref", 0),
+        ("anyio", "asgiref", 0),
+    ],
+)
+def test_helpers_of_the_framework_that_answers_are_looked_through(
+    sentry: Sentry, helper: str, catcher: str, events: int
+) -> None:
+    framework = library(HELPED)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await framework.serve(missing, send, library(HELPED, helper), library(HELPED, catcher))
+
+    run(SentryMiddleware(app))
+    assert len(sentry.events) == events
+
+
+@monitored
+@pytest.mark.parametrize("view", ["failing", "failing_async"])
+def test_djangos_failures_are_found_without_its_log(sentry: Sentry, view: str) -> None:
+    sentry.init(integrations=[LoggingIntegration(event_level=None)])
+    assert run(SentryMiddleware(apps.django()), http_scope(f"/{view}"))[0]["status"] == 500
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
 
 
 def test_the_sdks_options_tell_what_else_is_the_applications() -> None:

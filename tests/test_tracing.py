@@ -320,16 +320,17 @@ def test_the_name_is_found_after_routing(traced: Traced) -> None:
     )
 
 
-def test_a_name_that_the_app_set_wins(traced: Traced) -> None:
+@pytest.mark.parametrize(("said", "source"), [(None, "custom"), ("task", "task")])
+def test_a_name_that_the_app_set_wins(traced: Traced, said: Any, source: str) -> None:
     traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         scope["endpoint"] = handler
-        sentry_sdk.get_current_scope().set_transaction_name("mine", source="custom")
+        sentry_sdk.get_current_scope().set_transaction_name("mine", source=said)
         await respond(send)
 
     run(SentryMiddleware(app))
-    assert (traced.request["name"], traced.request["source"]) == ("mine", "custom")
+    assert (traced.request["name"], traced.request["source"]) == ("mine", source)
 
 
 def test_work_after_the_response_is_a_span_of_its_own(traced: Traced) -> None:

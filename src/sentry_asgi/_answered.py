@@ -1,15 +1,24 @@
-"""Whether a framework answers the failure that the SDK's integration for it reports, or lets it out of the app.
+"""Whether a framework makes a response of an exception, instead of letting it out to the server.
 
-Some integrations report an exception where their framework catches it, and call it unhandled whatever the framework
-then does. Handled is, here, what the app turns into an answer; these frameworks always do, but for the settings below.
-Every name of a framework's that is used is used here, and all are public.
+The rules:
+
+- `handled` tells whether the app answers. Some of the SDK's integrations report an exception where their framework
+  catches it, and call it unhandled whatever becomes of it: `is_answered` knows those frameworks, which always answer,
+  but for the settings below. Integrations that report and raise again (clients of other services, tasks) are not
+  among them: what becomes of their exceptions is open.
+- The middleware may stand within a framework, as one of its own middlewares. An exception of that framework's that
+  has a status of its own is then answered further out, by the framework's code for exceptions: `is_answered_outside`.
+- Every name of a framework's that is used is used here, and all are public.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from traceback import walk_stack
 from typing import Any, Final
+
+from ._frames import library
 
 _DEPTH: Final = 10  # middlewares around the framework's application
 
@@ -41,9 +50,31 @@ def _quart(app: Any) -> bool:
     return bool(app.config["PROPAGATE_EXCEPTIONS"]) and not (app.debug or app.testing)
 
 
+def _flask(_app: Any) -> bool:
+    app = sys.modules["flask"].current_app  # it may be mounted anywhere
+    propagates = app.config["PROPAGATE_EXCEPTIONS"]
+    return bool(app.debug or app.testing if propagates is None else propagates)
+
+
+def is_answered_outside(exception: Exception, failing: Container[int]) -> bool:
+    """Return whether the framework around the middleware answers an exception with a status that is no failure."""
+    status = getattr(exception, "status_code", None)
+    if not isinstance(status, int) or status in failing:
+        return False
+    packages = {kind.__module__.split(".")[0] for kind in type(exception).__mro__}
+    for frame, _ in walk_stack(sys._getframe(1)):  # noqa: SLF001
+        filename = frame.f_code.co_filename.replace("\\", "/")
+        package = library(filename)
+        if package in packages and "exception" in filename.rpartition(f"/{package}/")[2]:
+            return True
+    return False
+
+
 _LETS_OUT: Final[dict[Any, Callable[[Any], bool]]] = {
     "django": _django,
     "quart": _quart,
-    "litestar": _never,
-    "sanic": _never,
+    "flask": _flask,
+    **dict.fromkeys(
+        ("ariadne", "falcon", "graphene", "litestar", "mcp", "sanic", "strawberry"), _never
+    ),
 }

@@ -6,7 +6,7 @@ The rules:
   It holds as many events as a site may have in a minute, and fills up again within a minute; a second one, ten times as
   large, is for all sites together, so that a storm of many sites sinks nothing either.
 - To suppress takes microseconds: nothing is rendered, no scope is filled. What is suppressed is counted, and told by
-  the next event of that site.
+  the next event of that site. It is told only once such an event was sent: `before_send` or a rate may drop one.
 - As many sites are known as fit; the one not seen for longest goes first, its count with it.
 """
 
@@ -94,14 +94,19 @@ class Budget:
         return bucket
 
     def suppressed(self, site: Site) -> Suppressed | None:
-        """What was suppressed of that site since this was asked last; None if nothing was."""
+        """Return what was suppressed of that site and not told since; None if nothing was."""
         with _spending:
             bucket = self._sites.get(site)
             if bucket is None or not bucket.count:
                 return None
-            told = Suppressed(bucket.count, bucket.since)
-            bucket.count = 0
-            return told
+            return Suppressed(bucket.count, bucket.since)
+
+    def tell(self, site: Site, told: Suppressed) -> None:
+        """Forget what an event that was sent has told; what was suppressed in the meantime stays."""
+        with _spending:
+            bucket = self._sites.get(site)
+            if bucket is not None and bucket.since == told.since:
+                bucket.count = max(0, bucket.count - told.events)
 
 
 def raise_site(exception: BaseException) -> Site:

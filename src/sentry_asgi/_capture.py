@@ -15,6 +15,7 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from . import _noise, _once, _sdk, _sessions
+from ._answered import is_answered_outside
 from ._budget import Site, raise_site
 from ._exceptions import is_a, leaves_of, part_of, texts_kept
 from ._exchange import Exchange, now
@@ -28,7 +29,7 @@ def raised(exchange: Exchange, exception: Any) -> None:
     """The app let an exception out."""
     try:
         with texts_kept():
-            if not _is_noise(exchange, exception):
+            if not _is_noise(exchange, exception) and not _is_answered(exchange, exception):
                 failure = exchange.failure
                 # One that the response told of was there before it, though the response is complete by now.
                 phase = exchange.phase
@@ -64,6 +65,15 @@ def _is_noise(exchange: Exchange, exception: Exception) -> bool:
         return False
 
 
+def _is_answered(exchange: Exchange, exception: Exception) -> bool:
+    """Whether a framework further out makes a response of it that tells of no failure; in doubt, it is reported."""
+    try:
+        return is_answered_outside(exception, exchange.settings.failing)
+    except Exception:
+        log_failure("looking for who answers an exception")
+        return False
+
+
 def returned(exchange: Exchange) -> None:
     """The app returned, but its response, or the websocket's close, told of a failure."""
     try:
@@ -79,7 +89,11 @@ def returned(exchange: Exchange) -> None:
 
 def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: bool) -> None:
     exception = _once.unreported(exchange, exception)
-    if _once.is_known(exchange, exception) or _sdk.is_ignored(exception):
+    if _sdk.is_ignored(exception):
+        return
+    if _once.is_known(exchange, exception):
+        if not handled:
+            _sessions.crashed(exchange)
         return
     site = raise_site(exception) if exchange.settings.budget is not None else ()
     if not _may_send(exchange, site):
@@ -91,8 +105,8 @@ def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: b
         {"type": "asgi", "handled": handled},
         library_locals=exchange.settings.library_locals,
     )
-    event["contexts"] = {"asgi": {"phase": phase, **_suppressed(exchange, site)}}
-    sentry_sdk.capture_event(event, hint=hint)
+    event["contexts"] = {"asgi": {"phase": phase}}
+    _send(exchange, site, event, hint)
 
 
 def _event_from(exception: BaseException, mechanism: Any, **options: Any) -> Any:
@@ -110,14 +124,16 @@ def _may_send(exchange: Exchange, site: Site) -> bool:
     return False
 
 
-def _suppressed(exchange: Exchange, site: Site) -> dict[str, Any]:
-    """What an event tells of those of its site that were not sent."""
+def _send(exchange: Exchange, site: Site, event: Any, hint: Any = None) -> None:
+    """Capture an event that tells of those of its site that were not sent; once it has left, they are told."""
     budget = exchange.settings.budget
     told = None if budget is None else budget.suppressed(site)
-    if told is None:
-        return {}
-    since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
-    return {"suppressed": told.events, "suppressed_since": since}
+    if told is not None:
+        since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
+        event["contexts"]["asgi"].update(suppressed=told.events, suppressed_since=since)
+    sent = sentry_sdk.capture_event(event, hint=hint)
+    if told is not None and budget is not None and sent is not None:
+        budget.tell(site, told)
 
 
 def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
@@ -134,9 +150,9 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
         "event_id": failure.event_id,
         "level": "error",
         "message": f"{name} {what}",
-        "contexts": {"asgi": {"phase": failure.phase, **_suppressed(exchange, site)}},
+        "contexts": {"asgi": {"phase": failure.phase}},
     }
-    sentry_sdk.capture_event(event)
+    _send(exchange, site, event)
 
 
 def close(exchange: Exchange) -> None:

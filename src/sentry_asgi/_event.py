@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 import sentry_sdk
 
@@ -61,6 +62,7 @@ def describe(
 def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     """Removes the request's secrets from wherever they recur in an event; never raises."""
     try:
+        _unify_url(connection, event)
         _add_stacktrace(event)
         _redaction.redact(event, _secrets_of(connection))
         _drop_filtered(event)
@@ -81,6 +83,15 @@ def _drop_filtered(event: dict[str, Any]) -> None:
     for key in _STRUCTURES:
         if isinstance(event.get(key), str):
             del event[key]
+
+
+def _unify_url(connection: Connection, event: dict[str, Any]) -> None:
+    """Writes the request's URL without its query, where an integration of the SDK's has put it down in another way."""
+    request = event.get("request")
+    given = request.get("url") if isinstance(request, dict) else None
+    ours = _request.url(connection)
+    if ours and isinstance(given, str) and unquote(given.partition("?")[0]) == unquote(ours):
+        event["request"]["url"] = ours
 
 
 def _add_request(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
@@ -145,16 +156,21 @@ def _body_data(connection: Connection) -> Any:
 def _add_user(
     connection: Connection, event: dict[str, Any], hint: dict[str, Any], allowed: Privacy
 ) -> None:
-    """Adds who the user is, unless the application has said it or nobody may know."""
-    given = event.get("user") or {}
-    if not allowed.user_info or any(given.get(key) for key in ("id", "username", "email")):
+    """Adds who the user is, unless `set_user` or the event itself says it, or nobody may know.
+
+    What `set_user` was given counts alone, were it an address only, or None: who hides a user is not to be overruled.
+    """
+    untold = type(event.get("user")) is _user.Untold
+    if untold:
+        del event["user"]
+    if not untold or not allowed.user_info:
         return
     user = connection.scope.get("user")
     if user is None and event.get("type") is None:
         user = _user.of_copied_scope(connection, (hint or {}).get("exc_info"))
     described = _user.describe(user)
     if described:
-        event["user"] = {**described, **{key: value for key, value in given.items() if value}}
+        event["user"] = described
 
 
 def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
@@ -224,6 +240,8 @@ def _add_name(connection: Connection, event: dict[str, Any]) -> None:
     """
     given = event.get("transaction")
     if given and given not in _request.derived_names(connection):
+        if not (event.get("transaction_info") or {}).get("source"):
+            event["transaction_info"] = {"source": "custom"}
         return
     named = _request.name_and_source(connection)
     if named is not None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
 
+from . import _noise
 from ._body import Kept, limit
 from ._failsafe import log_failure
 from ._once import OVER, leaves_late, with_event_id
@@ -269,7 +270,8 @@ class Exchange(Connection, Holding):
 
     def _send_failed(self, error: OSError) -> None:
         try:
-            if error.filename is None:  # else of a file that was to be sent
+            # Else of a file that was to be sent, or of a middleware further out.
+            if error.filename is None and _noise.is_servers(error):
                 self.client_left = True
                 self.holding().send_error = error
         except (

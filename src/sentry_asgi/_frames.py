@@ -2,7 +2,8 @@
 
 The rules:
 
-- The standard library, whatever is installed (below `site-packages` or `dist-packages`), code that a library has made
+- The standard library, whatever is installed (below `site-packages` or `dist-packages`, or beside the application, as
+  `_installed` tells), code that a library has made
   up at run time (`<string>`, `<attrs generated ...>`) and compiled extensions are library; the rest is the
   application.
 - An application that is installed itself says so as it does to the SDK: by the option `in_app_include`;
@@ -17,6 +18,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
+
+from ._installed import installed_as
 
 _STDLIB: Final = str(Path(os.path.normcase(os.__file__)).parent) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")
@@ -69,7 +72,10 @@ def library(filename: str) -> str | None:
         _, found, inner = path.rpartition(f"/{directory}/")
         if found:
             return _top(inner)
-    return "" if filename.startswith(_STDLIB) else None
+    if filename.startswith(_STDLIB):
+        return ""
+    beside = installed_as(filename)
+    return None if beside is None else _top(beside)
 
 
 def _names(modules: Iterable[Any] | None) -> tuple[str, ...]:

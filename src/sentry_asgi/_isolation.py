@@ -41,6 +41,7 @@ from ._failsafe import log_failure
 from ._locks import Lock
 from ._process import Kind, Process
 from ._request import Connection
+from ._user import Untold
 
 logger: Final = logging.getLogger("sentry_asgi")
 
@@ -298,6 +299,7 @@ def _describe(scope: Scope, connection: Connection) -> None:
 
     processor: Any = functools.partial(describe, connection)
     scope.add_event_processor(processor)
+    _sdk.set_default_user(scope, Untold())
 
 
 def _protect(scope: Scope, connection: Connection) -> None:

@@ -141,7 +141,7 @@ class Lifespan(Holding):
         """The app says that it has failed."""
         try:
             text = str(message.get("message") or message["type"]).rstrip()
-            _once.expect(text, *_LOGGED)
+            _once.process_fails(text, *_LOGGED)
             self._report(sys.exc_info()[1], text)
         except Exception:
             log_failure("capturing an exception")

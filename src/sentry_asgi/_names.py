@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
+from ._frames import application
+
 
 class Named(NamedTuple):
     template: str | None = None
@@ -28,7 +30,7 @@ class Named(NamedTuple):
 NOTHING: Final = Named()
 _DEPTH: Final = 10  # middlewares around the framework's application
 
-# Packages whose own classes stand in `scope["endpoint"]` where they serve a part of the application.
+# Packages of whose code nothing in `scope["endpoint"]` is a handler, functions included.
 _NO_HANDLERS: Final = frozenset({"starlette", "asgi_tools", "connexion"})
 
 
@@ -50,11 +52,23 @@ def named(connection: Any) -> Named:
 
 
 def is_handler(endpoint: Any) -> bool:
-    """Whether what is in `scope["endpoint"]` is the application's, and no part of the framework."""
+    """Whether what is in `scope["endpoint"]` handles requests, and does not lead to what does.
+
+    A library's class, or an object of one, serves many routes: a mounted application, a bridge to WSGI. A function of a
+    library's (a metrics page) is a handler like any other.
+    """
     module = getattr(endpoint, "__module__", None)
-    if not isinstance(module, str):
+    if isinstance(module, str) and module.split(".")[0] in _NO_HANDLERS:
+        return False
+    if hasattr(endpoint, "__qualname__") and not isinstance(endpoint, type):
         return True
-    return module.split(".")[0] not in _NO_HANDLERS
+    kind = endpoint if isinstance(endpoint, type) else type(endpoint)
+    return not _is_a_librarys(kind)
+
+
+def _is_a_librarys(kind: type) -> bool:
+    filename = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return isinstance(filename, str) and not application[filename]
 
 
 def _package(kind: type) -> str:

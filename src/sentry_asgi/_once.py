@@ -10,8 +10,11 @@ The rules:
 - Repeated is also what was raised `from` a reported one, what was raised in its place by the frame that had caught it
   (`except ...: capture_exception(); raise HTTPException(500)`), and a group of nothing but reported ones.
 - The connection holds what was reported, the last few, and lets go at its end. An exception that leaves the app is
-  marked then, for servers log it in contexts that nobody knows of, and that record is no event of its own. Of those
-  that log it as text, the text is known for a while; what the application's own code logs is its own.
+  marked then, for servers log it in contexts that nobody knows of, and that record is no event of its own. Of servers
+  that log it as text, the traceback tells where it came from: through the middleware, which has reported it. What the
+  application's own code logs is its own. A cancellation that a server logs is no failure.
+- A log record can hold the exception that is being handled as text: a traceback, plain or as a string of JSON or of
+  Python, or a structure of frames. It reports that exception if the text names it and what it says.
 - What work leaves behind that outlives its request, an exception that nobody retrieves, is logged in any context; it
   is marked with the request as it leaves the work's frames, as far as `_unwinding` sees it.
 - A failing response may carry the event's id; whatever event then reports the failure gets that id.
@@ -19,17 +22,19 @@ The rules:
 
 from __future__ import annotations
 
+import functools
+import json
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final
 
 from . import _noise
 from ._budget import raise_site
 from ._exceptions import (
-    arguments_of,
     attributes_of,
     cause_of,
     context_of,
@@ -39,7 +44,6 @@ from ._exceptions import (
     names_of,
     part_of,
     suppresses_context,
-    text_of,
     traceback_of,
 )
 from ._frames import application
@@ -66,10 +70,10 @@ _NOT_RETRIEVED: Final = frozenset({"asyncio", "concurrent.futures"})
 _LATE: Final = "__sentry_asgi_late_of__"
 _MARK: Final = "__sentry_asgi_left_at__"
 _BOUND: Final = 50
-_LONG: Final = 10_000  # characters, or items
-_SIZED: Final = frozenset({str, bytes, list, tuple, dict, set, frozenset})
 _SYNTAX_MESSAGE: Final[Any] = SyntaxError.__dict__["msg"].__get__
 _TRACEBACK: Final = "Traceback (most recent call last)"
+_MIDDLEWARE: Final = f'File "{Path(__file__).with_name("middleware.py")}"'
+"""How a traceback, as text, tells that an exception has left the middleware."""
 
 
 def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> bool:
@@ -121,21 +125,57 @@ def _exception_of(hint: Any) -> BaseException | None:
 
 
 def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
-    """What is being handled, if a log record gives its traceback as text; the event then shows it."""
+    """Return the exception that a log record tells in its text; the event then shows it."""
     record = (hint or {}).get("log_record")
-    exception = sys.exc_info()[1]
-    if record is None or exception is None:
+    if record is None:
         return None
-    text = record.getMessage().rstrip()
-    if _TRACEBACK not in text:
-        return None
-    if not text.endswith(_last_line(exception, text_of(exception))):
-        return None
+    exception = _held_in(record)
+    if exception is None:
+        exception = sys.exc_info()[1]
+        if exception is None or not _tells_of(record.getMessage(), exception):
+            return None
     from ._traceback import event_from  # noqa: PLC0415  # imported with the first middleware
 
     shown, _ = event_from(exception, {"type": "logging", "handled": True})
     event["exception"] = shown["exception"]
     return exception
+
+
+def _held_in(record: Any) -> BaseException | None:
+    """Return the exception of a message that is a dictionary, as structlog hands it to the formatter."""
+    held = record.msg.get("exc_info") if isinstance(record.msg, dict) else None
+    if isinstance(held, tuple) and len(held) == len(sys.exc_info()):
+        held = held[1]
+    elif held is True:
+        held = sys.exc_info()[1]
+    return held if isinstance(held, BaseException) else None
+
+
+def _tells_of(text: str, exception: BaseException) -> bool:
+    """Return whether a text renders an exception with its frames, as the last thing that it or a string in it says."""
+    traced, structured = _TRACEBACK in text, "frames" in text
+    if not traced and not structured:
+        return False
+    said = text_of(exception)
+    last_line = _last_line(exception, said)
+    if traced and text.rstrip().endswith(last_line):
+        return True
+    name = type(exception).__name__
+    for quoted in _QUOTES:
+        ends = quoted(last_line)[1:], quoted(f"{last_line}\n")[1:]
+        if traced and any(end in text for end in ends):
+            return True
+        if structured and quoted(name) in text and quoted(said) in text:
+            return True
+    return False
+
+
+_QUOTES: Final[tuple[Callable[[str], str], ...]] = (
+    json.dumps,
+    functools.partial(json.dumps, ensure_ascii=False),
+    repr,
+)
+"""How a renderer may write a string."""
 
 
 def _asked_for(event: dict[str, Any]) -> bool:
@@ -213,18 +253,6 @@ def _all_of(exception: BaseException) -> list[BaseException]:
 def leaves(exception: BaseException, exchange: Any = None) -> None:
     """Marks an exception that was seen to leave the app, on a connection or on none."""
     attributes_of(exception)[_MARK] = time.perf_counter(), _around(exchange)
-    if _says_much(exception):
-        return  # what a server logs of it is known by the mark
-    said = text_of(exception)
-    if len(said) > _LONG:
-        return
-    as_granian_has_it = f"{type(exception).__name__}: {said}".rstrip()
-    expect(_last_line(exception, said), as_granian_has_it)
-
-
-def _says_much(exception: BaseException) -> bool:
-    """Whether the text of an exception is too long to be made, or kept."""
-    return any(len(one) > _LONG for one in arguments_of(exception) if type(one) in _SIZED)
 
 
 def leaves_late(exception: BaseException, exchange: Any) -> None:
@@ -261,7 +289,7 @@ def _left_within(exchange: Any, exception: BaseException) -> bool:
 
 
 def _last_line(exception: BaseException, said: str) -> str:
-    """How the text of a traceback ends, of an exception with this text."""
+    """Return how the text of a traceback ends, of an exception with this text."""
     notes = attributes_of(exception).get("__notes__")
     last_note = notes[-1] if type(notes) is list and notes else None
     if type(last_note) is str:
@@ -274,17 +302,13 @@ def _last_line(exception: BaseException, said: str) -> str:
     return f"{name}: {said}".rstrip() if said else name
 
 
-def expect(*texts: str) -> None:
-    """Servers will log these texts, or tracebacks that end with them, about a failure that is reported."""
-    now = time.perf_counter()
-    if len(_expected) >= KEPT:
-        for text in [text for text, until in list(_expected.items()) if until < now]:
-            _expected.pop(text, None)
-    if len(_expected) < KEPT:
-        _expected.update(dict.fromkeys(texts, now + ECHO))
+def process_fails(*texts: str) -> None:
+    """Remember what a server will log, as these texts or a traceback that ends with one, of a lifespan that failed."""
+    global _process_failed  # noqa: PLW0603
+    _process_failed = time.perf_counter() + ECHO, texts
 
 
-_expected: Final[dict[str, float]] = {}
+_process_failed: tuple[float, tuple[str, ...]] = 0.0, ()
 
 unsupported: Final[ContextVar[Callable[[], bool] | None]] = ContextVar(
     "sentry_asgi_lifespan", default=None
@@ -301,11 +325,29 @@ def is_echo(event: Any, hint: Any) -> bool:
         is_unsupported = unsupported.get()
         if is_unsupported is not None and is_unsupported():
             return True
+        if _is_cancellation(exception, hint):
+            return True
         return any(_just_left(one) for one in _all_of(exception))
     record = (hint or {}).get("log_record")
-    if record is None or not _expected or _is_the_applications(record):
+    if record is None or _is_the_applications(record):
         return False
-    return _is_expected(record.getMessage().rstrip())
+    text = record.getMessage()
+    return _MIDDLEWARE in text or _tells_of_the_process(text.rstrip())
+
+
+def _tells_of_the_process(text: str) -> bool:
+    until, texts = _process_failed
+    if time.perf_counter() >= until:
+        return False
+    return text in texts or (_TRACEBACK in text and text.endswith(texts))
+
+
+def _is_cancellation(exception: BaseException, hint: Any) -> bool:
+    """Return whether a server logs that it has cancelled a request."""
+    logger = str(getattr(hint.get("log_record"), "name", ""))
+    return (
+        type(exception).__name__ == "CancelledError" and logger.partition(".")[0] in _noise.SERVERS
+    )
 
 
 def _is_the_applications(record: Any) -> bool:
@@ -317,15 +359,6 @@ def _is_the_applications(record: Any) -> bool:
 def _just_left(exception: BaseException) -> bool:
     mark = attributes_of(exception).get(_MARK)
     return mark is not None and time.perf_counter() - mark[0] < ECHO
-
-
-def _is_expected(text: str) -> bool:
-    traced = _TRACEBACK in text
-    now = time.perf_counter()
-    return any(
-        until > now and (text == expected or (traced and text.endswith(expected)))
-        for expected, until in list(_expected.items())
-    )
 
 
 def with_event_id(message: Any, exchange: Any, failure: Failure) -> Any:

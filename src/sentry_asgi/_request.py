@@ -366,16 +366,20 @@ def _url_by_server(connection: Connection) -> str | None:
 
 def endpoint(connection: Connection, known: _names.Named | None = None) -> str | None:
     """The handler as `module.qualname`, from the `endpoint` that frameworks put into the scope."""
-    handler = connection.scope.get("endpoint")
+    handler = _unwrapped(connection.scope.get("endpoint"))
     if handler is None or not _names.is_handler(handler):
-        handler = (known or _names.named(connection)).handler
-    while isinstance(handler, (functools.partial, functools.partialmethod)):
-        handler = handler.func
-    if handler is None:
+        handler = _unwrapped((known or _names.named(connection)).handler)
+    if handler is None or not _names.is_handler(handler):
         return None
     named = handler if hasattr(handler, "__qualname__") else type(handler)
     module, qualname = getattr(named, "__module__", None), named.__qualname__
     return f"{module}.{qualname}" if isinstance(module, str) else str(qualname)
+
+
+def _unwrapped(handler: Any) -> Any:
+    while isinstance(handler, (functools.partial, functools.partialmethod)):
+        handler = handler.func
+    return handler
 
 
 def route(connection: Connection, known: _names.Named | None = None) -> str | None:

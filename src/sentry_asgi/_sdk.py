@@ -84,6 +84,12 @@ def has_event_processors(scope: Any) -> bool:
     return bool(getattr(scope, "_event_processors", True))
 
 
+def set_default_user(scope: Any, user: dict[str, Any]) -> None:
+    """Sets the user of a scope that has none; not where the SDK keeps it elsewhere."""
+    if getattr(scope, "_user", user) is None:
+        scope._user = user  # noqa: SLF001
+
+
 safe_repr: Final = sentry_sdk.utils.safe_repr
 
 

@@ -2,9 +2,10 @@
 
 The rules:
 
-- A request is `crashed` if an unhandled exception was reported of it, `errored` if any was, else `exited`: as the
-  SDK has it, which keeps the score on the session of the isolation scope. A scope that nothing has filled has no
-  session, and its request was fine.
+- A request is `crashed` if its app raised what was reported, `errored` if anything else was reported of it, else
+  `exited`. The SDK keeps the score on the session of the isolation scope, and calls a session crashed for whatever an
+  integration calls unhandled, though the app then answers: the app's own return decides here. A scope that
+  nothing has filled has no session, and its request was fine.
 - The SDK's flusher adds sessions up by minute before it sends them. Making a session object for each request costs more
   than all else that the middleware does, so one goes through the SDK for each minute, and the others are added to
   the bucket that it made. Where that bucket is not to be found, each goes through the SDK.
@@ -37,7 +38,7 @@ class Sessions:
     def count(self, exchange: Exchange) -> None:
         """Counts a request that has ended; its `session` is True if nothing has filled its scope."""
         try:
-            outcome = "exited" if exchange.session is True else _outcome(exchange.session)
+            outcome = "exited" if exchange.session is True else _outcome(exchange)
             if (
                 exchange.started_at < self._until
                 and self._flusher.pending_aggregates is self._aggregates
@@ -85,10 +86,17 @@ def failed(exchange: Exchange, *, crashed: bool) -> None:
         session.update(status="crashed" if crashed else None, errors=session.errors + 1)
 
 
-def _outcome(session: Any) -> str:
-    if session.status == "crashed":
+def crashed(exchange: Exchange) -> None:
+    """Note that the app raised what has been reported of it already, as handled maybe."""
+    if isinstance(exchange.session, Session) and exchange.session.errors:
+        exchange.session.update(status="crashed")
+
+
+def _outcome(exchange: Exchange) -> str:
+    session = exchange.session
+    if session.status == "crashed" and exchange.ending != "returned":
         return "crashed"
-    return "errored" if session.errors else "exited"
+    return "errored" if session.errors or session.status == "crashed" else "exited"
 
 
 def sessions_of(client: Any) -> Sessions | None:

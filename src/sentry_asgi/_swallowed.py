@@ -8,7 +8,8 @@ The rules:
 - What is being handled at that moment (`sys.exc_info()`) is behind it, but for what was already being handled when
   the app was called.
 - Else it is the last exception that crossed: one that left the application's frames (`_unwinding` noted it) and was
-  caught by a frame of the very library that now answers. So one that the application caught again itself is none, nor
+  caught by a frame of the very library that now answers; a helper of that library's (asgiref, anyio) may have
+  raised it anew since. So one that the application caught again itself is none, nor
   one that some other library (a template engine, a validator) swallowed after calling back into the application.
 - One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
   gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
@@ -32,6 +33,9 @@ from ._frames import application, library
 _MIDDLEWARE: Final = f"{__package__}.middleware"
 _ACCEPTED: Final = 101  # a websocket, closed later
 _NO_FAILURES: Final = (StopIteration, StopAsyncIteration)  # control flow that looks like it
+_HELPERS: Final = frozenset({"", "anyio", "asgiref", "sniffio"})
+"""Libraries, the standard one among them, that answer nothing by themselves."""
+
 _CHAIN: Final = 20  # of contexts followed
 
 
@@ -127,7 +131,11 @@ def _handled_within(exchange: Any, frames: list[FrameType]) -> Exception | None:
 
 def _answering(frames: list[FrameType]) -> set[str | None]:
     """The libraries that are at work on the answer."""
-    return {library(frame.f_code.co_filename) for frame in frames} - {None, "", __package__}
+    return {library(frame.f_code.co_filename) for frame in frames} - {
+        *_HELPERS,
+        None,
+        __package__,
+    }
 
 
 def _crossed(exchange: Any, answering: set[str | None]) -> Exception | None:
@@ -148,13 +156,22 @@ def _is_exception(exception: BaseException) -> TypeGuard[Exception]:
 
 
 def _was_caught_by(libraries: set[str | None], exception: BaseException) -> bool:
-    traceback = traceback_of(exception)
-    if traceback is None:
-        return False
-    filename = traceback.tb_frame.f_code.co_filename
-    if application[filename] or library(filename) not in libraries:
-        return False
-    return _passes_application(exception)
+    return _caught_by(exception) in libraries and _passes_application(exception)
+
+
+def _caught_by(exception: BaseException) -> str | None:
+    """Return the library whose code caught an exception, as its outermost frame tells; None for the application.
+
+    Helpers run the code of others, and raise an exception anew where it is to be handled: they are looked through.
+    """
+    for frame in _passed(exception):
+        filename = frame.f_code.co_filename
+        if application[filename]:
+            return None
+        owner = library(filename)
+        if owner not in _HELPERS:
+            return owner
+    return None
 
 
 def _passes_application(exception: BaseException) -> bool:

@@ -444,6 +444,8 @@ class Transactions(_Way):
         name, source, route = _span_facts.naming(exchange, span.name)
         if name is not None:
             span.name, span.source = name, source
+        elif span.source == "url":  # the source that the span began with
+            span.source = "custom"
         status, outcome = _span_facts.outcome(exchange, trace.message_size)
         if status is not None:
             span.set_http_status(status)
@@ -563,6 +565,8 @@ class StreamedSpans(_Way):
         facts.update(clean_texts(said))  # no event processor sees them
         if name is not None:
             span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
+        elif span.get_attributes().get("sentry.segment.name.source") == "url":  # as it began
+            facts["sentry.segment.name.source"] = "custom"
         if exchange.body is not None:
             from ._event import body_text  # noqa: PLC0415  # loaded with the first middleware
 

@@ -34,6 +34,10 @@ _LENGTH: Final = 256
 _FRAMES: Final = 100
 
 
+class Untold(dict[str, Any]):
+    """The user of a scope for which nobody has called `set_user`: empty, and told apart from None."""
+
+
 def describe(user: Any) -> dict[str, str]:
     """Sentry's `user` (id, username, email) of a user's object, as far as it tells without being asked."""
     try:

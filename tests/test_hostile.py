@@ -131,6 +131,8 @@ def test_an_event_that_cannot_be_cleaned_says_no_more_than_what_failed(
     fail(app, http_scope(headers=[(b"x-api-key", SECRET.encode())]))
     assert SECRET not in json.dumps(sentry.event)
     assert sentry.event["exception"]["values"][0]["type"] == "ValueError"
+    assert sentry.event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"] == "app"
+    assert set(sentry.event["contexts"]["trace"]) >= {"trace_id", "span_id"}
 
 
 def test_requests_that_fail_with_one_and_the_same_exception_are_each_reported(

@@ -52,24 +52,35 @@ def describe(
         ):  # which has its name, and tells how its own websocket began
             _add_summary(connection, event)
             _add_name(connection, event)
+        if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is connection:
+            return event  # `protect` runs later
     except Exception:  # an event that says less is better than none
         log_failure("describing the request")
-    if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is not connection:
-        return protect(connection, event, hint)  # nobody else will
-    return event
+    return protect(connection, event, hint)
 
 
-def protect(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """Removes the request's secrets from wherever they recur in an event; never raises."""
+def protect(
+    connection: Connection,
+    event: dict[str, Any],
+    hint: dict[str, Any],  # noqa: ARG001
+) -> dict[str, Any] | None:
+    """Remove the request's secrets from wherever they recur in an event; never raise.
+
+    An event that cannot be cleaned is reduced to what holds no data. If that fails too, return None: it is not sent.
+    """
     try:
         _unify_url(connection, event)
         _add_stacktrace(event)
         _redaction.redact(event, _secrets_of(connection))
         _drop_filtered(event)
-    except Exception:
+        return event
+    except Exception:  # the SDK would send the event as it is
         log_failure("removing secrets")
-        _redaction.hide_data(event)
-    return event
+    try:
+        return _redaction.without_data(event)
+    except Exception:
+        log_failure("removing all data of an event")
+        return None
 
 
 _STRUCTURES: Final = (

@@ -44,6 +44,7 @@ from ._exceptions import (
     names_of,
     part_of,
     suppresses_context,
+    text_of,
     traceback_of,
 )
 from ._frames import application

@@ -126,20 +126,28 @@ def _render_variables(event: dict[str, Any]) -> None:
             frame["vars"] = _sdk.rendered_variables(frame["vars"])
 
 
-def hide_data(event: dict[str, Any]) -> None:
-    """Takes from an event all that could hold a secret: for when it could not be cleaned."""
-    for frame in _frames(event):
-        frame.pop("vars", None)
-    for key in ("breadcrumbs", "extra", "request", "message", "logentry", "tags", "user", "spans"):
-        event.pop(key, None)
-    event["contexts"] = {
-        name: context
-        for name, context in (event.get("contexts") or {}).items()
-        if name in {"trace", "runtime"}
-    }
-    values = event.get("exception")
-    for value in (values.get("values") if isinstance(values, dict) else values) or ():
-        value["value"] = FILTERED
+def without_data(event: dict[str, Any]) -> dict[str, Any]:
+    """Return what of an event holds no data: for one that could not be cleaned.
+
+    Built anew from names that are known to be harmless, so that nothing is kept by oversight.
+    """
+    left: dict[str, Any] = {key: event[key] for key in _LEFT_ALONE if key in event}
+    contexts = _sdk.plain(event.get("contexts"))
+    trace = _sdk.plain(contexts.get("trace")) if isinstance(contexts, dict) else None
+    if isinstance(trace, dict):
+        left["contexts"] = {"trace": {key: trace[key] for key in trace if _is_id(key, trace[key])}}
+    exceptions = [_without_data(one) for one in _values(event.get("exception"))]
+    if exceptions:
+        left["exception"] = {"values": exceptions}
+    return left
+
+
+def _without_data(exception: dict[str, Any]) -> dict[str, Any]:
+    left = {key: exception[key] for key in ("type", "module") if key in exception}
+    frames = [
+        {key: frame[key] for key in frame if key in _CODE} for frame in _frames({**exception})
+    ]
+    return {**left, "value": FILTERED, "stacktrace": {"frames": frames}}
 
 
 def is_own(frame: dict[str, Any]) -> bool:

@@ -129,6 +129,7 @@ TOOL = 2
 
 @contextmanager
 def starting(callback: Callable[[CodeType, int], None]) -> Iterator[None]:
+    assert sys.version_info >= (3, 12)  # as `pytestmark` says; type checkers read it here
     monitoring = sys.monitoring
     monitoring.use_tool_id(TOOL, "fault injection")
     monitoring.register_callback(TOOL, monitoring.events.PY_START, callback)

@@ -44,5 +44,5 @@ class ContextPreservingExecutor(ThreadPoolExecutor):
 
         """
         # One object, so that no parameter of a wrapper of `submit` stands in the way of the call's keywords.
-        call = partial(copy_context().run, fn, *args, **kwargs)
+        call: partial[T] = partial(copy_context().run, fn, *args, **kwargs)
         return Context().run(super().submit, call)

@@ -5,6 +5,8 @@ Every session installs the built wheel, never the checkout, so what passes is wh
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,9 +19,12 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["check", "tests", "old_starlette"]
 
 SDK = "2.75.0"
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 # Most tests wait, for servers and browsers: more at once than there are cores.
 PARALLEL = ["--numprocesses=3", "--dist=loadgroup"]
 AGAIN = ["--last-failed", "--last-failed-no-failures=none"]
+# .ci/run looks for these words.
+FLAKY = "Failed among others, passed alone"
 OTHER_SDKS = ["2.47.0", "3.0.0b2"]
 
 
@@ -34,20 +39,37 @@ def install(session: nox.Session, sdk: str, *packages: str, extra: str = "[inspe
 
 
 def run_pytest(session: nox.Session, *pytest: str) -> None:
-    """All tests, three at a time; what fails so runs once more, alone: three starve each other on a busy machine."""
-    session.run(*pytest, *PARALLEL, *session.posargs, success_codes=[0, 1])
-    session.run(
-        *pytest, *AGAIN, *session.posargs, success_codes=[0, 5]
-    )  # 5: there was nothing to run again
+    """Run all tests, three at a time. Run failures once more, alone, and name those that then pass.
+
+    Three at a time starve each other on a busy machine; but a test that fails at times may also tell of a race.
+    """
+    cache = Path(session.virtualenv.location) / "pytest-cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    command = [*pytest, "-o", f"cache_dir={cache}"]
+    session.run(*command, *PARALLEL, *session.posargs, success_codes=[0, 1])
+    failed = failures(cache)
+    try:
+        # 5: there was nothing to run again.
+        session.run(*command, *AGAIN, *session.posargs, success_codes=[0, 5])
+    finally:
+        for test in sorted(failed - failures(cache)):
+            session.warn(f"{FLAKY}: {test}")
+
+
+def failures(cache: Path) -> set[str]:
+    """Return the tests that pytest remembers as failed."""
+    file = cache / "v/cache/lastfailed"
+    return set(json.loads(file.read_text())) if file.exists() else set()
 
 
 @nox.session
 def check(session: nox.Session) -> None:
-    """Style and types."""
+    """Style, and types as each supported version of Python sees them."""
     session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy")
+    for version in PYTHONS:
+        session.run("mypy", "--python-version", version)
     session.run("basedpyright", "--warnings")
 
 

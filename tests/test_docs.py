@@ -51,6 +51,31 @@ def test_the_first_example_of_the_readme_reports_its_error(
     assert sentry.event["request"]["url"] == "http://example.org/"
 
 
+def test_the_wrapped_application_keeps_its_own_name_in_the_readme(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wrapper has no attributes of a framework's, and the app beneath may still change."""
+    import asyncio
+
+    (code,) = (
+        block.values[0] for block in EXAMPLES if "SentryMiddleware(api)" in str(block.values)
+    )
+    example = run_example(code, sentry, monkeypatch)  # type: ignore[arg-type]
+    api, app = example["api"], example["app"]
+    assert app.app is api
+    for name in ("state", "dependency_overrides", "get", "mount"):
+        assert hasattr(api, name)
+        assert not hasattr(app, name)
+
+    async def broken() -> None:
+        raise ValueError(api.state.version)
+
+    api.add_api_route("/late", broken)
+    with pytest.raises(ValueError, match=r"1\.0"):
+        asyncio.run(call(app, http_scope("/late")))
+    assert exception_values(sentry.event) == [("ValueError", "1.0")]
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 200
 

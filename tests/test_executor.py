@@ -72,6 +72,43 @@ def test_results_and_exceptions_come_back() -> None:
             executor.submit(fail).result()
 
 
+def test_every_keyword_is_the_calls_own(sdk: Sentry) -> None:
+    """The names that parameters have here, in the SDK's wrapper and in the standard library's pool."""
+    names = [
+        "run",
+        "executor",
+        "self",
+        "fn",
+        "args",
+        "kwargs",
+        "call",
+        "context",
+        "callable",
+        "func",
+    ]
+    with ContextPreservingExecutor(1) as executor:
+        for name in names:
+            assert executor.submit(dict, **{name: 1}).result() == {name: 1}
+
+
+def test_a_mixins_submit_is_called(sdk: Sentry) -> None:
+    class Counting(ThreadPoolExecutor):
+        submitted = 0
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            self.submitted += 1
+            return super().submit(fn, *args, **kwargs)
+
+    class Both(ContextPreservingExecutor, Counting):
+        pass
+
+    variable.set("mine")
+    with Both(1) as executor:
+        assert executor.submit(variable.get).result() == "mine"
+        assert list(executor.map(lambda _: variable.get(), range(2))) == ["mine"] * 2
+    assert executor.submitted == 3
+
+
 def test_submit_and_map_carry_the_callers_context(sdk: Sentry) -> None:
     with ContextPreservingExecutor(2) as executor:
         for value in ("one", "two"):

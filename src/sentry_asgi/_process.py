@@ -68,8 +68,9 @@ def _running() -> Any:
         task: Any = asyncio.current_task()
     except RuntimeError:
         trio: Any = sys.modules.get("trio")
-        inside = trio is not None and trio.lowlevel.in_trio_run()
-        task = trio.lowlevel.current_task() if inside else None
+        if trio is None or not trio.lowlevel.in_trio_run():
+            return None
+        task = trio.lowlevel.current_task()
     return None if task is None else weakref.ref(task)
 
 

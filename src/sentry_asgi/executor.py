@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 __all__ = ["ContextPreservingExecutor"]
 
@@ -36,17 +37,12 @@ class ContextPreservingExecutor(ThreadPoolExecutor):
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Schedules `fn(*args, **kwargs)` in a copy of the current context.
+        """Schedule `fn(*args, **kwargs)` in a copy of the current context.
 
         Raises:
             RuntimeError: after `shutdown()`.
 
         """
-        context = copy_context()
-        return Context().run(_submit, self, context.run, fn, *args, **kwargs)
-
-
-def _submit(
-    executor: ContextPreservingExecutor, run: Any, *args: Any, **kwargs: Any
-) -> Future[Any]:
-    return ThreadPoolExecutor.submit(executor, run, *args, **kwargs)
+        # One object, so that no parameter of a wrapper of `submit` stands in the way of the call's keywords.
+        call: partial[T] = partial(copy_context().run, fn, *args, **kwargs)
+        return Context().run(super().submit, call)

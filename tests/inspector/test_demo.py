@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -38,8 +39,9 @@ def demo() -> Iterator[Demo]:
         yield demo
 
 
-def test_the_demo_ends_by_itself_with_success_once_everything_arrived() -> None:
-    result = command("demo", "--once")
+@pytest.mark.parametrize("options", [["--once"], []], ids=["asked to", "without a terminal"])
+def test_the_demo_ends_by_itself_with_success_once_everything_arrived(options: list[str]) -> None:
+    result = command("demo", *options)
     assert (result.returncode, result.stderr) == (0, "")
     for text in ("ZeroDivisionError", "KeyError", "Only 2 teapots left", "Everything arrived."):
         assert text in result.stdout
@@ -51,15 +53,18 @@ def test_the_demo_ends_by_itself_with_success_once_everything_arrived() -> None:
 def test_the_demo_serves_its_pages_until_it_is_ended_and_leaves_nothing(
     end: signal.Signals, tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "sentry_asgi", "demo"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"See it at (\S+)", line):
+    terminal, output = pty.openpty()
+    with (
+        os.fdopen(terminal) as lines,
+        subprocess.Popen(
+            [sys.executable, "-m", "sentry_asgi", "demo"],
+            stdout=output,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        ) as process,
+    ):
+        os.close(output)
+        for line in lines:
+            if found := re.search(r"See it at .*?(http://[\w.:]+)", line):
                 break
         assert found is not None
         page = httpx.get(found[1], trust_env=False)

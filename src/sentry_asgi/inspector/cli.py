@@ -158,7 +158,10 @@ def doctor(
 @cli.command()
 @click.option("--once", is_flag=True, help="End by itself; status 0 only if everything arrived.")
 def demo(*, once: bool) -> None:
-    """Run an app that fails, and show its failures in a local Sentry."""
+    """Run an app that fails, and show its failures in a local Sentry.
+
+    Serves the pages until Ctrl-C. Ends by itself if its output is not a terminal, as in CI.
+    """
     from .demo import run, running  # noqa: PLC0415
 
     _end_as_interrupted()
@@ -166,7 +169,7 @@ def demo(*, once: bool) -> None:
         with running() as started:
             click.echo(f"A small shop is open at {started.app_url}. Four requests:\n")
             complete = run(started)
-            if not once:
+            if not once and sys.stdout.isatty():
                 _serve_until_interrupted(started.url)
     except ServerError as error:
         raise click.ClickException(str(error)) from error

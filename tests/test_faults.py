@@ -76,7 +76,10 @@ def site(code: CodeType, frame: FrameType) -> Site | None:
         if name in OWN:
             return None
         if name.startswith(PACKAGE):
-            if caller.f_code.co_flags & inspect.CO_COROUTINE and code.co_filename == HERE:
+            passes_on = caller.f_code.co_flags & inspect.CO_COROUTINE or (
+                caller.f_code.co_qualname.startswith("_Watched.")
+            )
+            if passes_on and code.co_filename == HERE:
                 return None  # the application itself, or the server
             return Site(caller.f_code, code)
         caller = caller.f_back
@@ -104,7 +107,7 @@ def guards(code: CodeType) -> bool:
 # What the constructor makes of its arguments, which is the user's to hear of, and what does no more than hold.
 NOT_GUARDED = {
     *("as_asgi3", "_takes", "exclusion", "put_back", "isolation"),
-    *("answering", "_Asked.__init__", "Lock.__init__", "Lock.__enter__", "Lock.__exit__"),
+    *("answering", "answering.<locals>.<genexpr>", "_Asked.__init__", "Lock.__init__", "Lock.__enter__", "Lock.__exit__"),
     # It stands for the application itself.
     *(f"_Watched.__{name}__" for name in ("init", "await", "next")),
     *("_Watched.send", "_Watched.throw"),

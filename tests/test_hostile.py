@@ -271,7 +271,7 @@ def test_a_scope_that_does_not_let_go_of_its_mark_does_no_harm(
     sentry: Sentry, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Frozen(dict[str, Any]):
-        def pop(self, *args: Any) -> Any:
+        def __delitem__(self, key: Any) -> None:
             raise TypeError("frozen")
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:

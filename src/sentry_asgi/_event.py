@@ -91,9 +91,11 @@ _STRUCTURES: Final = (
 
 def _drop_filtered(event: dict[str, Any]) -> None:
     """Drops what could not be looked at and was replaced as a whole: the SDK goes on working with these as dicts."""
-    for key in _STRUCTURES:
-        if isinstance(event.get(key), str):
-            del event[key]
+    dropped = [key for key in _STRUCTURES if isinstance(event.get(key), str)]
+    for key in dropped:
+        del event[key]
+    if dropped:
+        _redaction.forbid_stacktrace(event)
 
 
 def _unify_url(connection: Connection, event: dict[str, Any]) -> None:

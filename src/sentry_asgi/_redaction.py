@@ -139,7 +139,14 @@ def without_data(event: dict[str, Any]) -> dict[str, Any]:
     exceptions = [_without_data(one) for one in _values(event.get("exception"))]
     if exceptions:
         left["exception"] = {"values": exceptions}
+    forbid_stacktrace(left)
     return left
+
+
+def forbid_stacktrace(event: dict[str, Any]) -> None:
+    """Keep the SDK from adding the stack of this thread, as it does under `attach_stacktrace` to an event without one."""
+    if not event.keys() & {"exception", "stacktrace", "threads"}:
+        event["threads"] = {"values": []}
 
 
 def _without_data(exception: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,14 @@ def guards(code: CodeType) -> bool:
 # What the constructor makes of its arguments, which is the user's to hear of, and what does no more than hold.
 NOT_GUARDED = {
     *("as_asgi3", "_takes", "exclusion", "put_back", "isolation"),
-    *("answering", "answering.<locals>.<genexpr>", "_Asked.__init__", "Lock.__init__", "Lock.__enter__", "Lock.__exit__"),
+    *(
+        "answering",
+        "answering.<locals>.<genexpr>",
+        "_Asked.__init__",
+        "Lock.__init__",
+        "Lock.__enter__",
+        "Lock.__exit__",
+    ),
     # It stands for the application itself.
     *(f"_Watched.__{name}__" for name in ("init", "await", "next")),
     *("_Watched.send", "_Watched.throw"),

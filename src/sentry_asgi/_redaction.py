@@ -40,14 +40,20 @@ from ._texts import clean_text, found_hints, secret_values
 _NODES: Final = 250_000
 _DEPTH: Final = 40
 _FEW: Final = 20  # secrets that are searched for one by one; anybody can send hundreds
+_WORK: Final = 200_000  # characters of texts that hint at something, looked through for one event
 _LOOKED_UP: Final = 200_000  # characters, each piece of which is remembered for a moment: 20 MB
 
 # Of an event, what holds no text of a request.
 _LEFT_ALONE: Final = frozenset(
     {"event_id", "timestamp", "start_timestamp", "sdk", "modules", "debug_meta", "platform"}
     | {"level", "type", "release", "dist", "environment", "server_name", "_meta", "_metrics"}
-    | {"profile", "measurements"}
+    | {"profile", "measurements", "transaction_info"}
 )
+# What code calls things, in an exception and in a span: a client that sends such a word as a token blanks nothing.
+_OF_EXCEPTIONS: Final = frozenset({"type", "module"})
+_OF_SPANS: Final = frozenset({"op", "origin", "status"})
+# Given by the application as a whole: what is cut stands elsewhere.
+_UNCUT: Final = frozenset({"user", "tags", "transaction"})
 # Where integrations keep query strings.
 _QUERIES: Final = frozenset({"query_string", "http.query", "url.query"})
 # Where what an event holds is data of the application's, keys and all.
@@ -79,10 +85,13 @@ def redact(event: dict[str, Any], secrets: Iterable[str]) -> None:
     if _sdk.VARIABLES_ARE_LATE:
         _render_variables(event)
     parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
+    if (event.get("transaction_info") or {}).get("source") in {"component", "route"}:
+        parts.pop("transaction", None)  # a name of the code's
     redactor = _Redactor(parts, bounded(secrets))
     if redactor.nothing_to_do:
         return
     for key, value in parts.items():
+        redactor.looks_at_edges(key not in _UNCUT)
         cleaned = redactor.clean(value, key, "event")
         if cleaned is not value:
             event[key] = cleaned
@@ -144,7 +153,7 @@ def without_data(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def forbid_stacktrace(event: dict[str, Any]) -> None:
-    """Keep the SDK from adding the stack of this thread, as it does under `attach_stacktrace` to an event without one."""
+    """Keep the SDK from adding this thread's stack, as it does under `attach_stacktrace` to an event without one."""
     if not event.keys() & {"exception", "stacktrace", "threads"}:
         event["threads"] = {"values": []}
 
@@ -350,10 +359,18 @@ class _Redactor:
         }
         self._seen: dict[str, str] = {}  # frames show the same objects again and again
         self._left = _NODES
+        self._work = _WORK
+        self._looks_at_edges = True
         suspicious = [one for one in glances if self._suspicious(one)]
         self.nothing_to_do = not suspicious
         if suspicious:
             self._harmless = set(self._told_apart(glances, suspicious))
+
+    def looks_at_edges(self, wanted: bool) -> None:  # noqa: FBT001
+        """Choose whether texts may have been cut, and show a piece of a secret at an edge."""
+        if wanted != self._looks_at_edges:
+            self._looks_at_edges = wanted
+            self._seen.clear()
 
     def _choose(self, secrets: set[str], everything: str, *, whole: bool) -> None:
         """Of the forms that secrets can take, keeps those of which the event shows something: most occur nowhere."""
@@ -436,12 +453,13 @@ class _Redactor:
 
     def _mapping(self, value: Mapping[Any, Any], place: Place, depth: int) -> Any:
         code = place == "event" and ("function" in value or "filename" in value)
+        left = _left_alone(value) if place == "event" else frozenset[str]()
         told = told_by_name(value)
         names = VARIABLES if place == "variables" else SECRETS
         cleaned: dict[Any, Any] = {}
         same = True
         for key, one in value.items():
-            if (code and key in _CODE) or _is_id(key, one):
+            if (code and key in _CODE) or key in left or _is_id(key, one):
                 cleaned[key] = one
                 continue
             shown = key if place == "event" or not isinstance(key, str) else self.text(key)
@@ -497,9 +515,12 @@ class _Redactor:
                 text = text.replace(form, FILTERED)
         for form in self._alone:
             text = _without_word(text, form)
-        if self._starts or self._ends:
+        if self._looks_at_edges and (self._starts or self._ends):
             text = self._edges(text)
-        return clean_text(text)
+        if not self._hints or not found_hints(text.lower(), self._hints):
+            return text
+        self._work -= len(text)
+        return clean_text(text) if self._work > 0 else FILTERED
 
     def _edges(self, text: str) -> str:
         """A text without the pieces of secrets at its edges, where what it shows may have been cut."""
@@ -514,6 +535,12 @@ class _Redactor:
             if at >= 0 and form.endswith(text[start : at + EDGE]):
                 text = f"{text[:start]}{FILTERED}{text[at + EDGE :]}"
         return text
+
+
+def _left_alone(value: Mapping[Any, Any]) -> frozenset[str]:
+    if "mechanism" in value or "stacktrace" in value or "handled" in value:
+        return _OF_EXCEPTIONS
+    return _OF_SPANS if "span_id" in value else frozenset()
 
 
 def _without_word(text: str, word: str) -> str:

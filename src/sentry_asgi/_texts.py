@@ -47,7 +47,8 @@ _NESTED: Final = re.compile(
 )
 # As pydantic tells of a value that it refuses: the name, on a line of its own, and the value at the end of the next.
 _REFUSED: Final = re.compile(
-    r"(?:\n|\\{1,4}n)  [^\n]{1,300}?\[type=\w{1,60}, input_value=([^\n]{1,1000}?), input_type="
+    # Atomic: what begins again and again is tried once.
+    r"(?:\n|\\{1,4}n)  (?>[^\n]{1,300}?\[type=)\w{1,60}, input_value=((?>[^\n]{1,1000}?(?=, input_type=)))"
 )
 # Of a command, as one text or as a list of its parts.
 _OPTION: Final = re.compile(

@@ -80,7 +80,7 @@ def test_a_scope_that_can_only_be_read_is_reported(
 def test_a_connection_whose_scopes_cannot_be_entered_is_left_to_the_next_middleware(
     sentry: Sentry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def enter(connection: Any) -> None:
+    def enter(connection: Any) -> bool:
         raise RuntimeError("broken")
 
     inner = SentryMiddleware(failing_after())

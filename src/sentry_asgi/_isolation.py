@@ -19,8 +19,8 @@ The rules:
   scope, and so on every event. Breadcrumbs of the process are left out, as the SDK leaves them out. What a
   middleware further out sets is on its request alone (`_process`).
 - The SDK's own ASGI middlewares step aside within a connection: they ask a context variable whether another is
-  around them. Where one of them is around, it has made the scopes and the span of this request; the connection's
-  scopes start from these.
+  around them. Where one of them is around, it has made the scopes and the span of this request, and the
+  connection reports in these.
 """
 
 from __future__ import annotations
@@ -428,6 +428,13 @@ def _is_nested(nesting: ContextVar[bool] | None) -> bool:
     return nesting is not None and nesting.get(False)
 
 
+def _join(scope: Scope, connection: Connection) -> None:
+    """Have a connection report in the scopes that the SDK's middleware further out has made for it."""
+    connection.outer = connection.outer_current = None
+    _describe(scope, connection)
+    _public_connection.set(connection)
+
+
 class LazyScopes:
     """Sets the SDK's context variables to scopes that are filled when they are first read."""
 
@@ -449,12 +456,16 @@ class LazyScopes:
 
     def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
-        isolation: Any = _new(_IsolationScope)
         connection.outer = base = self._isolation.get()
+        is_ambient = type(base) is Scope
+        if self._nesting is not None and is_ambient and self._nesting.get(False):
+            _join(base, connection)  # type: ignore[arg-type]  # it is one
+            return True
+        isolation: Any = _new(_IsolationScope)
         nested = False
         if type(base) is self._isolations.view:
             base = self._isolations.taken(base)
-        elif base.__class__ is not Scope:  # a connection's, or none
+        elif not is_ambient:  # a connection's, or none
             nested = base is not None
             base = _beneath(base, self._isolations) if nested else self._at_home()
         isolation.asgi_base = base
@@ -469,22 +480,12 @@ class LazyScopes:
         current.asgi_connection = connection
         self._isolation.set(isolation)
         self._current.set(current)
-        if self._nesting is None or nested:
-            return False
-        if self._nesting.get(False):
-            self._continue_the_sdks(isolation, current)
-            return True
-        self._nesting.set(True)
+        if self._nesting is not None and not nested:
+            self._nesting.set(True)
         return False
 
     def _at_home(self) -> Scope:
         return Scope() if self._home is None else self._home.scope
-
-    def _continue_the_sdks(self, isolation: Any, current: Any) -> None:
-        """Have what is reported here hang on the span and the trace of the SDK's middleware further out."""
-        _sdk.TRACE.__set__(isolation, _sdk.TRACE.__get__(isolation.asgi_base))
-        if current.asgi_base is not None:
-            _sdk.SPAN.__set__(current, _sdk.SPAN.__get__(current.asgi_base))
 
     def use_client(self, client: Any) -> None:
         # Asked first is the current scope, if it has an active one.
@@ -505,6 +506,8 @@ class LazyScopes:
             self._current.set(connection.outer_current)
             if self._nesting is not None and not isinstance(outer, _LazyScope):
                 self._nesting.set(False)
+        elif _public_connection.get() is connection:
+            _public_connection.set(None)
         # Or each request of a kept-alive connection would keep the one before it alive.
         connection.outer = connection.outer_current = None
 
@@ -606,31 +609,33 @@ class PublicScopes:
         self._nesting = _nesting()
 
     def enter(self, connection: Connection) -> bool:
-        within = _process_scope.get() is None and _is_nested(self._nesting)
-        base = _process_scope.get() or self._lifespan_scope or Scope.get_isolation_scope()
+        base = _process_scope.get()
+        if base is None and _is_nested(self._nesting):
+            _join(Scope.get_isolation_scope(), connection)
+            return True
+        base = base or self._lifespan_scope or Scope.get_isolation_scope()
         with contextlib.ExitStack() as stack:
             stack.callback(_reset, _process_scope, _process_scope.set(base))
             stack.callback(_reset, _public_connection, _public_connection.set(connection))
-            if within:
-                connection.session = False  # type: ignore[attr-defined]  # it is counted further out
             isolation = _isolation_fork(base, connection)
             _take_session(isolation, connection)
-            if not within:
-                _continue_publicly(isolation, connection)
+            _continue_publicly(isolation, connection)
             stack.enter_context(use_isolation_scope(isolation))
-            outer = Scope.get_current_scope()
-            current = outer.fork() if within else Scope(ty=ScopeType.CURRENT)
+            current = Scope(ty=ScopeType.CURRENT)
             _protect(current, connection)
             stack.enter_context(use_scope(current))
             if self._nesting is not None:
                 stack.callback(_reset, self._nesting, self._nesting.set(True))
             connection.outer = stack.pop_all()
-        return within
+        return False
 
     def use_client(self, client: Any) -> None:
         Scope.get_current_scope().set_client(client)
 
     def leave(self, connection: Connection) -> None:
+        if connection.outer is None:
+            _public_connection.set(None)
+            return
         with contextlib.suppress(
             ValueError
         ):  # in another context than entered, which nobody can read any more

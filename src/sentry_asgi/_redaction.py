@@ -159,7 +159,7 @@ def forbid_stacktrace(event: dict[str, Any]) -> None:
 
 
 def _without_data(exception: dict[str, Any]) -> dict[str, Any]:
-    left = {key: exception[key] for key in ("type", "module") if key in exception}
+    left: dict[str, Any] = {key: exception[key] for key in ("type", "module") if key in exception}
     frames = [
         {key: frame[key] for key in frame if key in _CODE} for frame in _frames({**exception})
     ]

@@ -205,13 +205,14 @@ class SentryMiddleware:
                 self._excluded is None or not self._excluded(method, exchange.path)
             )
             exchange.session = wanted and served.sessions is not None
-            if self._enter(exchange):
+            joined = self._enter(exchange)
+            if joined:
                 wanted = exchange.session = False  # it has its span and session further out
             if MARK in scope or scope.__class__ is not dict:
                 _mark_with_care(scope, exchange)
             else:
                 scope[MARK] = exchange
-            if served.double is not None:
+            if served.double is not None and not joined:
                 self._isolation.use_client(served.double)
             if wanted and served.tracing is not None:
                 served.tracing.begin(exchange, lazy=self._isolation.lazy)

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 
 RID = re.compile(r"rq\d{3}z")
 # Variables of the SDK's deduplication and of the pending span: they hold nothing that the application can see.
-PRIVATE_VARIABLES = {"last-seen", "sentry_asgi_active_span", "sentry_asgi_middleware_applied"}
+PRIVATE_VARIABLES = {
+    "last-seen",
+    "sentry_asgi_active_span",
+    "sentry_asgi_connection",
+    "sentry_asgi_middleware_applied",
+    "sentry_asgi_own_current_scope",
+    "sentry_asgi_own_isolation_scope",
+}
 INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7")
 
 

@@ -254,6 +254,9 @@ def test_the_known_breaks_name_dimensions_that_there_are() -> None:
 # The run
 
 
+@pytest.mark.skipif(
+    SDK_VERSION != (2, 75), reason="what is known to break with other SDKs is not listed yet"
+)
 @pytest.mark.timeout(300)
 def test_overlapping_requests_of_what_is_installed_break_nothing_that_is_not_known(
     tmp_path: Path,

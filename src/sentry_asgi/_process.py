@@ -90,7 +90,7 @@ class Kind:
             f"sentry_asgi_own_{ty.value}_scope", default=None
         )
         self._slots: Final = tuple(getattr(Scope, slot) for slot in Scope.__slots__)
-        self._stash: Final[Any] = next(slot for slot in self._slots if slot.__name__ == "_tags")
+        self._stash: Final[Any] = next(slot for slot in self._slots if slot.__name__ != "client")
         self.view: Final[type[Scope]] = self._make_view()
         self.process_of: Final = self._stash.__get__
         """Return the `Process` behind a view."""

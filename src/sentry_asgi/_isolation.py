@@ -428,7 +428,7 @@ def _is_nested(nesting: ContextVar[bool] | None) -> bool:
     return nesting is not None and nesting.get(False)
 
 
-def _join(scope: Scope, connection: Connection) -> None:
+def _join(scope: Any, connection: Connection) -> None:
     """Have a connection report in the scopes that the SDK's middleware further out has made for it."""
     connection.outer = connection.outer_current = None
     _describe(scope, connection)
@@ -459,7 +459,7 @@ class LazyScopes:
         connection.outer = base = self._isolation.get()
         is_ambient = type(base) is Scope
         if self._nesting is not None and is_ambient and self._nesting.get(False):
-            _join(base, connection)  # type: ignore[arg-type]  # it is one
+            _join(base, connection)
             return True
         isolation: Any = _new(_IsolationScope)
         nested = False

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,31 +66,42 @@ needs_npm = pytest.mark.skipif(NPM is None or NODE is None, reason="npm is not i
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the SDKs; kept from run to run where the environment names one."""
+    """A folder with the SDKs; kept from run to run where the environment names one.
+
+    Installed elsewhere and then moved: nobody finds half of them, whether npm is stopped or several tests install.
+    """
     kept = os.environ.get("SENTRY_ASGI_TEST_NODE")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("node")
-    folder.mkdir(parents=True, exist_ok=True)
-    modules = folder / "node_modules"
-    if not all((modules / name.rpartition("@")[0]).exists() for name in PACKAGES):
-        install = [
-            str(NPM),
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--no-save",
-            "--prefix",
-            str(folder),
-        ]
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("node") / "packages"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        install(made)
         try:
-            result = subprocess.run(
-                [*install, *PACKAGES], capture_output=True, text=True, timeout=100, check=False
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm does not get through to its registry")
-        if result.returncode:
-            pytest.skip(f"npm cannot install them: {result.stderr[-300:]}")
-    (folder / "app.js").write_text(APP)
+            made.rename(folder)
+        except OSError:  # another test was faster
+            shutil.rmtree(made)
     return folder
+
+
+def install(folder: Path) -> None:
+    """Install the SDKs into a folder, or skip the test."""
+    options = ["--no-audit", "--no-fund", "--no-save", "--prefix", str(folder)]
+    try:
+        result = subprocess.run(
+            [str(NPM), "install", *options, *PACKAGES],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip("npm does not get through to its registry")
+    if result.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"npm cannot install them: {result.stderr[-300:]}")
+    (folder / "app.js").write_text(APP)
+    (folder / "entry.mjs").write_text('export * from "@sentry/browser";')
 
 
 @needs_npm
@@ -118,17 +130,17 @@ def test_the_javascript_sdk_reaches_it(inspector: Inspector, packages: Path, way
 
 
 @pytest.fixture(scope="module")
-def website(packages: Path) -> Iterator[str]:
+def website(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A page with the SDK for browsers in it, bundled as its users bundle it."""
-    (packages / "entry.mjs").write_text('export * from "@sentry/browser";')
+    site = tmp_path_factory.mktemp("site")
     subprocess.run(
         [str(packages / "node_modules" / ".bin" / "esbuild"), "entry.mjs", "--bundle", "--format=iife",
-         "--global-name=Sentry", "--outfile=site/sentry.js", "--log-level=error"],
+         "--global-name=Sentry", f"--outfile={site / 'sentry.js'}", "--log-level=error"],
         cwd=packages, check=True, timeout=60,
     )  # fmt: skip
     routes = [
         Route("/", lambda _request: HTMLResponse(PAGE)),
-        Mount("/files", StaticFiles(directory=packages / "site")),
+        Mount("/files", StaticFiles(directory=site)),
     ]
     with serve_in_thread(Starlette(routes=routes)) as url:
         yield url

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _privacy
+from sentry_asgi import SentryMiddleware, _privacy, _redaction
 from sentry_asgi._texts import clean_text
 
-from .support import Scope, Sentry, http_scope, run
+from .support import Scope, Sentry, http_scope, run, websocket_scope
 
 
 def growth(work: Callable[[int], Any], small: int, factor: int) -> float:
@@ -60,9 +63,98 @@ def test_an_event_is_looked_through_up_to_a_bound(sentry: Sentry) -> None:
     run(SentryMiddleware(app))
     messages = [one["message"] for one in sentry.event["breadcrumbs"]["values"]]
     assert len(messages) == 50
-    assert messages[0].startswith("0 token=[Filtered]")
+    assert [one.count("token=") for one in messages[:6]] == [200] * 5 + [0]
+    assert {one.split("token=")[-1] for one in messages} == {"[Filtered] [Filtered]", "[Filtered]"}
     assert messages[-1] == "[Filtered]"
-    assert not any("abcd" in one for one in messages)
+
+
+def test_texts_of_an_event_that_is_too_large_are_cut_alike(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        for number in range(30):
+            sentry_sdk.add_breadcrumb(message=f"{number} {'abcd ' * 20_000}password=hunter2")
+        sentry_sdk.capture_message("hello")
+
+    run(SentryMiddleware(app))
+    event = sentry.event
+    messages = [one["message"] for one in event["breadcrumbs"]["values"]]
+    assert [one.partition(" ")[0] for one in messages] == [str(number) for number in range(30)]
+    assert {len(one) for one in messages} == {32_003}
+    assert all(one.endswith("...") for one in messages)
+    assert event["_meta"]["breadcrumbs"]["values"]["0"]["message"][""]["rem"] == [
+        ["!limit", "x", 32_000, 32_003]
+    ]
+    assert event["message"] == "hello"
+
+
+def test_names_that_a_client_invents_are_bounded_and_those_beyond_go_unseen(sentry: Sentry) -> None:
+    body = json.dumps({f"{uuid4().hex[:4]}{number}": "harmless" for number in range(600)})
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        sentry_sdk.set_context("mine", {"page": "two"})
+        raise ValueError("nope")
+
+    scope = http_scope(headers=[(b"content-type", b"application/json")])
+    sentry.init(max_request_body_size="always")
+    with pytest.raises(ValueError, match="nope"):
+        run(SentryMiddleware(app), scope, [{"type": "http.request", "body": body.encode()}])
+    values = list(sentry.event["request"]["data"].values())
+    assert (values.count("harmless"), values.count("[Filtered]")) == (500, 100)
+    assert sentry.event["contexts"]["mine"] == {"page": "two"}  # not the client's
+
+
+def test_no_client_makes_the_names_of_the_application_forgotten() -> None:
+    names = _privacy.Names(_privacy._SECRET)
+    for request in range(50):
+        assert names.known("user_token") is (True if request else None)
+        assert names["user_token"]
+        for number in range(1_000):
+            assert not names[f"a{request}.{number}"]
+    assert len(names) + len(names._older) <= 2 * 2_048
+
+
+def test_a_long_query_and_long_headers_are_sent_up_to_their_last_whole_part(
+    sentry: Sentry,
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        raise ValueError("nope")
+
+    token = "eyJhbGciOiJIUzI1NiJ9." + "a" * 500 + ".sig"
+    header = f"{'word ' * 1_550}{token} end".encode()
+    scope = http_scope(
+        headers=[(b"x-long", header), (b"x-one", b"a" * 9_000), (b"x-short", b"short")],
+        query_string=b"page=2&" * 1_200 + b"end=1",
+    )
+    with pytest.raises(ValueError, match="nope"):
+        run(SentryMiddleware(app), scope)
+    request = sentry.event["request"]
+    assert request["headers"]["x-long"] == "word " * 1_550 + "..."
+    assert request["headers"]["x-one"] == "..."
+    assert request["headers"]["x-short"] == "short"
+    assert request["query_string"] == "page=2&" * 1_142 + "..."
+
+
+@pytest.mark.parametrize("place", ["cookie", "query", "header"])
+def test_a_flood_in_one_place_hides_no_secret_of_another(sentry: Sentry, place: str) -> None:
+    flood = [f"token{number}=flood-{number}" for number in range(700)]
+    headers = [(b"x-api-key", b"hunter2-of-alice")]
+    query = ""
+    if place == "cookie":
+        headers.insert(0, (b"cookie", "; ".join(flood).encode()))
+    elif place == "header":
+        headers[:0] = [
+            (f"x-token-{number}".encode(), f"flood-{number}".encode()) for number in range(700)
+        ]
+    else:
+        query = "&".join(flood)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        raise ValueError(f"no such key: {dict(scope['headers'])[b'x-api-key'].decode()}")
+
+    with pytest.raises(ValueError, match="hunter2"):
+        run(SentryMiddleware(app), http_scope(headers=headers, query_string=query.encode()))
+    (raised,) = sentry.event["exception"]["values"]
+    assert raised["value"] == "no such key: [Filtered]"
 
 
 @pytest.mark.parametrize(
@@ -110,3 +202,80 @@ def test_what_the_application_gives_as_a_whole_holds_no_cut_piece(sentry: Sentry
 
 def test_a_long_name_is_judged_by_its_ends() -> None:
     assert _privacy.is_secret("x" * 1_000 + "_password")
+
+
+@pytest.mark.parametrize("size", ["never", "small", "medium", "always"])
+def test_to_know_the_secrets_of_a_body_is_not_to_send_it(sentry: Sentry, size: str) -> None:
+    body = json.dumps({"page": "x" * 2_000, "password": "hunter2-of-alice"}).encode()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        message = await receive()
+        raise ValueError(f"wrong: {json.loads(message['body'])['password']}")
+
+    sentry.init(max_request_body_size=size)
+    scope = http_scope(headers=[(b"content-type", b"application/json")])
+    with pytest.raises(ValueError, match="wrong"):
+        run(SentryMiddleware(app), scope, [{"type": "http.request", "body": body}])
+    (raised,) = sentry.event["exception"]["values"]
+    assert raised["value"] == "wrong: [Filtered]"
+    sent = sentry.event["request"].get("data")
+    if size in {"medium", "always"}:
+        assert sent == {"page": "x" * 2_000, "password": "[Filtered]"}
+    else:
+        assert not sent
+        reason = {"never": "!config", "small": "!limit"}[size]
+        assert sentry.event["_meta"]["request"]["data"][""]["rem"] == [[reason, "x"]]
+
+
+@pytest.mark.parametrize("kind", ["text", "bytes"])
+def test_what_is_secret_in_a_websockets_message_is_sent_nowhere(sentry: Sentry, kind: str) -> None:
+    text: Any = json.dumps({"type": "login", "token": "hunter2-of-alice"})
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        raise ValueError(f"wrong: {json.loads(message[kind])['token']}")
+
+    middleware = SentryMiddleware(app)
+    scope = websocket_scope()
+    sent = text if kind == "text" else text.encode()
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", kind: sent}]
+    with pytest.raises(ValueError, match="wrong"):
+        run(middleware, scope, messages)
+    (raised,) = sentry.event["exception"]["values"]
+    assert raised["value"] == "wrong: [Filtered]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["mysql", "--password", "hunter2-of-bob", "-h", "db"],
+        ("mysql", "--db-password", b"hunter2-of-bob"),
+        ["--api-key", "hunter2-of-bob"],
+    ],
+)
+def test_the_argument_after_an_option_that_is_secret_goes(arguments: Any) -> None:
+    event: dict[str, Any] = {"extra": {"argv": arguments}}
+    _redaction.redact(event, [])
+    assert "hunter2" not in str(event["extra"]["argv"])
+    assert len(event["extra"]["argv"]) == len(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["mysql", "--password", "-h", "db"], ["ls", "--color", "auto"], ["--password=x", "y", "z"]],
+)
+def test_other_arguments_stay(arguments: list[str]) -> None:
+    event: dict[str, Any] = {"extra": {"argv": arguments}}
+    _redaction.redact(event, [])
+    assert event["extra"]["argv"][-1] == arguments[-1]
+    assert event["extra"]["argv"][0] == arguments[0] or "=" in arguments[0]
+
+
+def test_the_fields_of_a_namedtuple_go_by_their_names() -> None:
+    Login = namedtuple("Login", "name password")  # noqa: PYI024 - as users have them
+    event: dict[str, Any] = {"extra": {"login": Login("alice", "hunter2"), "page": Login("a", None)}}
+    _redaction.redact(event, [])
+    assert list(event["extra"]["login"]) == ["alice", "[Filtered]"]
+    assert event["extra"]["page"] == Login("a", None)

@@ -468,8 +468,29 @@ def test_no_event_is_too_large_or_too_deep() -> None:
     assert KNOWN not in repr(event)
 
 
-def test_secrets_without_end_are_bounded() -> None:
-    assert len(_secrets.bounded(f"secret-{number}" for number in range(10_000))) == 500
+def test_of_the_secrets_of_each_source_the_first_and_the_last_are_known() -> None:
+    flood = [f"flood-{number}" for number in range(10_000)]
+    found = _secrets.shared([flood, ["the-only-one"], ["", "abc", FILTERED], ["again", "flood-0"]])
+    assert found[:3] == ["flood-0", "the-only-one", "again"]
+    assert found.count("flood-0") == 1
+    assert len(found) == _secrets.SHARE + 2
+    assert "flood-9999" in found
+
+
+def test_of_a_long_secret_the_ends_are_known_in_every_encoding() -> None:
+    secret = "".join(f"{number}/ä" for number in range(3_000))
+    for form in (secret, quote(secret, safe=""), repr(secret.encode())[2:-1]):
+        cleaned = redacted({"extra": {"text": f"a {form} b"}}, secret)["extra"]["text"]
+        assert cleaned.startswith(f"a {FILTERED}"), form[:20]
+        assert cleaned.endswith(f"{FILTERED} b"), form[:20]
+
+
+def test_of_many_long_secrets_all_are_known_as_they_came() -> None:
+    many = [f"{number}-" + "x/" * 600 for number in range(30)]
+    texts = [f"a {one} b" for one in many]
+    assert redacted({"extra": {"texts": texts}}, *many)["extra"]["texts"] == [
+        f"a {FILTERED} b"
+    ] * 30
 
 
 @pytest.mark.parametrize("size", [10, 30_000])

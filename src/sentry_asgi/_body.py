@@ -2,9 +2,10 @@
 
 The rules:
 
-- Only what the app itself has been given is kept, and no more of it than the SDK's `max_request_body_size` says:
+- Only what the app itself has been given is kept, and no more of it is sent than the SDK's `max_request_body_size` says:
   `never` nothing, `small` 1 kB, `medium` 10 kB, and `always` as much as `CAP`, for a middleware must not hold what
   an app streams. A body is its bytes; whether its length was announced does not matter.
+- Its beginning is kept whatever may be sent: what is secret in it is removed from the rest of the event.
 - Nothing is parsed before an event exists, and parsing never raises: what cannot be understood is told
   by its size alone.
 - JSON and forms that were cut are understood as far as they go. Multipart needs `python-multipart`, which an
@@ -25,6 +26,9 @@ from . import _multipart
 
 CAP: Final = 50_000
 """Bytes of a body that are kept under `always`."""
+
+KNOWN: Final = 10_000
+"""Bytes of a body, or of a websocket's message, that are kept at least, to know its secrets."""
 
 _LIMITS: Final = {"never": 0, "small": 1_000, "medium": 10_000, "always": CAP}
 _FIELDS: Final = 1_000

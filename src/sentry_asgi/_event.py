@@ -8,7 +8,7 @@ before an event exists. What the application or an SDK integration has put there
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
@@ -26,7 +26,7 @@ from . import (
     _texts,
     _user,
 )
-from ._body import Body
+from ._body import Body, limit
 from ._exchange import Exchange
 from ._failsafe import log_failure
 from ._privacy import Privacy
@@ -71,7 +71,7 @@ def protect(
     try:
         _unify_url(connection, event)
         _add_stacktrace(event)
-        _redaction.redact(event, _secrets_of(connection))
+        _redaction.redact(event, _known_secrets(connection))
         _drop_filtered(event)
         return event
     except Exception:  # the SDK would send the event as it is
@@ -119,13 +119,13 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     https://develop.sentry.dev/sdk/data-model/event-payloads/request/
     """
     address = _request.client_address(connection) if allowed.user_info else None
-    headers = _request.headers(connection)
+    headers = {name: _shortened(one) for name, one in _request.headers(connection).items()}
     data = {
         "url": _request.url(connection),
         "method": _request.method(connection),
         "headers": allowed.headers(headers),
         "cookies": allowed.cookies(headers.get("cookie", "")),
-        "query_string": allowed.query_string(_request.query_string(connection)),
+        "query_string": allowed.query_string(_shortened(_request.query_string(connection))),
         "env": {"REMOTE_ADDR": address} if address else None,
         "data": _body_data(connection) if allowed.bodies else None,
     }
@@ -135,33 +135,50 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     }
 
 
+_LONGEST: Final = 8_000
+"""Characters of a header or a query that are sent. Relay keeps 8 kB of all headers together."""
+
+
+def _shortened(text: str) -> str:
+    """A header or query up to where its last whole part ends: of half a secret nobody knows what it was."""
+    if len(text) <= _LONGEST:
+        return text
+    end = max(text.rfind(one, 0, _LONGEST) for one in " ;,&")
+    return text[: end + 1] + "..."
+
+
 def body_text(connection: Connection) -> str | None:
     """The body as it may be sent, without its secrets and the request's; as text, JSON where it has members.
 
     None where there is none, or none that may be sent. For what no event processor sees: the attributes of spans.
     """
-    body = _response.body(connection)
+    body = _response.body(connection, _sent_of_body())
     if body is None or not _privacy.privacy(sentry_sdk.get_client().options).bodies:
         return None
     event = {"request": {"data": _sdk.plain(_body_data(connection))}}
-    _redaction.redact(event, _secrets_of(connection))
+    _redaction.redact(event, _known_secrets(connection))
     data = _sdk.plain(event["request"]["data"])
     if not data:
         return None
     return data if isinstance(data, str) else json.dumps(data, default=_sdk.plain)
 
 
+def _sent_of_body() -> int:
+    return limit(sentry_sdk.get_client().options.get("max_request_body_size"))
+
+
 def _body_data(connection: Connection) -> Any:
     """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
-    body, read = _response.body(connection), _response.body_read(connection)
+    size = _sent_of_body()
+    body, read = _response.body(connection, size), _response.body_read(connection)
     if body is None:
         return _sdk.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
     if body.data is None:
         return _sdk.annotated("", {"rem": [["!raw", "x"]], "len": read})
     data = _privacy.clean_data(body.data)
     if isinstance(data, str):
-        data = _texts.clean_body(data)
-    if not _response.body_cut(connection):
+        data = _texts.clean_lines(data)
+    if not _response.body_cut(connection, size):
         return data
     return _sdk.annotated(data, {"rem": [["!limit", "x"]], "len": read})
 
@@ -228,10 +245,41 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
     event["threads"] = {"values": [thread]}
 
 
-def _secrets_of(connection: Connection) -> Iterator[str]:
-    yield from _secrets.of_headers(_request.header_pairs(connection))
-    yield from _secrets.of_query(_request.query_string(connection))
-    yield from _secrets.of_set_cookies(_response.header_pairs(connection))
+def _known_secrets(connection: Connection) -> list[str]:
+    """The request's secrets. Kept with the request, until more of it is known: a failing one makes two events."""
+    scope, kept = connection.scope, getattr(connection, "body", None)
+    state = (
+        scope.get("headers"),
+        scope.get("query_string"),
+        scope.get("path_params"),
+        getattr(connection, "response_headers", None),
+        len(kept.data) if kept is not None else 0,
+        getattr(connection, "message", None),
+    )
+    known = getattr(connection, "_secrets", None)
+    if known is None or not all(map(_is_same, known[0], state)):
+        known = connection._secrets = (state, _secrets.shared(_secrets_of(connection)))  # noqa: SLF001
+    return known[1]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (one.__class__ is int and one == other)
+
+
+def _secrets_of(connection: Connection) -> Iterator[Iterable[str]]:
+    """The request's secrets, by where they come from."""
+    headers = list(_request.header_pairs(connection))
+    yield _secrets.of_headers(headers)
+    yield _secrets.of_cookies(headers)
+    yield _secrets.of_query(_request.query_string(connection))
+    yield _secrets.of_set_cookies(_response.header_pairs(connection))
+    yield _of_path(connection)
+    for body in (_response.body(connection), _response.message(connection)):
+        if isinstance(body, Body):
+            yield _secrets.of_body(body.raw, body.data)
+
+
+def _of_path(connection: Connection) -> Iterator[str]:
     path = _request.full_path(connection)
     if path and "%" in path:
         yield from _secrets.within(path)
@@ -240,9 +288,6 @@ def _secrets_of(connection: Connection) -> Iterator[str]:
     template = None if parameters else _request.route(connection)
     if template and isinstance(connection.path, str):
         yield from _secrets.of_template(template, connection.path)
-    body = _response.body(connection)
-    if isinstance(body, Body):
-        yield from _secrets.of_body(body.raw, body.data)
 
 
 def _add_name(connection: Connection, event: dict[str, Any]) -> None:

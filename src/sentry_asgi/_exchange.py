@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from sentry_sdk import get_client
 
 from . import _noise
-from ._body import Kept, limit
+from ._body import KNOWN, Kept, limit
 from ._failsafe import log_failure
 from ._once import OVER, leaves_late, with_event_id
 from ._request import Connection
@@ -221,7 +221,7 @@ class Exchange(Connection, Holding):
     def _keep(self, chunk: Any) -> None:
         self.received_bytes += len(chunk)
         if self.body is None:
-            self.body = Kept(_limit())
+            self.body = Kept(max(_limit(), KNOWN))
         self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:  # noqa: C901 - flat; a call would cost more than it does
@@ -321,6 +321,7 @@ class WebSocketExchange(Exchange):
 
     __slots__ = (
         "close",
+        "message",
         "messages",
         "received_messages",
         "sent_messages",
@@ -328,6 +329,8 @@ class WebSocketExchange(Exchange):
 
     # None while it is open: each slot is 8 bytes for as long as that is.
     close: Close | None
+    # What the app has received last, until it asks for more: what is secret in it is sent nowhere.
+    message: str | bytes | None
     # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
     received_messages: int
     sent_messages: int
@@ -342,7 +345,7 @@ class WebSocketExchange(Exchange):
         settings: Settings = DEFAULTS,
     ) -> None:
         super().__init__(scope, receive, send, settings)
-        self.close = self.messages = None
+        self.close = self.message = self.messages = None
         self.received_messages = self.sent_messages = 0
 
     async def receive(self) -> Any:
@@ -351,6 +354,7 @@ class WebSocketExchange(Exchange):
             self.trace.way.end(self)
         if self.held is not None and self.status == ACCEPTED:
             self.let_go()
+        self.message = None
         return self._received(await self._receive())
 
     def _received(self, message: Any) -> Any:
@@ -360,6 +364,8 @@ class WebSocketExchange(Exchange):
                 size = _size(message)
                 self.received_messages += 1
                 self.received_bytes += size
+                if size <= KNOWN:
+                    self.message = message.get("text") or message.get("bytes")
                 if self.messages is not None:
                     self.messages.begin(self, size)
             elif kind == "websocket.disconnect" and self.close is None:
@@ -436,7 +442,7 @@ _HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
 
 
 def _limit() -> int:
-    """How much of a body is to be kept; nothing, if the client does not tell."""
+    """How much of a body may be sent; nothing, if the client does not tell."""
     try:
         return limit(get_client().options.get("max_request_body_size"))
     except Exception:

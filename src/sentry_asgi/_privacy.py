@@ -63,32 +63,80 @@ _CREDENTIAL: Final = re.compile(
 )
 _USER_INFO: Final = re.compile(r"//[^/@?#]*@")
 _NAME_LENGTH: Final = 64
-_NAMES: Final = 2048  # that are remembered
+_NAMES: Final = 2048  # of a generation
 _DEPTH: Final = 32
 
 
 class Names(dict[Any, bool]):
-    """Whether a thing of some name is secret: a look-up in a dictionary, for it is asked of each key of each event."""
+    """Whether a thing of some name is secret: a look-up in a dictionary, for it is asked of each key of each event.
+
+    Clients send ever new names. When as many have come as are remembered, all become the older generation, and the one
+    before is forgotten; what is asked for meanwhile becomes new again. So no client makes it grow, or makes it forget
+    the names that the application uses in each event.
+    """
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         super().__init__()
         self._pattern = pattern
+        self._older: dict[Any, bool] = {}
 
     def __missing__(self, name: Any) -> bool:
-        text = str(name)
-        forms = [_canonical(text)]
-        if not text.islower():
-            forms.append(_canonical(_HUMP.sub("_", text)))
-        secret = any(map(self._pattern.search, forms)) and not any(map(_DESCRIBED.search, forms))
-        if name.__class__ is str and len(text) <= _NAME_LENGTH:
-            if len(self) >= _NAMES:  # anybody can send ever new ones
+        secret = self._older.get(name)
+        if secret is None:
+            secret = self._judge(str(name))
+        if name.__class__ is str and len(name) <= _NAME_LENGTH:
+            if len(self) >= _NAMES:
+                self._older = self.copy()
                 self.clear()
             self[name] = secret
         return secret
 
+    def known(self, name: Any) -> bool | None:
+        """Whether it is secret, as far as that is remembered."""
+        secret = self.get(name)
+        return self._older.get(name) if secret is None else secret
+
+    def _judge(self, text: str) -> bool:
+        forms = [_canonical(text)]
+        if not text.islower():
+            forms.append(_canonical(_HUMP.sub("_", text)))
+        return any(map(self._pattern.search, forms)) and not any(map(_DESCRIBED.search, forms))
+
 
 SECRETS: Final = Names(_SECRET)
 VARIABLES: Final = Names(_VARIABLE)
+
+
+class Work:
+    """What may still be looked at, of what one client sends or one event holds; what is beyond goes unseen."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, amount: int = 1) -> bool:
+        """Take a part of it; whether there was any left."""
+        self.left -= amount
+        return self.left >= 0
+
+    def hides(self, name: Any, names: Names = SECRETS) -> bool:
+        """Whether what has this name is to be replaced: it is secret, or there is no time left to tell."""
+        known = names.known(name)
+        if known is None:
+            return not self.spend() or names[name]
+        return known
+
+    def tells(self, name: Any, names: Names = SECRETS) -> bool:
+        """Whether what has this name is known to be secret."""
+        known = names.known(name)
+        if known is None:
+            return self.spend() and names[name]
+        return known
+
+
+MOST: Final = 500
+"""New names that are judged of one source: a query, a header of cookies, a body, all headers."""
 
 
 def is_secret(name: str) -> bool:
@@ -130,13 +178,14 @@ class Privacy:
         """Headers (lower-case names) as they may be sent; None if none may."""
         if self.keep_header is None:
             return None
-        return {name: self._header(name, value) for name, value in headers.items()}
+        work = Work(MOST)
+        return {name: self._header(name, value, work) for name, value in headers.items()}
 
-    def _header(self, name: str, value: str) -> str:
+    def _header(self, name: str, value: str, work: Work) -> str:
         assert self.keep_header is not None  # headers() asked
         if name == "cookie" and self.keep_cookie is not None:
             return clean_cookies(value, self.keep_cookie)
-        if is_secret(name) or not self.keep_header(name) or _CREDENTIAL.match(value):
+        if work.hides(name) or not self.keep_header(name) or _CREDENTIAL.match(value):
             return FILTERED
         return self.url(value) if name in _URL_HEADERS else value
 
@@ -145,8 +194,9 @@ class Privacy:
         keep = self.keep_cookie
         if keep is None:
             return None
+        work = Work(MOST)
         return {
-            name: FILTERED if is_secret(name) or not keep(name) else value
+            name: FILTERED if work.hides(name) or not keep(name) else value
             for name, value in cookie_pairs(header)
         }
 
@@ -168,21 +218,25 @@ class Privacy:
         return address if cleaned is None else f"{address}?{cleaned}{mark}{fragment}"
 
 
-def clean_query(query: str, keep: Callable[[str], bool]) -> str:
+def clean_query(query: str, keep: Callable[[str], bool], work: Work | None = None) -> str:
     """A raw query string or urlencoded form, with what is secret or not to be kept replaced."""
+    work = work or Work(MOST)
     # ";" separates for some parsers, so a secret may hide after it; it is put back as it was.
     return "".join(
-        piece if piece in {"&", ";"} else _clean_parameter(piece, keep)
+        piece if piece in _SEPARATORS else _clean_parameter(piece, keep, work)
         for piece in re.split(r"([&;])", query)
     )
 
 
-def _clean_parameter(piece: str, keep: Callable[[str], bool]) -> str:
+_SEPARATORS: Final = frozenset({"&", ";", ""})
+
+
+def _clean_parameter(piece: str, keep: Callable[[str], bool], work: Work) -> str:
     name, equals, _ = piece.partition("=")
+    if not equals:
+        return piece
     plain = decoded(name)
-    if equals and (is_secret(plain) or not keep(plain)):
-        return f"{name}={FILTERED}"
-    return piece
+    return f"{name}={FILTERED}" if work.hides(plain) or not keep(plain) else piece
 
 
 def decoded(text: str) -> str:
@@ -196,15 +250,21 @@ def decoded(text: str) -> str:
 
 def secret_parameters(query: str) -> Iterator[str]:
     """The values, still encoded, of the secret parameters of a query string or form."""
-    for piece in re.split("[&;]", query):
+    work = Work(MOST)
+    for piece in _first_and_last(re.split("[&;]", query)):
         name, equals, value = piece.partition("=")
-        if equals and is_secret(decoded(name)):
+        if equals and work.tells(decoded(name)):
             yield value
 
 
+def _first_and_last(pieces: list[str]) -> list[str]:
+    """As many as are looked at of what one client sends."""
+    return pieces if len(pieces) <= 2 * MOST else [*pieces[:MOST], *pieces[-MOST:]]
+
+
 def cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
-    """Names and values of a Cookie header."""
-    for pair in header.split(";"):
+    """Names and values of a Cookie header; of a thousand the first and the last."""
+    for pair in _first_and_last(header.split(";")):
         name, equals, value = pair.partition("=")
         if equals:
             yield name.strip(), value.strip()
@@ -212,10 +272,11 @@ def cookie_pairs(header: str) -> Iterator[tuple[str, str]]:
 
 def clean_cookies(header: str, keep: Callable[[str], bool] = lambda _: True) -> str:
     """A Cookie header with the values of secret and unwanted cookies replaced."""
+    work = Work(MOST)
     pairs = (pair.partition("=") for pair in header.split(";"))
     return ";".join(
         f"{name}={FILTERED}"
-        if equals and (is_secret(name.strip()) or not keep(name.strip()))
+        if equals and (work.hides(name.strip()) or not keep(name.strip()))
         else f"{name}{equals}{value}"
         for name, equals, value in pairs
     )
@@ -229,51 +290,66 @@ VALUE_KEYS: Final = frozenset(
 _SAID_NAME: Final = re.compile(r"b?(['\"]?)([\w. -]{1,40})\1")
 
 
-def told_by_name(data: Mapping[Any, Any]) -> bool:
+def told_by_name(data: Mapping[Any, Any], work: Work | None = None) -> bool:
     """Whether a mapping tells the value of a secret beside its name, both as values."""
+    if VALUE_KEYS.isdisjoint(data):
+        return False
+    work = work or Work(MOST)
     for key in _NAMED_BY:
         name = data.get(key)
         if isinstance(name, str):
             said = _SAID_NAME.fullmatch(name)
-            if said is not None and is_secret(said[2]):
+            if said is not None and work.hides(said[2]):
                 return True
     return False
 
 
-def is_secret_in(data: Mapping[Any, Any], key: Any, names: Names = SECRETS) -> bool:
-    """Whether a key of a mapping stands for a secret; of a `{"key": ..., "value": ...}` the key is a name."""
-    return names[key] and not (key == "key" and not VALUE_KEYS.isdisjoint(data))
+def is_name_of(data: Mapping[Any, Any], key: Any) -> bool:
+    """Whether a key of a mapping is there for a name: that of a `{"key": ..., "value": ...}`."""
+    return bool(key == "key") and not VALUE_KEYS.isdisjoint(data)
 
 
-def clean_data(data: Any, depth: int = 0) -> Any:
+def clean_data(data: Any) -> Any:
     """Parsed data (JSON, a form) with the values of secret keys replaced, at any depth."""
+    return _clean_data(data, Work(MOST), 0)
+
+
+def _clean_data(data: Any, work: Work, depth: int) -> Any:
     if depth > _DEPTH and isinstance(data, (dict, list)):
         return FILTERED
     if isinstance(data, dict):
-        told = told_by_name(data)
+        told = told_by_name(data, work)
         return {
             key: FILTERED
-            if is_secret_in(data, key) or (told and key in VALUE_KEYS)
-            else clean_data(value, depth + 1)
+            if (told and key in VALUE_KEYS) or (work.hides(key) and not is_name_of(data, key))
+            else _clean_data(value, work, depth + 1)
             for key, value in data.items()
         }
     if isinstance(data, list):
-        return [clean_data(value, depth + 1) for value in data]
+        return [_clean_data(value, work, depth + 1) for value in data]
     return data
 
 
-def secret_data(data: Any, *, secret: bool = False, depth: int = 0) -> Iterator[str]:
+def secret_data(data: Any) -> Iterator[str]:
     """Every text and number that stands beneath a secret key of parsed data."""
+    return _secret_data(data, Work(MOST), secret=False, depth=0)
+
+
+def _secret_data(data: Any, work: Work, *, secret: bool, depth: int) -> Iterator[str]:
     if depth > _DEPTH:
         return
     if isinstance(data, dict):
-        told = told_by_name(data)
+        told = told_by_name(data, work)
         for key, value in data.items():
-            known = secret or is_secret_in(data, key) or (told and key in VALUE_KEYS)
-            yield from secret_data(value, secret=known, depth=depth + 1)
+            known = (
+                secret
+                or (told and key in VALUE_KEYS)
+                or (work.tells(key) and not is_name_of(data, key))
+            )
+            yield from _secret_data(value, work, secret=known, depth=depth + 1)
     elif isinstance(data, list):
         for value in data:
-            yield from secret_data(value, secret=secret, depth=depth + 1)
+            yield from _secret_data(value, work, secret=secret, depth=depth + 1)
     elif secret and data is not None:
         yield str(data)
 

@@ -9,39 +9,50 @@ The rules:
 - Texts of eight characters and more are found anywhere; shorter ones only where they stand alone. Where a value was cut
   (a chunk of a body, a shortened text), the piece of a secret at its edge goes too.
 - Frames of this package show no variables. Source lines are code, not data.
-- An event may hold the application's own objects, so nothing is changed in place but what the SDK made for the event;
-  and no event is too large: what is beyond the bounds is replaced unseen.
+- An event may hold the application's own objects, so nothing is changed in place but what the SDK made for the event.
+- An event has bounds: of values, of new names, of places in its texts that take a closer look, and of characters. Of
+  one that holds more characters, Sentry takes nothing; so each of its texts is cut to the longest that lets all of them
+  fit. What is beyond the other bounds is replaced unseen.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from uuid import uuid4
 
 from . import _sdk
 from ._privacy import (
     FILTERED,
+    MOST,
     SECRETS,
     VALUE_KEYS,
     VARIABLES,
     Names,
+    Work,
     clean_query,
-    is_secret,
-    is_secret_in,
+    is_name_of,
     secret_parameters,
     told_by_name,
 )
-from ._secrets import ANYWHERE, EDGE, bounded, forms, packed
-from ._texts import clean_text, found_hints, secret_values
+from ._secrets import ALONE, ANYWHERE, EDGE, forms, packed, plain_forms, to_encode
+from ._texts import PLACES, clean_text, found_hints, secret_values
 
-_NODES: Final = 250_000
+_NODES: Final = 50_000
 _DEPTH: Final = 40
+CHARACTERS: Final = 1_000_000
+"""Of one event: Relay refuses what is larger (`limits.max_event_size`)."""
+
+_LENGTHS: Final = (64_000, 32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500, 250)
 _FEW: Final = 20  # secrets that are searched for one by one; anybody can send hundreds
-_WORK: Final = 200_000  # characters of texts that hint at something, looked through for one event
-_LOOKED_UP: Final = 200_000  # characters, each piece of which is remembered for a moment: 20 MB
+_EDGED: Final = 24  # secrets of which pieces are looked for at the edges of texts: some of each source
+_PER_TEXT: Final = 10  # edges of texts that are compared, for each place that may take a closer look
+# What texts are joined by to be searched as one. No text holds it, for nobody knows it.
+_BETWEEN: Final = f"\n{uuid4().hex}\n"
 
 # Of an event, what holds no text of a request.
 _LEFT_ALONE: Final = frozenset(
@@ -64,6 +75,7 @@ _PLACES: Final[dict[str, Place]] = {
     "tags": "data",
     "data": "data",
     "headers": "data",
+    "cookies": "data",
 }
 # By what events are joined: that a client sends it is no secret.
 _IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id", "segment_id"})
@@ -78,8 +90,11 @@ _NOTHING: Final = frozenset({"", FILTERED})
 _PLAIN: Final = frozenset({type(None), bool, int, float, datetime})
 
 
-def redact(event: dict[str, Any], secrets: Iterable[str]) -> None:
-    """Removes the given secrets from an event of any type, and whatever else is secret by its name or looks."""
+def redact(event: dict[str, Any], secrets: Collection[str]) -> None:
+    """Removes the given secrets from an event of any type, and whatever else is secret by its name or looks.
+
+    `secrets` are those of the request, as many as `_secrets.shared` leaves, the most important first.
+    """
     hide_own_variables(event)
     _hide_parameters(event)
     if _sdk.VARIABLES_ARE_LATE:
@@ -87,7 +102,8 @@ def redact(event: dict[str, Any], secrets: Iterable[str]) -> None:
     parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
     if (event.get("transaction_info") or {}).get("source") in {"component", "route"}:
         parts.pop("transaction", None)  # a name of the code's
-    redactor = _Redactor(parts, bounded(secrets))
+    known = [one for one in secrets if len(one) >= ALONE and one != FILTERED]
+    redactor = _Redactor(parts, known)
     if redactor.nothing_to_do:
         return
     for key, value in parts.items():
@@ -202,7 +218,8 @@ class _Glance(NamedTuple):
     """What was seen of some pieces of an event."""
 
     pieces: list[Any]
-    texts: set[str]
+    texts: dict[str, None]
+    """As a set that has an order."""
     everything: str
     """The texts as one."""
     keys: set[Any]
@@ -211,13 +228,13 @@ class _Glance(NamedTuple):
     whole: bool
 
 
-def _glances(parts: dict[str, Any]) -> Iterator[_Glance]:
+def _glances(parts: dict[str, Any], names_left: Work) -> Iterator[_Glance]:
     """Everything that there is in an event: what is likely to be harmless together, as one."""
     small: list[Any] = []
     for frame in _frames(parts):
         variables = _sdk.plain(frame.get("vars"))
         if variables:
-            yield _glance([variables], VARIABLES)
+            yield _glance([variables], VARIABLES, names_left)
         if frame.keys() - _VARIABLES_AND_CODE:
             small.append({key: one for key, one in frame.items() if key not in _VARIABLES_AND_CODE})
     for key, part in parts.items():
@@ -229,58 +246,66 @@ def _glances(parts: dict[str, Any]) -> Iterator[_Glance]:
         elif key in {"breadcrumbs", "spans"}:
             values = _values(part)
             if values:
-                yield _glance(values, SECRETS)
+                yield _glance(values, SECRETS, names_left)
         elif key == "contexts" and part.__class__ is dict:
             small.extend(part.values())
         elif key != "stacktrace":
             small.append(part)
-    yield _glance(small, SECRETS)
+    yield _glance(small, SECRETS, names_left)
 
 
-def _glance(pieces: list[Any], names: Names) -> _Glance:
+def _glance(pieces: list[Any], names: Names, names_left: Work) -> _Glance:
     waiting = list(pieces)
     mappings: list[Any] = []
-    texts: set[str] = set()
+    texts: dict[str, None] = {}
     named = False
     left = _NODES
     for value in waiting:  # which grows
         kind = value.__class__
         if kind is str:
-            texts.add(value)
+            texts[value] = None
         elif kind is dict:
             mappings.append(value)
             left -= len(value)
             for one in value.values():  # most are texts and numbers, which need not wait
                 kind = one.__class__
                 if kind is str:
-                    texts.add(one)
+                    texts[one] = None
                 elif kind not in _PLAIN:
                     waiting.append(one)
         elif kind not in _PLAIN:
             try:
-                named = _look_into(value, mappings, texts, waiting) or named
+                named = _look_into(value, mappings, texts, waiting, names_left) or named
             except Exception:  # of an object of the application's; `clean` replaces it
                 named = True
         if left < len(waiting):
             return _Glance(pieces, texts, "\n".join(texts), set(), named=True, whole=False)
     keys = set().union(*mappings)
-    named = named or _names_secret(keys, mappings, names)
+    named = named or _names_secret(keys, mappings, names, names_left)
     return _Glance(pieces, texts, "\n".join(texts), keys, named, whole=True)
 
 
-def _names_secret(keys: set[Any], mappings: list[Any], names: Names) -> bool:
+def _names_secret(
+    keys: set[Any], mappings: list[Any], names: Names, names_left: Work
+) -> bool:
     """Whether something stands in one of the mappings that has to go for its name."""
-    if not keys.isdisjoint(VALUE_KEYS) and any(map(told_by_name, mappings)):
+    if not keys.isdisjoint(VALUE_KEYS) and any(told_by_name(one, names_left) for one in mappings):
         return True
-    asked, secret = keys & _QUERIES, {key for key in keys if names[key]}
+    if keys <= names.keys():
+        secret = {key for key in keys if names[key]}
+    else:
+        secret = {key for key in keys if names_left.hides(key, names)}
+    asked = keys & _QUERIES
     return any(map(_queries_secret, _under(asked, mappings))) or not all(
         map(_is_nothing, _under(secret, mappings))
     )
 
 
-def _under(keys: set[Any], mappings: list[Any]) -> list[Any]:
+def _under(keys: set[Any], mappings: list[Any]) -> Iterator[Any]:
     """What stands under any of the keys in any of the mappings."""
-    return [_sdk.plain(one[key]) for key in keys for one in mappings if key in one]
+    if len(keys) < 10:  # noqa: PLR2004  # most often: this takes a third of the time of the other
+        return (_sdk.plain(one[key]) for key in keys for one in mappings if key in one)
+    return (_sdk.plain(one[key]) for one in mappings for key in one if key in keys)
 
 
 def _queries_secret(query: Any) -> bool:
@@ -295,21 +320,25 @@ def _is_nothing(value: Any) -> bool:
     )
 
 
-def _look_into(value: Any, mappings: list[Any], texts: set[str], waiting: list[Any]) -> bool:
+def _look_into(
+    value: Any, mappings: list[Any], texts: dict[str, None], waiting: list[Any], names_left: Work
+) -> bool:
     """Notes what there is in a value that is none of JSON's; whether that takes a closer look."""
     if _sdk.metadata_of(value) is not None:
         waiting.append(_sdk.plain(value))
     elif isinstance(value, str):
-        texts.add(value)
+        texts[value] = None
     elif isinstance(value, Mapping):
         items = dict(value.items())
         mappings.append(items)
         waiting.extend(items.values())
     elif isinstance(value, (list, tuple, set, frozenset)):
         waiting.extend(value)
-        return len(value) == 2 and is_pair_of_secret(list(value))  # noqa: PLR2004
+        if hasattr(value, "_fields"):  # a namedtuple
+            mappings.append(value._asdict())
+        return _holds_pair(list(value), names_left)
     elif not isinstance(value, (bool, int, float)):
-        texts.add(_written(value))
+        texts[_written(value)] = None
     return False
 
 
@@ -319,11 +348,9 @@ def _written(value: Any) -> str:
     return _sdk.safe_repr(value)
 
 
-def _edges_of(text: str) -> str | set[str]:
-    """Every piece of a text that is as long as an edge, to look many up in; the text itself if these were too many."""
-    if len(text) > _LOOKED_UP:
-        return text
-    return {text[at : at + EDGE] for at in range(len(text) - EDGE + 1)}
+def _pieces_of(text: str) -> set[str]:
+    """A piece of six characters from every third place: what has eight or more of the text's holds one of them."""
+    return {text[at : at + EDGE] for at in range(0, len(text), 3)}
 
 
 def _joined(keys: set[Any]) -> str:
@@ -339,27 +366,32 @@ def _joined(keys: set[Any]) -> str:
 class _Redactor:
     """Cleans the parts of one event: gives a part back as it is, or a copy without its secrets."""
 
-    def __init__(self, parts: dict[str, Any], secrets: set[str]) -> None:
+    def __init__(self, parts: dict[str, Any], secrets: list[str]) -> None:
+        # New names: of what clients and the application name, and of what the SDK does.
+        self._names_left = {"event": Work(MOST), "data": Work(MOST), "variables": Work(MOST)}
+        self._places_left = Work(PLACES)
+        self._edges_left = Work(PLACES * _PER_TEXT)
+        self._left = _NODES
         self._anywhere: list[str] = []
         self._alone: list[str] = []
-        self._starts: list[str] = []
-        self._ends: list[str] = []
+        self._starts: dict[str, list[str]] = {}
+        self._ends: dict[str, list[str]] = {}
         # Kept, for pieces are told by their ids.
-        self._seen_at_a_glance = glances = list(_glances(parts))
+        self._seen_at_a_glance = glances = self._shortened(list(_glances(parts, Work(MOST))))
         texts = "\n".join([one.everything for one in glances])
         self._hints = found_hints(texts.lower())
         if secrets:
             everything = "\n".join([texts, *[_joined(one.keys) for one in glances]])
             self._choose(secrets, everything, whole=all(one.whole for one in glances))
-        self._sought = {
-            *(form[:EDGE] for form in self._starts),
-            *(form[-EDGE:] for form in self._ends),
-            *self._anywhere,
-            *self._alone,
-        }
-        self._seen: dict[str, str] = {}  # frames show the same objects again and again
-        self._left = _NODES
-        self._work = _WORK
+        self._whole_ones = {*self._anywhere, *self._alone}
+        self._sought = {*self._whole_ones, *self._starts, *self._ends}
+        self._without_whole_ones: dict[str, str] = {}
+        if self._whole_ones:
+            for one in glances:
+                self._remove_whole_ones(one)
+        # Frames show the same objects again and again.
+        self._seen: dict[str, str] = {}
+        self._seen_uncut: dict[str, str] = {}
         self._looks_at_edges = True
         suspicious = [one for one in glances if self._suspicious(one)]
         self.nothing_to_do = not suspicious
@@ -370,29 +402,80 @@ class _Redactor:
         """Choose whether texts may have been cut, and show a piece of a secret at an edge."""
         if wanted != self._looks_at_edges:
             self._looks_at_edges = wanted
-            self._seen.clear()
+            self._seen, self._seen_uncut = self._seen_uncut, self._seen
 
-    def _choose(self, secrets: set[str], everything: str, *, whole: bool) -> None:
+    def _shortened(self, glances: list[_Glance]) -> list[_Glance]:
+        """Chooses how long a text may be, and cuts those that are longer."""
+        self._longest = sum(len(one.everything) for one in glances)
+        if self._longest <= CHARACTERS:
+            return glances
+        sizes = [len(text) for one in glances for text in one.texts]
+        self._longest = next(
+            (
+                length
+                for length in _LENGTHS
+                if sum(min(size, length) for size in sizes) <= CHARACTERS
+            ),
+            _LENGTHS[-1],
+        )
+        return [self._shortened_one(one) for one in glances]
+
+    def _shortened_one(self, glance: _Glance) -> _Glance:
+        texts = dict.fromkeys(text[: self._longest] for text in glance.texts)
+        too_long = any(len(text) > self._longest for text in glance.texts)
+        return glance._replace(
+            texts=texts, everything="\n".join(texts), named=glance.named or too_long
+        )
+
+    def _choose(self, secrets: list[str], everything: str, *, whole: bool) -> None:
         """Of the forms that secrets can take, keeps those of which the event shows something: most occur nowhere."""
-        known = {form for secret in secrets for form in forms(secret)}
-        edged = whole_ones = [form for form in known if len(form) >= ANYWHERE]
-        self._alone = [form for form in known if len(form) < ANYWHERE]
-        others = packed(secrets, everything)
+        plain = {one: plain_forms(one) for one in to_encode(secrets)}
+        forms_of = {one: forms(texts) for one, texts in plain.items()}
+        known = set(secrets).union(*forms_of.values())
+        others = packed(set[str]().union(*plain.values()), everything) | {one for one in known if len(one) >= ANYWHERE}
+        self._alone = [one for one in known if len(one) < ANYWHERE]
+        edged = [
+            one
+            for found in list(forms_of.values())[:_EDGED]
+            for one in found
+            if len(one) >= ANYWHERE
+        ]
         if whole:
-            shown = _edges_of(everything) if len(secrets) > _FEW else everything
-            if shown is not everything:
-                others = {form for form in others if form[:EDGE] in shown}
-            others = {form for form in others if form in everything}
-            edged = [form for form in edged if form[:EDGE] in shown or form[-EDGE:] in shown]
-            whole_ones = [form for form in edged if form in everything]
-            self._alone = [form for form in self._alone if form in everything]
-        self._anywhere = [*whole_ones, *others]
-        self._anywhere.sort(key=len, reverse=True)
+            others = _shown(others, everything, many=len(secrets) > _FEW)
+            self._alone = [one for one in self._alone if one in everything]
+        self._anywhere = sorted(others, key=len, reverse=True)
         # Pieces of them are few, once the whole ones are gone.
+        for one in edged:
+            if one in others:
+                everything = everything.replace(one, FILTERED)
+        for one in edged:
+            if not whole or one[:EDGE] in everything:
+                self._starts.setdefault(one[:EDGE], []).append(one)
+            if not whole or one[-EDGE:] in everything:
+                self._ends.setdefault(one[-EDGE:], []).append(one)
+
+    def _remove_whole_ones(self, glance: _Glance) -> None:
+        """Remembers each text of a glance without the secrets that it shows as a whole.
+
+        All of them as one text: what a client sends a hundred of is looked for a hundred times, not in each text.
+        """
+        texts = [*glance.texts, *(key for key in glance.keys if key.__class__ is str)]
+        joined = _BETWEEN.join(texts)
+        cleaned = self._without_them(joined)
+        if cleaned is joined:
+            return
+        apart = cleaned.split(_BETWEEN)
+        for text, one in zip(texts, apart, strict=True):
+            if one != text:
+                self._without_whole_ones[text] = one
+
+    def _without_them(self, text: str) -> str:
         for form in self._anywhere:
-            everything = everything.replace(form, FILTERED)
-        self._starts = [form for form in edged if not whole or form[:EDGE] in everything]
-        self._ends = [form for form in edged if not whole or form[-EDGE:] in everything]
+            if form in text:
+                text = text.replace(form, FILTERED)
+        for form in self._alone:
+            text = _without_word(text, form)
+        return text
 
     def _suspicious(self, glance: _Glance) -> bool:
         if glance.named or not glance.whole:
@@ -418,7 +501,8 @@ class _Redactor:
                 yield from map(id, one.pieces)
             elif len(one.pieces) > 1:
                 for piece in one.pieces:
-                    if not self._suspicious(_glance([piece], SECRETS)):
+                    glance = _glance([piece], SECRETS, Work(MOST))
+                    if len(glance.everything) <= self._longest and not self._suspicious(glance):
                         yield id(piece)
 
     def clean(self, value: Any, name: str, place: Place, depth: int = 0) -> Any:
@@ -426,13 +510,21 @@ class _Redactor:
         kind = value.__class__
         if kind is str:
             self._left -= 1
-            return self.text(value) if self._left > 0 else FILTERED
+            if self._left <= 0:
+                return FILTERED
+            return self.text(value) if len(value) <= self._longest else self._cut(value)
         if kind in _PLAIN or id(value) in self._harmless:
             return value
         try:
             return self._clean(value, name, place, depth)
         except Exception:  # of an object of the application's; what cannot be looked at is not sent
             return FILTERED
+
+    def _cut(self, text: str) -> Any:
+        """A text that is too long, as Sentry marks it."""
+        shown = self.text(text[: self._longest]) + "..."
+        remark = ["!limit", "x", len(shown) - 3, len(shown)]
+        return _sdk.annotated(shown, {"len": len(text), "rem": [remark]})
 
     def _clean(self, value: Any, name: str, place: Place, depth: int) -> Any:
         self._left -= 1
@@ -454,7 +546,8 @@ class _Redactor:
     def _mapping(self, value: Mapping[Any, Any], place: Place, depth: int) -> Any:
         code = place == "event" and ("function" in value or "filename" in value)
         left = _left_alone(value) if place == "event" else frozenset[str]()
-        told = told_by_name(value)
+        left_to_judge = self._names_left[place]
+        told = told_by_name(value, left_to_judge)
         names = VARIABLES if place == "variables" else SECRETS
         cleaned: dict[Any, Any] = {}
         same = True
@@ -465,7 +558,11 @@ class _Redactor:
             shown = key if place == "event" or not isinstance(key, str) else self.text(key)
             if told and key in VALUE_KEYS:
                 hidden = FILTERED
-            elif not _is_nothing(_sdk.plain(one)) and is_secret_in(value, key, names):
+            elif (
+                not _is_nothing(_sdk.plain(one))
+                and left_to_judge.hides(key, names)
+                and not is_name_of(value, key)
+            ):
                 hidden = self._secret(key, one, depth)
             else:
                 hidden = self._named(key, one, place, depth)
@@ -489,9 +586,13 @@ class _Redactor:
         return self.clean(value, name, place, depth)
 
     def _sequence(self, value: Any, place: Place, depth: int) -> Any:
-        if len(value) == 2 and is_pair_of_secret(value):  # noqa: PLR2004
-            return [value[0], FILTERED]
-        cleaned = [self.clean(one, "", place, depth) for one in value]
+        fields = getattr(value, "_fields", None)  # a namedtuple's
+        if fields is not None:
+            cleaned = list(self._mapping(value._asdict(), place, depth).values())
+        else:
+            cleaned = [self.clean(one, "", place, depth) for one in value]
+            for at in _values_of_pair(value, self._names_left[place]):
+                cleaned[at] = FILTERED
         return value if all(map(_is, cleaned, value)) else cleaned
 
     def _object(self, value: Any, place: Place, depth: int) -> Any:
@@ -510,31 +611,50 @@ class _Redactor:
         return text if cleaned == text else cleaned
 
     def _cleaned(self, text: str) -> str:
-        for form in self._anywhere:
-            if form in text:
-                text = text.replace(form, FILTERED)
-        for form in self._alone:
-            text = _without_word(text, form)
+        if self._whole_ones:
+            known = self._without_whole_ones.get(text)
+            text = self._without_them(text) if known is None else known
         if self._looks_at_edges and (self._starts or self._ends):
             text = self._edges(text)
         if not self._hints or not found_hints(text.lower(), self._hints):
             return text
-        self._work -= len(text)
-        return clean_text(text) if self._work > 0 else FILTERED
+        left = self._places_left.left
+        if left <= 0:
+            return FILTERED
+        work = Work(min(left, PLACES // 5))  # so that one text does not use up what all may take
+        granted, cleaned = work.left, clean_text(text, work)
+        self._places_left.spend(granted - max(work.left, 0))
+        return cleaned
 
     def _edges(self, text: str) -> str:
         """A text without the pieces of secrets at its edges, where what it shows may have been cut."""
+        if len(text) < EDGE:
+            return text
+        if not self._edges_left.spend(len(self._starts) + len(self._ends)):
+            return FILTERED
         start, end = _inner(text)
-        for form in self._starts:
-            at = text.rfind(form[:EDGE], max(start, end - len(form)), end)
-            if at >= 0 and form.startswith(text[at:end]):
+        for piece, secrets in self._starts.items():
+            at = text.rfind(piece, max(start, end - max(map(len, secrets))), end)
+            if at >= 0 and any(one.startswith(text[at:end]) for one in secrets):
                 text, end = f"{text[:at]}{FILTERED}{text[end:]}", at
         start, end = _inner(text)
-        for form in self._ends:
-            at = text.find(form[-EDGE:], start, start + len(form))
-            if at >= 0 and form.endswith(text[start : at + EDGE]):
+        for piece, secrets in self._ends.items():
+            at = text.find(piece, start, start + max(map(len, secrets)))
+            if at >= 0 and any(one.endswith(text[start : at + EDGE]) for one in secrets):
                 text = f"{text[:start]}{FILTERED}{text[at + EDGE :]}"
         return text
+
+
+def _shown(forms: set[str], text: str, *, many: bool) -> set[str]:
+    """Those that occur in a text. Of many, most are told by the text's pieces to occur nowhere."""
+    if many:
+        pieces = _pieces_of(text)
+        forms = {
+            one
+            for one in forms
+            if one[:EDGE] in pieces or one[1 : EDGE + 1] in pieces or one[2 : EDGE + 2] in pieces
+        }
+    return {one for one in forms if one in text}
 
 
 def _left_alone(value: Mapping[Any, Any]) -> frozenset[str]:
@@ -558,13 +678,40 @@ def _without_word(text: str, word: str) -> str:
     return "".join([*pieces, text[kept:]]) if pieces else text
 
 
-def is_pair_of_secret(value: Any) -> bool:
-    """Whether a sequence is a pair of a secret's name and its value, as headers are kept."""
-    name, other = value
-    if name.__class__ not in {str, bytes} or other.__class__ not in {str, bytes}:
+def _holds_pair(values: list[Any], names_left: Work) -> bool:
+    return bool(_values_of_pair(values, names_left))
+
+
+def _values_of_pair(values: Any, names_left: Work) -> list[int]:
+    """Where the values stand in a sequence that is a pair of a secret's name and its value, as headers are kept.
+
+    So in the list of a command's arguments: `["mysql", "--password", "x"]`.
+    """
+    if len(values) == 2 and _is_name(values[0], names_left):  # noqa: PLR2004
+        return [1] if _is_text(values[1]) and values[1] != FILTERED else []
+    return [
+        at
+        for at, (name, value) in enumerate(pairwise(values), 1)
+        if name.__class__ is str
+        and name[:2] == "--"
+        and _is_text(value)
+        and value[:1] not in {"-", b"-"}
+        and value != FILTERED
+        and "=" not in name
+        and names_left.hides(name, VARIABLES)
+    ]
+
+
+def _is_name(name: Any, names_left: Work) -> bool:
+    """Whether a value is the name of a secret."""
+    if not _is_text(name):
         return False
     bare = _NAME.fullmatch(name.decode("latin-1") if isinstance(name, bytes) else name)
-    return bare is not None and other != FILTERED and is_secret(bare[2])
+    return bare is not None and names_left.hides(bare[2])
+
+
+def _is_text(value: Any) -> bool:
+    return value.__class__ is str or value.__class__ is bytes
 
 
 def _is_id(key: Any, value: Any) -> bool:

@@ -40,6 +40,7 @@ class Connection:
     __slots__ = (
         "_full_path",
         "_headers",
+        "_secrets",
         "outer",
         "outer_current",
         "path",
@@ -51,6 +52,7 @@ class Connection:
     # Asked for several times by whatever describes a request; unset until then.
     _full_path: str | None
     _headers: dict[str, str]
+    _secrets: tuple[Any, list[str]]
 
     # What was in force where the connection began; the isolation's to set and to read.
     outer: Any
@@ -89,7 +91,7 @@ def headers(connection: Connection) -> dict[str, str]:
 
 def forget(connection: Connection) -> None:
     """Lets go of what was computed, for as long as nobody asks again."""
-    for name in ("_headers", "_full_path"):
+    for name in ("_headers", "_secrets", "_full_path"):
         with contextlib.suppress(AttributeError):
             delattr(connection, name)
 

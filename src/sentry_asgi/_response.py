@@ -18,19 +18,37 @@ from ._request import Connection
 _ACCEPTED: Final = 101
 
 
-def body(connection: Connection) -> Body | None:
-    """The request's body as far as the app has read it and it was kept; None if nothing was."""
-    if not isinstance(connection, Exchange) or connection.body is None or not connection.body.data:
+def body(connection: Connection, size: int | None = None) -> Body | None:
+    """The request's body as far as the app has read it and it was kept; None if nothing was.
+
+    With `size`, of its first bytes: as many as may be sent.
+    """
+    kept = _kept(connection, size)
+    if not kept:
         return None
     content_type = _request.headers(connection).get("content-type", "")
-    return understand(bytes(connection.body.data), content_type, cut=body_cut(connection))
+    return understand(kept, content_type, cut=body_cut(connection, size))
 
 
-def body_cut(connection: Connection) -> bool:
-    """Whether what was kept of the body is only its beginning."""
-    if not isinstance(connection, Exchange) or connection.body is None:
+def body_cut(connection: Connection, size: int | None = None) -> bool:
+    """Whether `body` knows only the beginning of the body."""
+    if not isinstance(connection, Exchange):
         return False
-    return not connection.received_all or len(connection.body.data) < connection.received_bytes
+    return not connection.received_all or len(_kept(connection, size)) < connection.received_bytes
+
+
+def _kept(connection: Connection, size: int | None) -> bytes:
+    kept = connection.body if isinstance(connection, Exchange) else None
+    return b"" if kept is None else bytes(kept.data[:size])
+
+
+def message(connection: Connection) -> Body | None:
+    """What a websocket has received last, while the app handles it."""
+    sent = connection.message if isinstance(connection, WebSocketExchange) else None
+    if not sent:
+        return None
+    data = sent if isinstance(sent, bytes) else sent.encode(errors="replace")
+    return understand(data, "application/json", cut=False)
 
 
 def body_read(connection: Connection) -> int:

@@ -11,15 +11,19 @@ and spans repeat them. There, no name tells a secret. The rules:
 - Texts of eight characters and more are found anywhere; shorter ones only where they stand alone, and what has fewer
   than four is left to its name: a PIN of "1" is no reason to take every 1 from a stack trace.
 - Nothing of this is remembered: a cache of secrets would be one more place to find them in.
+- Clients send what they like. So each source (headers, cookies, query, path, body) has a share of the secrets that are
+  looked for, half of it for its first and half for its last; of a long text the first and the last part are searched,
+  and of a long secret these are encoded.
 """
 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -27,13 +31,14 @@ from ._privacy import (
     FILTERED,
     SECRETS,
     VARIABLES,
+    MOST,
+    Work,
     cookie_pairs,
     decoded,
-    is_secret,
     secret_data,
     secret_parameters,
 )
-from ._texts import secret_values
+from ._texts import PLACES, secret_values
 
 ALONE: Final = 4
 """Characters of a secret that is looked for where it stands alone."""
@@ -44,7 +49,12 @@ ANYWHERE: Final = 8
 EDGE: Final = 6
 """Characters of a piece of one at the edge of a text."""
 
-_VALUES: Final = 500  # secrets of one request
+SHARE: Final = 40
+"""Secrets of one source that are looked for."""
+
+_SEARCHED: Final = 8_000  # characters of one text that a client sends
+_ENCODED: Final = 1_020  # characters of a secret that is encoded whole; a multiple of what base64 takes at once
+_ALL_ENCODED: Final = 6_000  # of all that are
 
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[\w+/=.~-]{4,}", re.IGNORECASE)
 _JSON_VALUE: Final = re.compile(
@@ -62,26 +72,36 @@ _UNCHANGED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def of_headers(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """The secret values among headers (lower-case names, not joined)."""
+    """The secret values among headers (lower-case names, not joined), but for cookies."""
+    names_left, values_left = Work(MOST), Work(SHARE)
+    secret: list[str] = []
     for name, value in headers:
         if name == "cookie" or name == "set-cookie":  # noqa: PLR1714  # half the time of `in`
-            yield from _of_cookies(value)
-        elif SECRETS[name] or (value[:1] in "bB" and _SCHEME.match(value)):
-            yield from _credentials(value)
+            continue
+        if names_left.tells(name) or (value[:1] in "bB" and _SCHEME.match(value)):
+            secret.append(value)
         elif name == "sec-websocket-protocol":
-            yield from _of_protocols(value)
-        elif "?" in value or "%" in value:
+            secret += _of_protocols(value)
+        elif ("?" in value or "%" in value) and values_left.spend():
             yield from of_query(value[value.find("?") + 1 :].partition("#")[0])
+    for value in _share_of(secret):
+        yield from _credentials(value)
 
 
-def _of_cookies(header: str) -> Iterator[str]:
-    for name, value in cookie_pairs(header):
-        if SECRETS[name]:
-            yield value
-            if value[:1] == '"':  # as RFC 2109 had it, and `http.cookies` has it still
-                yield _ESCAPED.sub(_unescaped, value[1:].removesuffix('"'))
-    if "%" in header:
-        yield from within(header)
+def of_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """The secret values of cookies, as clients send them."""
+    sent = [value for name, value in headers if name == "cookie"]
+    work = Work(MOST)
+    secret = [
+        value for header in sent for name, value in cookie_pairs(header) if work.tells(name)
+    ]
+    for value in _share_of(secret):
+        yield value
+        if value[:1] == '"':  # as RFC 2109 had it, and `http.cookies` has it still
+            yield _ESCAPED.sub(_unescaped, value[1:].removesuffix('"'))
+    for header in sent[:SHARE]:
+        if "%" in header:
+            yield from within(header)
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -103,17 +123,17 @@ def of_set_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def of_query(query: str) -> Iterator[str]:
     """The secret values of a raw query string or urlencoded form."""
-    for value in secret_parameters(query):
-        yield value
-        yield decoded(value)
+    yield from secret_parameters(query)
     if query:
         yield from within(query)
 
 
 def within(text: str) -> Iterator[str]:
     """What is secret by itself in a text, or in what it says once it is percent-decoded, or twice, or three times."""
+    text = _ends(text)
+    work = Work(PLACES // 4)
     for times in range(4):
-        for value in secret_values(text):
+        for value in secret_values(text, work):
             yield value
             for _ in range(times - 1):
                 value = quote(value, safe="")  # noqa: PLW2901
@@ -126,13 +146,21 @@ def within(text: str) -> Iterator[str]:
 def of_body(raw: str, data: Any) -> Iterator[str]:
     """The secret values of a body: of what was understood of it, and of its text as it came."""
     yield from secret_data(data)
-    yield from secret_values(raw)
+    yield from secret_values(_ends(raw), Work(PLACES // 4))
     if isinstance(data, str):
         return
     yield from of_query(raw)
-    yield from (match[1] for match in _JSON_VALUE.finditer(raw))
+    yield from (match[1] for match in _JSON_VALUE.finditer(_ends(raw)))
     if 'name="' in raw:
-        yield from (value for name, value in _fields(raw) if is_secret(name))
+        work = Work(MOST)
+        yield from (value for name, value in _fields(raw) if work.tells(name))
+
+
+def _ends(text: str) -> str:
+    """A text without its middle, if it is long."""
+    if len(text) <= _SEARCHED:
+        return text
+    return f"{text[: _SEARCHED // 2]}\n{text[-_SEARCHED // 2 :]}"
 
 
 def of_path(parameters: Any) -> Iterator[str]:
@@ -180,7 +208,7 @@ def _credentials(value: str) -> Iterator[str]:
     if not _SCHEME.match(value):
         yield value
     yield rest
-    yield from secret_values(value)
+    yield from secret_values(_ends(value), Work(PLACES // 4))
     if scheme.lower() == "basic":
         plain = _unbase64(rest) or ""
         yield plain
@@ -195,20 +223,40 @@ def _unbase64(text: str) -> str | None:
         return None
 
 
-def bounded(secrets: Iterable[str]) -> set[str]:
-    """Those that are looked for, as many as there is time for."""
-    found: set[str] = set()
+def shared(sources: Iterable[Iterable[str]]) -> list[str]:
+    """The secrets that are looked for, a share of each source: those that come first, and those that come last.
+
+    In turns, so that the first few hold some of each.
+    """
+    shares = [
+        _share_of([one for one in dict.fromkeys(source) if len(one) >= ALONE and one != FILTERED])
+        for source in sources
+    ]
+    turns = zip_longest(*shares)
+    return list(dict.fromkeys(one for turn in turns for one in turn if one is not None))
+
+
+def _share_of(found: list[str]) -> list[str]:
+    return found if len(found) <= SHARE else [*found[: SHARE // 2], *found[-SHARE // 2 :]]
+
+
+def to_encode(secrets: Iterable[str]) -> list[str]:
+    """Of secrets, what is looked for in other encodings too: the first and the last part of a long one."""
+    left = Work(_ALL_ENCODED)
+    parts: list[str] = []
     for secret in secrets:
-        if len(secret) >= ALONE and secret != FILTERED:
-            found.add(secret)
-        if len(found) >= _VALUES:
-            break
-    return found
+        long = len(secret) > _ENCODED
+        for part in (secret[:_ENCODED], secret[-_ENCODED:]) if long else (secret,):
+            if left.spend(len(part)):
+                parts.append(part)
+    return parts
 
 
-def forms(secret: str) -> set[str]:
-    """Every text that a secret may appear as: decoded, quoted for a URL, and as `repr` and JSON write it."""
-    plain = _plain(secret)
+def forms(plain: set[str]) -> set[str]:
+    """Every text that a secret may appear as: decoded, quoted for a URL, and as `repr` and JSON write it.
+
+    `plain` is what `plain_forms` returns of it; so for `packed`.
+    """
     found = set(plain)
     for text in plain:
         if _UNCHANGED.fullmatch(text):
@@ -219,13 +267,13 @@ def forms(secret: str) -> set[str]:
             found.add(inner)
             found.update(_inside_repr(inner))
             found.update(_inside_repr(inner.encode(errors="replace")))
-        if all(ord(letter) < 256 for letter in text):  # noqa: PLR2004
+        with contextlib.suppress(UnicodeEncodeError):
             found.update(_inside_repr(text.encode("latin-1")))
     return {form for form in found if len(form) >= ALONE and form != FILTERED}
 
 
-def _plain(secret: str) -> set[str]:
-    """A secret and what it stands for."""
+def plain_forms(secret: str) -> set[str]:
+    """Return a secret and what it stands for."""
     plain = {secret, secret.strip()}
     if "%" in secret or "+" in secret:
         plain.add(decoded(secret))
@@ -239,11 +287,11 @@ def _plain(secret: str) -> set[str]:
     return plain
 
 
-def packed(secrets: Iterable[str], everything: str) -> set[str]:
+def packed(plain: set[str], everything: str) -> set[str]:
     """Secrets in base64, wherever in a longer text they were packed, in hex, and in UTF-16 where the event has any."""
     wide = "\0" in everything or "x00" in everything or "u0000" in everything
     found: set[str] = set()
-    for text in {text for secret in secrets for text in _plain(secret)}:
+    for text in plain:
         data = text.encode(errors="replace")
         if len(data) >= ALONE:
             found.update(_numbered(data))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import captures, hostile, imports, inprocess, memory, served, storm, unwinding, upload
+from benchmarks import (
+    captures,
+    imports,
+    inprocess,
+    memory,
+    served,
+    storm,
+    unwinding,
+    upload,
+)
 from benchmarks.workloads import (
     LEVELS,
     Setting,

@@ -126,7 +126,7 @@ CRUMBS: dict[str, str] = {
 }
 
 
-def measure(title: str, setting: Setting, effort: Effort) -> Result:  # noqa: ARG001
+def measure(title: str, setting: Setting, effort: Effort) -> Result:
     """Milliseconds that each request takes, and the longest."""
     took = fresh.call(time_all, setting)
     rows = {name: took[name] for name in took}

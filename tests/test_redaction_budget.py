@@ -275,7 +275,9 @@ def test_other_arguments_stay(arguments: list[str]) -> None:
 
 def test_the_fields_of_a_namedtuple_go_by_their_names() -> None:
     Login = namedtuple("Login", "name password")  # noqa: PYI024 - as users have them
-    event: dict[str, Any] = {"extra": {"login": Login("alice", "hunter2"), "page": Login("a", None)}}
+    event: dict[str, Any] = {
+        "extra": {"login": Login("alice", "hunter2"), "page": Login("a", None)}
+    }
     _redaction.redact(event, [])
     assert list(event["extra"]["login"]) == ["alice", "[Filtered]"]
     assert event["extra"]["page"] == Login("a", None)

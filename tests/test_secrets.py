@@ -488,9 +488,9 @@ def test_of_a_long_secret_the_ends_are_known_in_every_encoding() -> None:
 def test_of_many_long_secrets_all_are_known_as_they_came() -> None:
     many = [f"{number}-" + "x/" * 600 for number in range(30)]
     texts = [f"a {one} b" for one in many]
-    assert redacted({"extra": {"texts": texts}}, *many)["extra"]["texts"] == [
-        f"a {FILTERED} b"
-    ] * 30
+    assert (
+        redacted({"extra": {"texts": texts}}, *many)["extra"]["texts"] == [f"a {FILTERED} b"] * 30
+    )
 
 
 @pytest.mark.parametrize("size", [10, 30_000])

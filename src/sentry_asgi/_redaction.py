@@ -49,8 +49,12 @@ CHARACTERS: Final = 1_000_000
 
 _LENGTHS: Final = (64_000, 32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500, 250)
 _FEW: Final = 20  # secrets that are searched for one by one; anybody can send hundreds
-_EDGED: Final = 24  # secrets of which pieces are looked for at the edges of texts: some of each source
-_PER_TEXT: Final = 10  # edges of texts that are compared, for each place that may take a closer look
+_EDGED: Final = (
+    24  # secrets of which pieces are looked for at the edges of texts: some of each source
+)
+_PER_TEXT: Final = (
+    10  # edges of texts that are compared, for each place that may take a closer look
+)
 # What texts are joined by to be searched as one. No text holds it, for nobody knows it.
 _BETWEEN: Final = f"\n{uuid4().hex}\n"
 
@@ -285,9 +289,7 @@ def _glance(pieces: list[Any], names: Names, names_left: Work) -> _Glance:
     return _Glance(pieces, texts, "\n".join(texts), keys, named, whole=True)
 
 
-def _names_secret(
-    keys: set[Any], mappings: list[Any], names: Names, names_left: Work
-) -> bool:
+def _names_secret(keys: set[Any], mappings: list[Any], names: Names, names_left: Work) -> bool:
     """Whether something stands in one of the mappings that has to go for its name."""
     if not keys.isdisjoint(VALUE_KEYS) and any(told_by_name(one, names_left) for one in mappings):
         return True
@@ -334,8 +336,9 @@ def _look_into(
         waiting.extend(items.values())
     elif isinstance(value, (list, tuple, set, frozenset)):
         waiting.extend(value)
-        if hasattr(value, "_fields"):  # a namedtuple
-            mappings.append(value._asdict())
+        fields = getattr(value, "_fields", None)  # a namedtuple's
+        if fields is not None:
+            mappings.append(dict(zip(fields, value, strict=True)))
         return _holds_pair(list(value), names_left)
     elif not isinstance(value, (bool, int, float)):
         texts[_written(value)] = None
@@ -432,7 +435,9 @@ class _Redactor:
         plain = {one: plain_forms(one) for one in to_encode(secrets)}
         forms_of = {one: forms(texts) for one, texts in plain.items()}
         known = set(secrets).union(*forms_of.values())
-        others = packed(set[str]().union(*plain.values()), everything) | {one for one in known if len(one) >= ANYWHERE}
+        others = packed(set[str]().union(*plain.values()), everything) | {
+            one for one in known if len(one) >= ANYWHERE
+        }
         self._alone = [one for one in known if len(one) < ANYWHERE]
         edged = [
             one
@@ -588,7 +593,8 @@ class _Redactor:
     def _sequence(self, value: Any, place: Place, depth: int) -> Any:
         fields = getattr(value, "_fields", None)  # a namedtuple's
         if fields is not None:
-            cleaned = list(self._mapping(value._asdict(), place, depth).values())
+            named = dict(zip(fields, value, strict=True))
+            cleaned = list(self._mapping(named, place, depth).values())
         else:
             cleaned = [self.clean(one, "", place, depth) for one in value]
             for at in _values_of_pair(value, self._names_left[place]):

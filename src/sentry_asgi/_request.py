@@ -28,7 +28,7 @@ _HOST: Final = re.compile(r"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+
 
 # RFC 7239, 4: the node of a `for` parameter, which may be quoted.
 _FOR: Final = re.compile(r"(?:^|;)\s*for\s*=\s*(\"[^\"]*\"|[^;\s]+)", re.IGNORECASE)
-_BRACKETED: Final = re.compile(r"\[([^\]]*)\]")
+_BRACKETED: Final = re.compile(r"\A\[([^\]]*)\]")
 
 # RFC 3986, 3.3, pchar and "/"; "%" stays, for what is already encoded.
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"

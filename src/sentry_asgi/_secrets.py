@@ -29,9 +29,9 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 from ._privacy import (
     FILTERED,
+    MOST,
     SECRETS,
     VARIABLES,
-    MOST,
     Work,
     cookie_pairs,
     decoded,
@@ -53,7 +53,9 @@ SHARE: Final = 40
 """Secrets of one source that are looked for."""
 
 _SEARCHED: Final = 8_000  # characters of one text that a client sends
-_ENCODED: Final = 1_020  # characters of a secret that is encoded whole; a multiple of what base64 takes at once
+_ENCODED: Final = (
+    1_020  # characters of a secret that is encoded whole; a multiple of what base64 takes at once
+)
 _ALL_ENCODED: Final = 6_000  # of all that are
 
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[\w+/=.~-]{4,}", re.IGNORECASE)
@@ -92,9 +94,7 @@ def of_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     """The secret values of cookies, as clients send them."""
     sent = [value for name, value in headers if name == "cookie"]
     work = Work(MOST)
-    secret = [
-        value for header in sent for name, value in cookie_pairs(header) if work.tells(name)
-    ]
+    secret = [value for header in sent for name, value in cookie_pairs(header) if work.tells(name)]
     for value in _share_of(secret):
         yield value
         if value[:1] == '"':  # as RFC 2109 had it, and `http.cookies` has it still

@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-from ._privacy import FILTERED, SECRETS, VARIABLES, Work, clean_query
+from ._privacy import FILTERED, VARIABLES, Work, clean_query
 
 # Whoever has none of these has nothing.
 _HINTS: Final = (
@@ -335,7 +335,7 @@ def _closed_at(small: str, start: int) -> int:
     return limit
 
 
-def _value_first(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _value_first(text: str, small: str, work: Work) -> Iterator[Cut]:
     for match in _VALUE_FIRST.finditer(small):
         if not work.spend():
             yield match.start(3), len(text), FILTERED
@@ -391,7 +391,7 @@ def _schemes(text: str, small: str, work: Work) -> Iterator[Cut]:
             yield match.start(1), match.end(1), FILTERED
 
 
-def _user_info(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _user_info(text: str, small: str, work: Work) -> Iterator[Cut]:
     for match in _USER_INFO.finditer(small):
         if not work.spend():
             yield match.start(1), len(text), FILTERED
@@ -410,7 +410,7 @@ def _queries(text: str, small: str, work: Work) -> Iterator[Cut]:
             yield match.start(1), match.end(1), cleaned
 
 
-def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:
     """What a PEM file holds (RFC 7468), or its beginning."""
     for match in _PRIVATE_KEY.finditer(small):
         end = small.find("-----end", match.end())
@@ -422,7 +422,7 @@ def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: 
             return
 
 
-def _tokens(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _tokens(text: str, small: str, work: Work) -> Iterator[Cut]:
     for match in _JWT.finditer(small):
         begun = _JWT_START.search(small, match.start(), match.end())
         if begun is None:

@@ -98,7 +98,7 @@ _NOTHING: Final = nullcontext()
 
 
 # The flag of a `sentry-trace` header: https://develop.sentry.dev/sdk/telemetry/traces/#header-sentry-trace
-_NOT_SAMPLED: Final = re.compile(rb"[ \t]*[0-9a-f]{32}-[0-9a-f]{16}-0[ \t]*", re.IGNORECASE)
+_NOT_SAMPLED: Final = re.compile(rb"\A[ \t]*[0-9a-f]{32}-[0-9a-f]{16}-0[ \t]*", re.IGNORECASE)
 
 
 _FACTOR_HOLDS: Final = 1.0

@@ -30,7 +30,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([0-9a-z._-]+))(?::[0-9]{1,5})?", re.ASCII)
 _INGEST = re.compile(r"/stream(/[^/]+)?$|(/[^/]+)?/api/")
-_SCHEME = re.compile(r"[a-z][0-9a-z+.-]*://", re.ASCII)
+_SCHEME = re.compile(r"\A[a-z][0-9a-z+.-]*://", re.ASCII)
 
 _HEADERS = {
     "content-security-policy": (

@@ -2,9 +2,9 @@
 
 The rules:
 
-- Only what the app itself has been given is kept, and no more of it is sent than the SDK's `max_request_body_size` says:
-  `never` nothing, `small` 1 kB, `medium` 10 kB, and `always` as much as `CAP`, for a middleware must not hold what
-  an app streams. A body is its bytes; whether its length was announced does not matter.
+- Only what the app itself has been given is kept, and no more of it is sent than the SDK's `max_request_body_size`
+  says: `never` nothing, `small` 1 kB, `medium` 10 kB, and `always` as much as `CAP`, for a middleware must not hold
+  what an app streams. A body is its bytes; whether its length was announced does not matter.
 - Its beginning is kept whatever may be sent: what is secret in it is removed from the rest of the event.
 - Nothing is parsed before an event exists, and parsing never raises: what cannot be understood is told
   by its size alone.

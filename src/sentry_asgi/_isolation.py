@@ -171,7 +171,7 @@ class _IsolationScope(_LazyScope):
         _take_session(self, self.asgi_connection)
 
     def _trace(self) -> Any:
-        return _trace_of(self.asgi_connection)
+        return _trace_of(self.asgi_connection, self.asgi_base)
 
 
 _DESCRIPTORS: Final = tuple((slot, getattr(Scope, slot)) for slot in _SLOTS)
@@ -337,15 +337,16 @@ def _take_session(scope: Scope, connection: Connection) -> None:
         exchange.session = session
 
 
-def _trace_of(connection: Connection) -> Any:
-    """The trace that a connection continues, or begins."""
+def _trace_of(connection: Connection, base: Any = None) -> Any:
+    """The trace that a connection continues, or begins: its caller's, or that of the scope that it begins with."""
     incoming = _request.incoming_trace(connection)
     if incoming:
         try:
             return _sdk.continued_trace(incoming)
         except Exception:  # anybody can send anything in a header
             log_failure("continuing a trace")
-    return _sdk.PropagationContext()
+    begun = _ISOLATION.trace_of(base) if _ISOLATION is not None else None
+    return begun or _sdk.PropagationContext()
 
 
 class untouched:  # noqa: N801 - a context manager, and one of two lines is half the price of a generator

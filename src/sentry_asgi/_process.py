@@ -11,9 +11,10 @@ The rules:
 - While the process starts, that is the process's own scope. It starts until a lifespan has started up or a request
   is served; meanwhile, code that runs in no task, in the task that claimed, or in a lifespan's context is its own.
 - After that, and in any other task, it is a copy of the task's own, made when it first reads or writes, and kept
-  in its context. A child task begins with its parent's copy as it is then.
+  in its context. A child task begins with its parent's copy as it is then. Each copy begins a trace of its own.
 - A request begins with the copy that its task or a parent has made, or with the process's scope. A copy with
-  which a request has begun is nobody else's: servers start later requests in contexts of earlier ones.
+  which a request has begun is nobody else's: servers start later requests in contexts of earlier ones. So a request
+  without a caller's trace goes on with the copy's, in which a middleware further out may have reported.
 - `client` is asked for by every call into the SDK, and read at once. Whoever sets one outside of a request has
   the copy itself put in force.
 """
@@ -31,6 +32,7 @@ from typing import Any, Final
 
 from sentry_sdk.scope import Scope, ScopeType
 
+from . import _sdk
 from ._failsafe import log_failure
 
 
@@ -146,6 +148,8 @@ class Kind:
         elif not process.serving and (task is None or task == process.builder):
             return base
         mine = Copy(process, _fork(base), task)
+        if self._ty is ScopeType.ISOLATION:  # the trace of a current scope would go before
+            mine.scope.set_new_propagation_context()
         self.own.set(mine)
         return mine.scope
 
@@ -183,6 +187,13 @@ class Kind:
             return own.process.scope
         own.taken = own.task is not None
         return own.scope
+
+    def trace_of(self, scope: Any) -> Any:
+        """Return the trace that a scope has begun, if it is a copy made in this context; else None."""
+        own = self.own.get()
+        if own is None or own.scope is not scope or scope is own.process.scope:
+            return None
+        return _sdk.TRACE.__get__(scope)
 
     def beneath(self, scope: Scope) -> Scope:
         """Return the process's scope, of one that a request may have begun with."""

@@ -246,9 +246,8 @@ def to_encode(secrets: Iterable[str]) -> list[str]:
     parts: list[str] = []
     for secret in secrets:
         long = len(secret) > _ENCODED
-        for part in (secret[:_ENCODED], secret[-_ENCODED:]) if long else (secret,):
-            if left.spend(len(part)):
-                parts.append(part)
+        ends = (secret[:_ENCODED], secret[-_ENCODED:]) if long else (secret,)
+        parts += [part for part in ends if left.spend(len(part))]
     return parts
 
 

@@ -160,7 +160,7 @@ def clean_lines(text: str) -> str:
 
 
 def secret_values(text: str, work: Work | None = None) -> Iterator[str]:
-    """What a text, such as a request's body, holds of all that `clean_lines` and `clean_text` remove, but for parameters of URLs."""
+    """What a text, such as a request's body, holds of all that is removed here, but for parameters of URLs."""
     small = _small(text)
     if not found_hints(small):
         return

@@ -69,7 +69,9 @@ class Judge:
         own = [report for report in reports if ids_of(report) == {rid}]
         for report in own:
             yield from self._of_own_report(rid, asked, report)
-        traces = {read(report)["trace"] for report in own} - {None}
+        # What a middleware further out logs, before the caller's trace is read, cannot be in it.
+        known = [one for one in own if not (asked["trace"] and said_further_out(one))]
+        traces = {read(report)["trace"] for report in known} - {None}
         yield from self._hold(len(traces) <= 1, "I2", f"{cell}: {len(traces)} traces")
         if asked["trace"] and traces:
             yield from self._hold(asked["trace"] in traces, "I2", f"{cell}: not the caller's trace")
@@ -172,6 +174,11 @@ class Judge:
 def _of_the_sdk(thread: str) -> bool:
     """Return whether a thread is of the SDK's client, which is not closed."""
     return thread.startswith("sentry.") or "(_flush_loop)" in thread or "(_thread)" in thread
+
+
+def said_further_out(report: Any) -> bool:
+    """Return whether a middleware around the project's has logged this."""
+    return report["kind"] == "log" and str(report["payload"].get("body")).startswith("outer ")
 
 
 def ids_of(report: Any) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import SentryMiddleware, _privacy, _redaction
-from sentry_asgi._texts import clean_text
+from sentry_asgi._texts import clean_lines, clean_text, secret_values
 
 from .support import Scope, Sentry, http_scope, run, websocket_scope
 
@@ -63,9 +63,47 @@ def test_an_event_is_looked_through_up_to_a_bound(sentry: Sentry) -> None:
     run(SentryMiddleware(app))
     messages = [one["message"] for one in sentry.event["breadcrumbs"]["values"]]
     assert len(messages) == 50
-    assert [one.count("token=") for one in messages[:6]] == [200] * 5 + [0]
+    assert [one.count("token=") for one in messages[:6]] == [201] * 5 + [0]
     assert {one.split("token=")[-1] for one in messages} == {"[Filtered] [Filtered]", "[Filtered]"}
     assert messages[-1] == "[Filtered]"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "token=hunter2 ",
+        "token#=hunter2 ",
+        "use --password hunter2 ",
+        '{"value": "hunter2", "name": "password"} ',
+        "<password>hunter2</password> ",
+        "Bearer hunter2AAA ",
+        "https://bob:hunter2@db/ ",
+        "https://db/?token=hunter2 ",
+        "eyJhbGciOiJIUzI1NiJ9.hunter2.hunter2 ",
+        "-----BEGIN PRIVATE KEY-----hunter2-----END PRIVATE KEY----- ",
+        "password: hunter2\n",
+        "the password said hunter2? ",
+    ],
+)
+def test_what_is_beyond_the_places_that_are_looked_at_goes_unseen(piece: str) -> None:
+    text = "".join(piece.replace("#", str(number)) for number in range(2_000))
+    cleaned = clean_text(clean_lines(text))
+    if "said" in piece:  # no value stands there, and looking for it is not for nothing
+        assert len(cleaned) < len(text)
+    else:
+        assert "hunter2" not in cleaned
+    assert len(set(secret_values(text))) <= 2_000
+
+
+def test_many_edges_are_compared_up_to_a_bound() -> None:
+    secrets = [f"{number:02}secret-of-alice" for number in range(24)]
+    texts = [f"{number} {secrets[number % 24][:9]}" for number in range(1_000)]
+    event: dict[str, Any] = {"extra": {"texts": texts}}
+    _redaction.redact(event, secrets)
+    cleaned = event["extra"]["texts"]
+    assert cleaned[0] == "0 [Filtered]"
+    assert cleaned[-1] == "[Filtered]"
+    assert not any("secret" in one for one in cleaned)
 
 
 def test_texts_of_an_event_that_is_too_large_are_cut_alike(sentry: Sentry) -> None:

@@ -118,10 +118,20 @@ def clean_text(text: str, work: Work | None = None) -> str:
     for hints, find in _FINDERS:
         if hints and not any(hint in small for hint in hints):
             continue
-        cuts = list(find(text, small, work))
+        cuts = list(_counted(find(text, small, work), text, work))
         if cuts:
             text, small = _without(text, cuts), _without(small, cuts)
     return text
+
+
+def _counted(cuts: Iterator[Cut], text: str, work: Work) -> Iterator[Cut]:
+    """As many cuts as there are places left; then the rest of the text as one."""
+    for cut in cuts:
+        if work.spend():
+            yield cut
+            continue
+        yield cut[0], len(text), FILTERED
+        return
 
 
 def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
@@ -155,7 +165,7 @@ def clean_texts(texts: dict[str, str]) -> dict[str, str]:
 
 def clean_lines(text: str) -> str:
     """A whole text that somebody sent, the lines of which may each be a name and a value. For `clean_text` to go on."""
-    cuts = list(_lines(text, Work(PLACES)))
+    cuts = list(_counted(_lines(text), text, Work(PLACES)))
     return _without(text, cuts) if cuts else text
 
 
@@ -168,20 +178,17 @@ def secret_values(text: str, work: Work | None = None) -> Iterator[str]:
     for hints, find in _FINDERS:
         if find is _queries or (hints and not any(hint in small for hint in hints)):
             continue
-        for start, end, _ in find(text, small, work):
+        for start, end, _ in _counted(find(text, small, work), text, work):
             if work.left < 0:
                 return  # all that is left, unseen: no value of anything
             yield text[start:end]
             if find is _user_info:
                 yield text[start:end].partition(":")[2]
-    yield from (text[start:end] for start, end, _ in _lines(text, work) if work.left >= 0)
+    yield from (text[start:end] for start, end, _ in _lines(text) if work.spend())
 
 
-def _lines(text: str, work: Work) -> Iterator[Cut]:
+def _lines(text: str) -> Iterator[Cut]:
     for match in _LINE.finditer(text):
-        if not work.spend():
-            yield match.start(2), len(text), FILTERED
-            return
         if VARIABLES[match[1]]:
             yield match.start(2), match.start(2) + len(match[2].rstrip()), FILTERED
 
@@ -215,11 +222,8 @@ def _named(text: str, small: str, work: Work) -> Iterator[Cut]:
     for match in _NAME.finditer(small):
         if match.start() < at or small[match.end() : match.end() + 1] not in _BEFORE_VALUE:
             continue  # within a value, or followed by none
-        if not work.spend():
-            yield match.start(), len(text), FILTERED
-            return
         whole = f"{_before(text, match.start())}{text[match.start() : match.end()]}"
-        if not VARIABLES[whole.strip()]:
+        if not work.hides(whole.strip(), VARIABLES):
             continue
         if whole.startswith("--"):
             found = _option(small, match.end())
@@ -228,6 +232,9 @@ def _named(text: str, small: str, work: Work) -> Iterator[Cut]:
         if found is not None:
             start, at = found
             yield start, at, FILTERED
+        elif not work.spend():  # it was looked for
+            yield match.start(), len(text), FILTERED
+            return
 
 
 def _before(text: str, at: int) -> str:
@@ -335,11 +342,8 @@ def _closed_at(small: str, start: int) -> int:
     return limit
 
 
-def _value_first(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _value_first(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
     for match in _VALUE_FIRST.finditer(small):
-        if not work.spend():
-            yield match.start(3), len(text), FILTERED
-            return
         yield match.start(3), match.end(3), FILTERED
 
 
@@ -352,9 +356,6 @@ def _elements(text: str, small: str, work: Work) -> Iterator[Cut]:
             continue
         if not work.hides(text[match.start(1) : match.end(1)].rpartition(":")[2]):
             continue
-        if not work.spend():
-            yield start, len(text), FILTERED
-            return
         at = small.find("]]>" if match[2] else f"</{name}", start, start + _PAIR_LENGTH)
         if at < 0:
             at = small.find("<", start)
@@ -376,11 +377,8 @@ def _texts_in(small: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             return
 
 
-def _schemes(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _schemes(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
     for match in _SCHEME.finditer(small):
-        if not work.spend():
-            yield match.start(1), len(text), FILTERED
-            return
         said = text[match.start(1) : match.end(1)]
         # "Basic authentication" and "bearer token" are words, unless a header says otherwise.
         if (
@@ -391,45 +389,33 @@ def _schemes(text: str, small: str, work: Work) -> Iterator[Cut]:
             yield match.start(1), match.end(1), FILTERED
 
 
-def _user_info(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _user_info(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
     for match in _USER_INFO.finditer(small):
-        if not work.spend():
-            yield match.start(1), len(text), FILTERED
-            return
         yield match.start(1), match.end(1), FILTERED
 
 
 def _queries(text: str, small: str, work: Work) -> Iterator[Cut]:
     for match in _URL.finditer(small):
-        if not work.spend():
-            yield match.start(1), len(text), FILTERED
-            return
         query = text[match.start(1) : match.end(1)]
         cleaned = clean_query(query, _anything, work)
         if cleaned != query:
             yield match.start(1), match.end(1), cleaned
 
 
-def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
     """What a PEM file holds (RFC 7468), or its beginning."""
     for match in _PRIVATE_KEY.finditer(small):
         end = small.find("-----end", match.end())
-        if not work.spend():
-            yield match.end(), len(text), FILTERED
-            return
         yield match.end(), len(small) if end < 0 else end, FILTERED
         if end < 0:
             return
 
 
-def _tokens(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _tokens(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
     for match in _JWT.finditer(small):
         begun = _JWT_START.search(small, match.start(), match.end())
         if begun is None:
             continue
-        if not work.spend():
-            yield begun.start(), len(text), FILTERED
-            return
         yield begun.start(), match.end(2), FILTERED
 
 

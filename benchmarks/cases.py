@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import (
     captures,
+    hostile,
     imports,
     inprocess,
     memory,
@@ -40,6 +41,9 @@ CAPTURING_LARGE = Setting(
     path="".join(f"/level{level}" for level in reversed(range(LEVELS))) + "/orders700/3",
     middleware={"error_budget": None},
 )
+
+# By default, but for what makes the most work: cookies are looked at only where they may be sent.
+HOSTILE = Setting(options={"send_default_pii": True}, middleware={"error_budget": None})
 
 # An incoming trace whose parent was not sampled.
 FOLLOWING = (
@@ -144,6 +148,9 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         unwinding.measure,
         "Time added to an exception that leaves a frame, errors only",
         WITHOUT_SESSIONS,
+    ),
+    "hostile": partial(
+        hostile.measure, "Time that one client takes from all others by what it sends", HOSTILE
     ),
     "import": partial(imports.measure, "Time that the import adds to `import sentry_sdk`"),
 }

@@ -3,7 +3,7 @@
 Each request holds 64 kB at most, which is what servers take of a head by default; the app reads its body and fails.
 What is added to the bare app's time is the time for which the loop serves nobody else. The clock is the CPU time of
 the process; the least of several tries counts, for what is asked is how much work there is. `sampled` is the same
-request to an app that answers, with its transaction sampled.
+request to an app that answers, with its transaction sampled; `both` fails and is sampled, which makes two events.
 
 `crumbs` are requests that send nothing: the app logs texts of 100 kB, as one does that logs bodies.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column("failing", "failing ms", ".1f"),
     Column("sampled", "sampled ms", ".1f"),
+    Column("both", "both ms", ".1f"),
     Column("sdk", "the SDK's failing", ".1f"),
 )
 TRIES = 3
@@ -128,35 +130,42 @@ CRUMBS: dict[str, str] = {
 
 def measure(title: str, setting: Setting, effort: Effort) -> Result:
     """Milliseconds that each request takes, and the longest."""
-    took = fresh.call(time_all, setting)
-    rows = {name: took[name] for name in took}
-    rows[OURS] = {
-        "failing": max(row["failing"] for name, row in took.items() if name in REQUESTS),
-        "sampled": max(row["sampled"] for name, row in took.items() if name in REQUESTS),
-        "crumbs": max(row["failing"] for name, row in took.items() if name in CRUMBS),
+    traced = replace(setting, options={**setting.options, "traces_sample_rate": 1.0})
+    failing = fresh.call(time_all, setting, [BARE, OURS, SDK], fails=True)
+    sampled = fresh.call(time_all, traced, [BARE, OURS], fails=False)
+    both = fresh.call(time_all, traced, [BARE, OURS], fails=True)
+    rows = {
+        name: {
+            "failing": failing[name][OURS],
+            "sdk": failing[name][SDK],
+            "sampled": sampled[name][OURS],
+            "both": both[name][OURS],
+        }
+        for name in failing
     }
+    rows[OURS] = {
+        figure: max(row[figure] for name, row in rows.items() if name in REQUESTS)
+        for figure in ("failing", "sampled", "both", "sdk")
+    }
+    rows[OURS]["crumbs"] = max(rows[name]["failing"] for name in CRUMBS)
     note = f"Milliseconds of CPU time, the least of {TRIES}. {OURS}: the longest of all requests."
     return Result(title, COLUMNS, rows, (note,))
 
 
-def time_all(setting: Setting) -> dict[str, dict[str, float]]:
-    """For each request, the figures. For a fresh interpreter."""
+def time_all(
+    setting: Setting, contenders: list[str], *, fails: bool
+) -> dict[str, dict[str, float]]:
+    """For each request, what contenders add to the bare app's milliseconds. For a fresh interpreter."""
     start_sentry(setting)
-    contenders = {name: CONTENDERS[name].wrap for name in (BARE, OURS, SDK)}
-    failing = {name: wrap(_failing, setting) for name, wrap in contenders.items()}
-    fine = {name: contenders[name](_fine, setting) for name in (BARE, OURS)}
-    _time(failing[OURS], {}, setting)  # what is loaded with the first event
-    rows = {}
-    for name, request in [
-        *REQUESTS.items(),
-        *((name, {"crumb": piece}) for name, piece in CRUMBS.items()),
-    ]:
-        bare = _time(failing[BARE], request, setting)
-        rows[name] = {
-            "failing": _time(failing[OURS], request, setting) - bare,
-            "sampled": _time(fine[OURS], request, setting) - _time(fine[BARE], request, setting),
-            "sdk": _time(failing[SDK], request, setting) - bare,
-        }
+    inner = _failing if fails else _fine
+    apps = {name: CONTENDERS[name].wrap(inner, setting) for name in contenders}
+    for app in apps.values():  # what is loaded with the first event
+        _time(app, {}, setting)
+    crumbs = {name: {"crumb": piece} for name, piece in CRUMBS.items()}
+    rows: dict[str, dict[str, float]] = {}
+    for name, request in {**REQUESTS, **crumbs}.items():
+        took = {contender: _time(app, request, setting) for contender, app in apps.items()}
+        rows[name] = {contender: took[contender] - took[BARE] for contender in contenders[1:]}
     return rows
 
 

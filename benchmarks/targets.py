@@ -61,6 +61,9 @@ TARGETS = (
     Target("unwinding", "crossing", "0.3 µs to one that crosses", at_most=0.3),
     Target("unwinding", "only", "0.3 µs to a request with one that crosses", at_most=0.3),
     Target("unwinding", "none", "nothing to a request that raises none", at_most=0.05),
+    Target("hostile", "failing", "no failing request of 64 kB takes 20 ms", at_most=20),
+    Target("hostile", "sampled", "nor a sampled one", at_most=20),
+    Target("hostile", "crumbs", "100 breadcrumbs of 100 kB take at most 50 ms", at_most=50),
     Target("import", "added", "its import adds at most 30 ms", at_most=30),
 )
 

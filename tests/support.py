@@ -13,6 +13,8 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from sentry_sdk.utils import Dsn
 
+from sentry_asgi._isolation import connection_here
+
 Scope = dict[str, Any]
 Message = dict[str, Any]
 App = Callable[..., Any]
@@ -205,3 +207,8 @@ async def failing(scope: Scope, receive: Any, send: Any) -> None:
 def exception_values(event: dict[str, Any]) -> list[tuple[str, str]]:
     """Type and message of each exception of an event, as Sentry orders them: innermost first."""
     return [(value["type"], value["value"]) for value in event["exception"]["values"]]
+
+
+def exchange_here() -> Any:
+    """Return what the middleware knows of the connection in whose context this runs."""
+    return connection_here()

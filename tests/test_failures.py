@@ -37,6 +37,7 @@ from .support import (
     Sentry,
     call,
     exception_values,
+    exchange_here,
     http_scope,
     respond,
     run,
@@ -840,7 +841,7 @@ def test_an_exception_that_cannot_be_marked_is_left_as_it_is(sentry: Sentry) -> 
     exchanges: list[Any] = []
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        exchanges.append(scope["sentry_asgi"])
+        exchanges.append(exchange_here())
 
     run(SentryMiddleware(app))
     exchanges[0].crossed(Closed())

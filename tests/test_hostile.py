@@ -244,10 +244,15 @@ def test_an_app_may_copy_its_scope(sentry: Sentry, copied: Any) -> None:
     assert len(sentry.events) == 1
 
 
-def test_a_copy_of_what_marks_a_scope_is_the_same_mark(sentry: Sentry) -> None:
+def test_a_scope_can_be_copied_pickled_and_written_as_json(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        mark = scope["sentry_asgi"]
-        assert copy.copy(mark) is copy.deepcopy(mark) is mark
+        for copied in (
+            copy.deepcopy(scope),
+            pickle.loads(pickle.dumps(scope)),
+            json.loads(json.dumps(scope, default=bytes.decode)),
+        ):
+            assert copied.keys() == scope.keys()
+            assert copied["sentry_asgi"] == scope["sentry_asgi"]
         await respond(send)
 
     assert run(SentryMiddleware(app))[1]["body"] == b"ok"

@@ -52,7 +52,7 @@ def test_each_of_several_calls_with_one_scope_is_reported_once(
     assert len(sentry.events) == 3
 
 
-@pytest.mark.parametrize("value", ["mine", 7, {"ending": None}, object()])
+@pytest.mark.parametrize("value", ["mine", 7.5, {"ending": None}, object()])
 def test_what_else_stands_at_the_mark_stays_and_the_request_is_reported(
     sentry: Sentry, caplog: pytest.LogCaptureFixture, value: Any
 ) -> None:

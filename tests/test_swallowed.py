@@ -36,6 +36,7 @@ from .support import (
     Sentry,
     call,
     exception_values,
+    exchange_here,
     http_scope,
     respond,
     run,
@@ -699,7 +700,7 @@ def test_of_a_connection_the_last_few_crossings_are_noted_while_it_is_served(
     noted: list[Any] = []
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        exchange: Any = scope["sentry_asgi"]
+        exchange: Any = exchange_here()
         assert exchange.crossings == ()
         for number in range(40):
             left(ValueError(number))
@@ -770,7 +771,7 @@ def test_files_that_are_new_are_looked_at_first(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        exchange: Any = scope["sentry_asgi"]
+        exchange: Any = exchange_here()
         fresh: dict[str, bool] = {}
         monkeypatch.setattr(_unwinding, "_known", fresh)
 

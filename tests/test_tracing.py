@@ -25,6 +25,7 @@ from .support import (
     Scope,
     Sentry,
     call,
+    exchange_here,
     http_scope,
     respond,
     run,
@@ -502,7 +503,7 @@ def test_a_request_that_is_not_sampled_has_no_span_until_somebody_asks(traced: T
     seen: list[Any] = []
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        seen.append(scope["sentry_asgi"].trace.span)
+        seen.append(exchange_here().trace.span)
         await respond(send)
 
     run(SentryMiddleware(app))
@@ -752,7 +753,7 @@ def test_a_websockets_span_is_its_handshake(traced: Traced) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         during.append(len(traced.requests))
-        assert scope["sentry_asgi"].trace is None
+        assert exchange_here().trace is None
         await asyncio.sleep(0.1)
         sentry_sdk.capture_message("on the connection")
         await send({"type": "websocket.close", "code": 1000})

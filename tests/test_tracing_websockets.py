@@ -14,7 +14,7 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware, _isolation, _sdk, _tracing
 from sentry_asgi._isolation import PublicScopes, _set_slots
 
-from .support import SDK_VERSION, Message, Scope, Sentry, run, websocket_scope
+from .support import SDK_VERSION, Message, Scope, Sentry, exchange_here, run, websocket_scope
 from .test_tracing import PARENT, TRACE, WAYS, Traced, lost
 
 CONNECT = {"type": "websocket.connect"}
@@ -82,11 +82,11 @@ def test_a_messages_span_lasts_until_the_next_is_asked_for(traced: Traced) -> No
         await receive()
         await send({"type": "websocket.accept"})
         await receive()
-        assert scope["sentry_asgi"].trace.span is not None
+        assert exchange_here().trace.span is not None
         with traced.start_span("work"):
             await asyncio.sleep(0.03)
         await receive()
-        assert scope["sentry_asgi"].trace is None
+        assert exchange_here().trace is None
         await asyncio.sleep(0.05)
 
     talk(app, [CONNECT, text("x"), gone()], websocket_message_spans=True)
@@ -124,7 +124,7 @@ def test_messages_of_a_connection_that_is_not_sampled_are_not_and_are_counted(
         await receive()
         await send({"type": "websocket.accept"})
         while (await receive())["type"] == "websocket.receive":
-            assert scope["sentry_asgi"].trace.span is None
+            assert exchange_here().trace.span is None
             if asked:
                 headers.append(sentry_sdk.get_traceparent())
 
@@ -183,7 +183,7 @@ def test_a_refused_websocket_has_no_messages(traced: Traced) -> None:
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "websocket.close"})
-        assert scope["sentry_asgi"].messages is None
+        assert exchange_here().messages is None
 
     talk(app, [], websocket_message_spans=True)
     assert len(traced.spans) == 1
@@ -224,7 +224,7 @@ def test_a_message_whose_span_cannot_be_started_is_passed_on(
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        exchange = scope["sentry_asgi"]
+        exchange = exchange_here()
         monkeypatch.setattr(type(exchange.messages.way), "message", None)
         seen.append(await receive())
 
@@ -245,7 +245,7 @@ async def opened(app_touches: Callable[[], object] | None = None) -> tuple[Any, 
         if app_touches is not None:
             app_touches()
         await send({"type": "websocket.accept"})
-        held["exchange"], held["context"] = scope["sentry_asgi"], contextvars.copy_context()
+        held["exchange"], held["context"] = exchange_here(), contextvars.copy_context()
         accepted.set()
         await asyncio.Event().wait()
 

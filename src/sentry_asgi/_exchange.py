@@ -123,12 +123,6 @@ class Holding:
         return tuple(held.crossings) if _is_state(held) else (held,)
 
 
-class Ended:
-    """An exchange in a scope that comes from elsewhere: it is over here."""
-
-    ending: Final = "returned"
-
-
 class Exchange(Connection, Holding):
     """A connection and what has passed on it so far. This class is of HTTP requests."""
 
@@ -283,17 +277,6 @@ class Exchange(Connection, Holding):
     granted = _of_held("granted")
     reported = _of_held("reported")
     send_error = _of_held("send_error")
-
-    # Apps copy their scope, and an exchange is in it. What it holds is the server's, and one of a kind.
-
-    def __copy__(self) -> Exchange:
-        return self
-
-    def __deepcopy__(self, _memo: Any) -> Exchange:
-        return self
-
-    def __reduce__(self) -> tuple[type[Ended], tuple[()]]:
-        return Ended, ()
 
     @property
     def phase(self) -> Phase:

@@ -465,14 +465,8 @@ class _Redactor:
         All of them as one text: what a client sends a hundred of is looked for a hundred times, not in each text.
         """
         texts = [*glance.texts, *(key for key in glance.keys if key.__class__ is str)]
-        joined = _BETWEEN.join(texts)
-        cleaned = self._without_them(joined)
-        if cleaned is joined:
-            return
-        apart = cleaned.split(_BETWEEN)
-        for text, one in zip(texts, apart, strict=True):
-            if one != text:
-                self._without_whole_ones[text] = one
+        cleaned = self._without_them(_BETWEEN.join(texts)).split(_BETWEEN)
+        self._without_whole_ones.update(zip(texts, cleaned, strict=True))
 
     def _without_them(self, text: str) -> str:
         for form in self._anywhere:
@@ -622,7 +616,8 @@ class _Redactor:
             text = self._without_them(text) if known is None else known
         if self._looks_at_edges and (self._starts or self._ends):
             text = self._edges(text)
-        if not self._hints or not found_hints(text.lower(), self._hints):
+        # A text that is a name has no value beside it.
+        if not self._hints or text.isidentifier() or not found_hints(text.lower(), self._hints):
             return text
         left = self._places_left.left
         if left <= 0:

@@ -24,7 +24,7 @@ from . import _capture
 from ._asgi import App, Receive, Scope, Send, as_asgi3
 from ._budget import Budget
 from ._capture import drop_echoes, drop_logged_echoes
-from ._exchange import NOTHING_MORE, Ended, Exchange, Held, WebSocketExchange, now
+from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
 from ._failsafe import if_possible, log_failure
 from ._fork import survive_forks
 from ._frames import application
@@ -209,9 +209,9 @@ class SentryMiddleware:
             if joined:
                 wanted = exchange.session = False  # it has its span and session further out
             if MARK in scope or scope.__class__ is not dict:
-                _mark_with_care(scope, exchange)
+                _mark_with_care(scope)
             else:
-                scope[MARK] = exchange
+                scope[MARK] = id(scope)
             if served.double is not None and not joined:
                 self._isolation.use_client(served.double)
             if wanted and served.tracing is not None:
@@ -282,7 +282,7 @@ class SentryMiddleware:
             if exchange.session:
                 exchange.served.sessions.count(exchange)
             self._leave(exchange)
-            if exchange.scope.get(MARK) is exchange:
+            if exchange.scope.get(MARK) == id(exchange.scope):
                 del exchange.scope[MARK]
         except Exception:
             log_failure("closing a connection")
@@ -326,21 +326,21 @@ class SentryMiddleware:
 def _is_within(scope: Scope) -> bool:
     """Whether a connection that has a scope's mark is being served around this call.
 
-    It is not if it has ended, and the mark was left over in a copy of its scope; nor if it is called at the same time
-    with the very same scope: then this call is in the context of no connection, or of another.
+    The mark tells, in a copy of a scope, which one it is a copy of. It is a number, so that scopes can be copied,
+    pickled and written as JSON. A connection that has ended is none, though its mark may be left in a copy; nor is one
+    that is served at the same time with the very same scope: then this call is in another context.
     """
-    mark, here = scope[MARK], connection_here()
-    if isinstance(mark, Exchange):
-        same = here is mark or getattr(here, "scope", None) is mark.scope
-        return same and mark.ending is None
-    return isinstance(here, Exchange) and here.ending is None and here.scope is scope
+    here = connection_here()
+    if not isinstance(here, Exchange) or here.ending is not None:
+        return False
+    return here.scope is scope or id(here.scope) == scope[MARK]
 
 
-def _mark_with_care(scope: Scope, exchange: Exchange) -> None:
+def _mark_with_care(scope: Scope) -> None:
     """Mark a scope, unless something of somebody else's stands there, or the scope can only be read."""
-    if isinstance(scope.get(MARK), (Exchange, Ended, type(None))):
+    if isinstance(scope.get(MARK), (int, type(None))):
         with contextlib.suppress(TypeError):
-            scope[MARK] = exchange
+            scope[MARK] = id(scope)
 
 
 def _is_lifespan(scope: Scope) -> bool:

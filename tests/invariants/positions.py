@@ -26,7 +26,7 @@ class Marking:
             self.driver.user()
         self.driver.mark(self.name)
         await self.driver.pause()
-        with self.driver.span():
+        with self.driver.span(self.name):
             return await self.app(scope, receive, send)
 
 

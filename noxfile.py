@@ -102,9 +102,10 @@ def sdk(session: nox.Session, version: str) -> None:
 
 @nox.session
 def old_starlette(session: nox.Session) -> None:
-    """The original project's README, on the Starlette of its time."""
+    """The original project's README and the names of routes, on a Starlette of their time."""
     install(session, SDK, "starlette<0.40", extra="")
-    session.run("pytest", "tests/test_original_readme.py", *session.posargs)
+    files = ["tests/test_original_readme.py", "tests/test_starlette_routes.py"]
+    session.run("pytest", *files, *session.posargs)
 
 
 FRAMEWORKS = [

@@ -37,7 +37,7 @@ _NO_HANDLERS: Final = frozenset({"starlette", "asgi_tools", "connexion"})
 def named(connection: Any) -> Named:
     """What the framework that serves the connection knows of its route."""
     try:
-        scope_tells = _of_scope(connection.scope)
+        scope_tells = _of_scope(connection)
         if scope_tells is not None:
             return scope_tells
         app = connection.settings.app
@@ -75,7 +75,8 @@ def _package(kind: type) -> str:
     return kind.__module__.split(".")[0]
 
 
-def _of_scope(scope: Any) -> Named | None:
+def _of_scope(connection: Any) -> Named | None:
+    scope = connection.scope
     effective = (scope.get("fastapi") or {}).get("effective_route_context")
     if effective is not None:  # FastAPI 0.137: the route itself knows its prefix no longer
         return Named(effective.path)
@@ -85,10 +86,35 @@ def _of_scope(scope: Any) -> Named | None:
         return Named(scope["path_template"] or None, function, ("generic Litestar request",))
     route = scope.get("route")
     if "route_path_template" not in scope:
-        return None
+        return _of_starlette(scope.get("router"), connection) if route is None else None
     if hasattr(route, "routes"):  # Lilya, Ravyn
         return _included(route, scope["path"])
     return Named(scope["route_path_template"], _function(route.handler))
+
+
+def _of_starlette(router: Any, connection: Any) -> Named | None:
+    """What the route table says, before Starlette 1.7: there no route is in the scope."""
+    kinds = {kind.__module__ for kind in type(router).__mro__}
+    if "starlette.routing" not in kinds:
+        return None
+    scope = {**connection.scope, "path": connection.path, "root_path": connection.root_path or ""}
+    scope.pop("app_root_path", None)
+    template = _matched(router.routes, scope)
+    return Named(template) if template else None
+
+
+def _matched(routes: Any, scope: Any) -> str | None:
+    """The template of the first route that serves a scope, with those that it is mounted under."""
+    for route in routes:
+        match, child = route.matches(scope)
+        if match.name != "FULL":
+            continue
+        below = getattr(route, "routes", None)
+        if not below:
+            return str(route.path)
+        leaf = _matched(below, {**scope, **child})
+        return None if leaf is None else getattr(route, "path", "") + leaf
+    return None
 
 
 def _function(handler: Any) -> Any:

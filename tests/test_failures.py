@@ -568,6 +568,29 @@ def test_a_websocket_whose_client_left_while_it_was_accepted_is_accepted_once(
     assert sentry.events == []
 
 
+@pytest.mark.parametrize("shown", [False, True])
+def test_frames_of_libraries_show_no_variables_whoever_reports(sentry: Sentry, shown: bool) -> None:
+    """A library's thread goes on: what its frames hold when they are looked at may be another request's."""
+    says = code_of("anyio", "def says(call):\n    item = 'of another request'\n    call()")["says"]
+
+    def fail() -> None:
+        own = "of this request"
+        raise ValueError(len(own))
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            says(fail)
+        except ValueError:
+            logging.getLogger("app").exception("it failed")
+        await respond(send)
+
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
+    run(SentryMiddleware(app, library_locals=shown))
+    frames = sentry.event["exception"]["values"][0]["stacktrace"]["frames"]
+    assert frames[-1]["vars"]["own"] == "'of this request'"
+    assert ("item" in (frames[-2].get("vars") or {})) is shown
+
+
 def code_of(library: str, source: str) -> dict[str, Any]:
     """What runs as a library's code."""
     names: dict[str, Any] = {"asyncio": asyncio}

@@ -77,22 +77,25 @@ def test_what_django_is_told_to_let_out_is_not(sentry: Sentry) -> None:
     assert mechanisms(sentry) == [("django", False)]
 
 
-def test_what_quart_is_told_to_let_out_is_not_answered() -> None:
-    def quart(propagate: bool | None, *, debug: bool = False) -> Any:
-        config = {"PROPAGATE_EXCEPTIONS": propagate}
-        return SimpleNamespace(config=config, debug=debug, testing=False)
+@pytest.mark.parametrize(
+    ("propagates", "debug", "answered"),
+    [(None, False, True), (True, True, True), (True, False, False)],  # one by its debugger
+)
+def test_what_quart_is_told_to_let_out_is_not_answered(
+    monkeypatch: pytest.MonkeyPatch, propagates: bool | None, debug: bool, answered: bool
+) -> None:
+    config = {"PROPAGATE_EXCEPTIONS": propagates}
+    app = SimpleNamespace(config=config, debug=debug, testing=False)
+    monkeypatch.setitem(sys.modules, "quart", SimpleNamespace(current_app=app))
+    assert _answered.is_answered("quart") is answered
 
-    assert _answered.is_answered("quart", quart(propagate=None))
-    assert _answered.is_answered("quart", SimpleNamespace(app=quart(propagate=None)))
-    assert _answered.is_answered("quart", quart(propagate=True, debug=True))  # by its debugger
-    assert not _answered.is_answered("quart", quart(propagate=True))
 
-
-def test_where_it_cannot_be_told_the_integrations_word_counts() -> None:
-    endless = SimpleNamespace()
-    endless.app = endless
-    assert not _answered.is_answered("quart", endless)
-    assert not _answered.is_answered("celery", None)
+def test_where_it_cannot_be_told_the_integrations_word_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "quart", None)
+    assert not _answered.is_answered("quart")
+    assert not _answered.is_answered("celery")
 
 
 def test_what_litestar_answers_is_handled_though_its_integration_reports_it(sentry: Sentry) -> None:
@@ -111,12 +114,12 @@ def test_what_litestar_answers_is_handled_though_its_integration_reports_it(sent
     "mechanism", ["ariadne", "falcon", "graphene", "mcp", "sanic", "strawberry"]
 )
 def test_what_always_answers_is_handled(mechanism: str) -> None:
-    assert _answered.is_answered(mechanism, None)
+    assert _answered.is_answered(mechanism)
 
 
 @pytest.mark.parametrize("mechanism", ["openai", "aiohttp", "threading", "asyncio", "wsgi", None])
 def test_what_reports_and_raises_again_is_not_taken_for_answered(mechanism: Any) -> None:
-    assert not _answered.is_answered(mechanism, None)
+    assert not _answered.is_answered(mechanism)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_what_flask_is_told_to_let_out_is_not_answered(
     config = {"PROPAGATE_EXCEPTIONS": propagates}
     app = SimpleNamespace(config=config, debug=debug, testing=False)
     monkeypatch.setitem(sys.modules, "flask", SimpleNamespace(current_app=app))
-    assert _answered.is_answered("flask", None) is answered
+    assert _answered.is_answered("flask") is answered
 
 
 def test_what_strawberry_answers_with_a_200_is_handled_and_no_crash(sentry: Sentry) -> None:

@@ -20,38 +20,36 @@ from typing import Any, Final
 
 from ._frames import library
 
-_DEPTH: Final = 10  # middlewares around the framework's application
 
-
-def is_answered(mechanism: Any, app: Any) -> bool:
+def is_answered(mechanism: Any) -> bool:
     """Whether what is reported by this mechanism of Sentry's, `django` for instance, becomes an answer."""
     lets_out = _LETS_OUT.get(mechanism)
     if lets_out is None:
         return False
     try:
-        return not lets_out(app)
+        return not lets_out()
     except Exception:  # another version; the integration may know better
         return False
 
 
-def _never(_app: Any) -> bool:
+def _never() -> bool:
     return False
 
 
-def _django(_app: Any) -> bool:
+def _django() -> bool:
     return bool(sys.modules["django.conf"].settings.DEBUG_PROPAGATE_EXCEPTIONS)
 
 
-def _quart(app: Any) -> bool:
-    for _ in range(_DEPTH):
-        if hasattr(app, "config"):
-            break
-        app = app.app
+# These may be mounted anywhere, and wrapped in anything.
+
+
+def _quart() -> bool:
+    app = sys.modules["quart"].current_app
     return bool(app.config["PROPAGATE_EXCEPTIONS"]) and not (app.debug or app.testing)
 
 
-def _flask(_app: Any) -> bool:
-    app = sys.modules["flask"].current_app  # it may be mounted anywhere
+def _flask() -> bool:
+    app = sys.modules["flask"].current_app
     propagates = app.config["PROPAGATE_EXCEPTIONS"]
     return bool(app.debug or app.testing if propagates is None else propagates)
 
@@ -70,7 +68,7 @@ def is_answered_outside(exception: Exception, failing: Container[int]) -> bool:
     return False
 
 
-_LETS_OUT: Final[dict[Any, Callable[[Any], bool]]] = {
+_LETS_OUT: Final[dict[Any, Callable[[], bool]]] = {
     "django": _django,
     "quart": _quart,
     "flask": _flask,

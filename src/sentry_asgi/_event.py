@@ -43,6 +43,8 @@ def describe(
     try:
         if not _failures.first_report(connection, event, hint):
             return None
+        if not connection.settings.library_locals:
+            _redaction.hide_library_variables(event)
         allowed = _privacy.privacy(sentry_sdk.get_client().options)
         _add_request(connection, event, allowed)
         _add_user(connection, event, hint, allowed)

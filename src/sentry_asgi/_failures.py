@@ -30,7 +30,7 @@ def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, 
     if not _once.first_report(connection, event, hint):
         return False
     _show_as_ours(event, hint)
-    _tell_handled(connection, event)
+    _tell_handled(event)
     if connection.reported is _once.OVER:
         seconds = round(now() - (connection.closed_at or now()), 3)
         _context(event).update({"phase": "after response", "seconds_after_request": seconds})
@@ -49,12 +49,10 @@ def _show_as_ours(event: dict[str, Any], hint: dict[str, Any] | None) -> None:
     event["exception"] = shown["exception"]
 
 
-def _tell_handled(connection: Exchange, event: dict[str, Any]) -> None:
+def _tell_handled(event: dict[str, Any]) -> None:
     for value in (event.get("exception") or {}).get("values") or ():
         mechanism = value.get("mechanism") or {}
-        if mechanism.get("handled") is False and is_answered(
-            mechanism.get("type"), connection.settings.app
-        ):
+        if mechanism.get("handled") is False and is_answered(mechanism.get("type")):
             mechanism["handled"] = True
 
 

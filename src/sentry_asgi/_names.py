@@ -86,14 +86,16 @@ def _of_scope(connection: Any) -> Named | None:
         return Named(scope["path_template"] or None, function, ("generic Litestar request",))
     route = scope.get("route")
     if "route_path_template" not in scope:
-        return _of_starlette(scope.get("router"), connection) if route is None else None
+        router = scope.get("router") if route is None else None
+        asked = router is not None and connection.settings.transaction_style == "route"
+        return _of_starlette(router, connection) if asked else None
     if hasattr(route, "routes"):  # Lilya, Ravyn
         return _included(route, scope["path"])
     return Named(scope["route_path_template"], _function(route.handler))
 
 
 def _of_starlette(router: Any, connection: Any) -> Named | None:
-    """What the route table says, before Starlette 1.7: there no route is in the scope."""
+    """What the route table says, where it is wanted, before Starlette 1.7: there no route is in the scope."""
     kinds = {kind.__module__ for kind in type(router).__mro__}
     if "starlette.routing" not in kinds:
         return None

@@ -26,6 +26,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import uuid4
 
 from . import _sdk
+from ._frames import application
 from ._privacy import (
     FILTERED,
     MOST,
@@ -124,6 +125,18 @@ def hide_own_variables(event: dict[str, Any]) -> None:
     """Takes the variables from the frames of this package: they are the request, and nothing else."""
     for frame in _frames(event):
         if is_own(frame):
+            frame.pop("vars", None)
+
+
+def hide_library_variables(event: dict[str, Any]) -> None:
+    """Takes the variables from the frames of libraries, as the project's own events have none.
+
+    The SDK's integrations show them. A library's thread goes on: by the time that a frame of its loop is looked at, its
+    variables may be another request's.
+    """
+    for frame in _frames(event):
+        filename = frame.get("abs_path")
+        if isinstance(filename, str) and not application[filename]:
             frame.pop("vars", None)
 
 

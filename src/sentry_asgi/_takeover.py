@@ -1,12 +1,13 @@
-"""Taking over from the SDK's own Starlette and FastAPI integrations, which it enables by itself.
+"""Taking over from the SDK's own integrations for Starlette, FastAPI and Sanic, which it enables by itself.
 
-They read bodies ahead, match the route table a second time and add a middleware of their own around every app. All of
-what they do asks the client in force first whether they are on. So:
+The first two read bodies ahead, match the route table a second time and add a middleware of their own around every
+app; Sanic's makes a scope and a trace of its own for each request. All of what they do asks the client in force first
+whether they are on. So:
 
-- Within a connection the client in force is a double of the SDK's: the same state, but these two are off. Nothing is
-  patched, other apps of the process do not notice, and what the integrations have built into Starlette's classes
+- Within a connection the client in force is a double of the SDK's: the same state, but these are off. Nothing is
+  patched, other apps of the process do not notice, and what the integrations have built into the frameworks' classes
   passes through.
-- With `app.add_middleware(SentryMiddleware)` they ask before the connection comes here, and have replaced this
+- With `app.add_middleware(SentryMiddleware)` Starlette's ask before the connection comes here, and have replaced this
   class's `__call__`. That is put back, and while such a middleware lives, they are off for the process's client.
 - An integration that the user has passed to `init(integrations=[...])` is the user's wish, and stays.
 """
@@ -14,20 +15,22 @@ what they do asks the client in force first whether they are on. So:
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from ._sdk import CAN_TAKE_OVER
 
 _REPLACED_BY: Final = "sentry_sdk.integrations.starlette"
-TAKEN_OVER: Final = ("starlette", "fastapi")
+STARLETTES: Final = ("starlette", "fastapi")
+TAKEN_OVER: Final = (*STARLETTES, "sanic")
 
 
-def aside(client: Any) -> list[str]:
+def aside(client: Any, names: Iterable[str] = TAKEN_OVER) -> list[str]:
     """The client's integrations that stand aside: those that it has enabled by itself."""
     if not CAN_TAKE_OVER:
         return []
     wished = {one.identifier for one in client.options.get("integrations") or ()}
-    return [name for name in TAKEN_OVER if name in client.integrations and name not in wished]
+    return [name for name in names if name in client.integrations and name not in wished]
 
 
 def double(client: Any) -> Any | None:
@@ -85,7 +88,7 @@ def switch_off(client: Any, middleware: Any) -> None:
     """Off for the whole client, as long as one of the middlewares lives that want it so."""
     integrations = client.integrations
     found = _switched_off.get(id(integrations))
-    off = {name: integrations.pop(name) for name in aside(client)}
+    off = {name: integrations.pop(name) for name in aside(client, STARLETTES)}
     if found is None:
         if not off:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
@@ -272,3 +274,37 @@ def test_with_an_sdk_that_cannot_do_without_them_they_stay(
 ) -> None:
     monkeypatch.setattr(_takeover, "CAN_TAKE_OVER", False)
     assert _takeover.double(sentry_sdk.get_client()) is None
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("way", ["static", "stream"])
+def test_the_thread_of_an_endpoint_is_the_one_that_it_runs_in(
+    sentry: Sentry, make: Any, way: str
+) -> None:
+    """Profiles show it; Starlette runs `def` endpoints in threads of their own."""
+    if way == "stream" and SDK_VERSION < (2, 75):
+        pytest.skip("streamed spans are younger")
+    if way == "static" and SDK_VERSION >= (3, 0):
+        pytest.skip("there are no transactions")
+    streamed = {"trace_lifecycle": "stream"} if way == "stream" and SDK_VERSION < (3, 0) else {}
+    sentry.init(auto_enabling_integrations=True, traces_sample_rate=1.0, **streamed)
+    threads: list[str] = []
+
+    def endpoint(request: Any) -> PlainTextResponse:
+        threads.append(threading.current_thread().name)
+        return PlainTextResponse("ok")
+
+    app = make()
+    inner = app.app if make is not added else app
+    inner.router.routes.insert(0, Route("/thread", endpoint))
+    start(app)
+    run(app, http_scope("/thread"))
+    sentry_sdk.flush()
+    if way == "static":
+        (transaction,) = sentry.transport.items("transaction")
+        told = transaction["contexts"]["trace"]["data"]["thread.name"]
+    else:
+        spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
+        (told,) = [one["attributes"]["thread.name"]["value"] for one in spans if one["is_segment"]]
+    assert [told] == threads
+    assert told != threading.current_thread().name

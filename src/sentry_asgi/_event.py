@@ -149,17 +149,54 @@ def _shortened(text: str) -> str:
     return text[: end + 1] + "..."
 
 
-def body_text(connection: Connection) -> str | None:
-    """The body as it may be sent, without its secrets and the request's; as text, JSON where it has members.
+def shared_attributes(connection: Connection) -> dict[str, Any]:
+    """What the SDK's own middleware puts on each streamed span, log and metric of a request.
 
-    None where there is none, or none that may be sent. For what no event processor sees: the attributes of spans.
+    https://conventions.sentry.dev
     """
-    body = _response.body(connection, _sent_of_body())
-    if body is None or not _privacy.privacy(sentry_sdk.get_client().options).bodies:
-        return None
-    event = {"request": {"data": _sdk.plain(_body_data(connection))}}
+    agent = _request.headers(connection).get("user-agent")
+    allowed = _privacy.privacy(sentry_sdk.get_client().options)
+    address = _request.client_address(connection) if allowed.user_info else None
+    shared = {
+        "sentry.is_localhost": _request.is_localhost(connection),
+        "user_agent.original": _texts.clean_text(agent) if agent else None,
+        "user.ip_address": address,
+    }
+    return {name: value for name, value in shared.items() if value is not None}
+
+
+def segment_attributes(connection: Connection) -> dict[str, Any]:
+    """What a request's streamed segment tells of what was sent, without its secrets: no event processor sees it."""
+    options = sentry_sdk.get_client().options
+    event = {"request": request_data(connection, _privacy.privacy(options))}
     _redaction.redact(event, _known_secrets(connection))
-    data = _sdk.plain(event["request"]["data"])
+    request = event["request"]
+    if not isinstance(request, dict):  # it could not be looked at
+        return {}
+    facts = {
+        f"http.request.header.{name}": _sdk.header_attribute(value)
+        for name, value in (request.get("headers") or {}).items()
+    }
+    facts["network.protocol.name"] = connection.scope.get("type")
+    if options.get("send_default_pii") or "data_collection" in _given(options):
+        query = request.get("query_string")
+        facts["url.full"] = f"{request.get('url')}?{query}" if query else request.get("url")
+        facts["http.query"] = query
+    address = (request.get("env") or {}).get("REMOTE_ADDR")
+    facts |= {"client.address": address, "user.ip_address": address}
+    facts["http.request.body.data"] = _as_text(_sdk.plain(request.get("data")))
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _given(options: Any) -> set[str]:
+    """The option `data_collection`, if the user gave it."""
+    collection = options.get("data_collection")
+    told = isinstance(collection, dict) and collection.get("provided_by_user", True)
+    return {"data_collection"} if told else set()
+
+
+def _as_text(data: Any) -> str | None:
+    """A body as an attribute: JSON where it has members."""
     if not data:
         return None
     return data if isinstance(data, str) else json.dumps(data, default=_sdk.plain)

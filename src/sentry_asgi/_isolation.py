@@ -181,6 +181,14 @@ _USUAL: Final = tuple(
 )
 
 
+def _slot(scope: Scope, name: str) -> Any:
+    """What a slot of a scope holds; None if it is not set, or none of this SDK's."""
+    try:
+        return getattr(Scope, name).__get__(scope)
+    except AttributeError:
+        return None
+
+
 def _is_set(scope: Scope, slot: str) -> bool:
     try:
         getattr(Scope, slot).__get__(scope)
@@ -262,6 +270,23 @@ class _CurrentScope(_LazyScope):
             outer = outer[2]
         _active.set(outer if span is own else (self, span, outer))
 
+    @property
+    def _server_segment_span(self) -> Any:
+        """The connection's own span, if it is streamed: the SDK's integrations write the route there."""
+        given = _slot(self, "_server_segment_span")
+        if given is not None:
+            return given
+        trace = getattr(self.asgi_connection, "trace", None)
+        if trace is None or not trace.way.streams:
+            return None
+        return self._start_pending_span(trace) if trace.pending else trace.span
+
+    @_server_segment_span.setter
+    def _server_segment_span(self, span: Any) -> None:
+        slot = getattr(Scope, "_server_segment_span", None)
+        if slot is not None:
+            slot.__set__(self, span)
+
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""
         _sdk.SPAN.__set__(self, span)
@@ -326,7 +351,21 @@ def _isolation_fork(base: Scope, connection: Connection) -> Scope:
         _sdk.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
         fork.start_session(session_mode="request")
     _describe(fork, connection)
+    _add_attributes(fork, connection)
     return fork
+
+
+def _add_attributes(scope: Scope, connection: Connection) -> None:
+    """Tell what each streamed span and log of a connection has, as the SDK's own middleware does."""
+    trace: Any = getattr(connection, "trace", None)
+    if trace is None or not trace.way.streams:
+        return
+    from ._event import shared_attributes  # noqa: PLC0415  # see above
+
+    try:
+        scope.set_attributes(shared_attributes(connection))
+    except Exception:
+        log_failure("describing streamed spans")
 
 
 def _take_session(scope: Scope, connection: Connection) -> None:

@@ -478,6 +478,8 @@ class _Redactor:
         All of them as one text: what a client sends a hundred of is looked for a hundred times, not in each text.
         """
         texts = [*glance.texts, *(key for key in glance.keys if key.__class__ is str)]
+        if not texts:
+            return
         cleaned = self._without_them(_BETWEEN.join(texts)).split(_BETWEEN)
         self._without_whole_ones.update(zip(texts, cleaned, strict=True))
 

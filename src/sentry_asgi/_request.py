@@ -233,6 +233,22 @@ def _authority(connection: Connection, scheme: str) -> str:
     return f"{host}:{port}"
 
 
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def is_localhost(connection: Connection) -> bool:
+    """Whether the request comes from this machine, or asks for it by name: what Relay's filter goes by.
+
+    https://docs.sentry.io/concepts/data-management/filtering/ ("Filter out events coming from localhost")
+    """
+    forwarded = headers(connection).get("x-forwarded-host", "")
+    hosts = {_host_and_port(connection)[0], forwarded.partition(":")[0]}
+    return any(
+        host.strip("[]") in _LOOPBACK or host.endswith(".localhost")
+        for host in {*hosts, client_address(connection) or ""}
+    )
+
+
 def address(connection: Connection) -> tuple[str | None, int | None]:
     """Host and port that the client asked for, as in the URL; None where it named none."""
     host, port = _host_and_port(connection)

@@ -391,6 +391,23 @@ def trace_lifecycle(options: Any) -> Literal["off", "static", "stream"]:
     return "stream" if _streams(options) else "static"
 
 
+def active_thread_is_here() -> None:
+    """Have the connection's span and profile name the thread that this runs in, as far as this SDK has such."""
+    scope: Any = sentry_sdk.get_current_scope()
+    streams = _streams(sentry_sdk.get_client().options)
+    span = scope._server_segment_span if streams else scope.transaction  # noqa: SLF001
+    profile = getattr(sentry_sdk.get_isolation_scope(), "profile", None)
+    told = "_update_active_thread" if streams else "update_active_thread"
+    for one, name in ((span, told), (profile, "update_active_thread_id")):
+        if one is not None:
+            getattr(one, name)()
+
+
+def header_attribute(value: str) -> Any:
+    """A header as the value of an attribute: a list from SDK 3 on, as the conventions have it."""
+    return [value] if VERSION >= (3, 0) else value
+
+
 def set_attributes(span: Any, facts: dict[str, str | int | float]) -> None:
     """Sets attributes of a streamed span whose values need no formatting: at once, which takes a tenth of the time."""
     attributes = span.get_attributes()

@@ -14,11 +14,13 @@ whether they are on. So:
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from ._sdk import CAN_TAKE_OVER
+from ._failsafe import log_failure
+from ._sdk import CAN_TAKE_OVER, active_thread_is_here
 
 _REPLACED_BY: Final = "sentry_sdk.integrations.starlette"
 STARLETTES: Final = ("starlette", "fastapi")
@@ -35,7 +37,8 @@ def aside(client: Any, names: Iterable[str] = TAKEN_OVER) -> list[str]:
 
 def double(client: Any) -> Any | None:
     """The client, but for the integrations that stand aside; None if none does."""
-    names = frozenset(aside(client))
+    switched_off = _switched_off.get(id(client.integrations))
+    names = frozenset(aside(client)).union(switched_off.off if switched_off else ())
     if not names:
         return None
 
@@ -43,12 +46,27 @@ def double(client: Any) -> Any | None:
 
     def get_integration(self: Any, name_or_class: Any) -> Any:
         name = getattr(name_or_class, "identifier", name_or_class)
-        return None if name in names else kind.get_integration(self, name_or_class)
+        if name not in names:
+            return kind.get_integration(self, name_or_class)
+        _tell_thread()
+        return None
 
     changes = {"get_integration": get_integration, "asgi_original": client}
     made: Any = object.__new__(type(kind.__name__, (kind,), changes))
     made.__dict__ = client.__dict__  # one state, whoever changes it
     return made
+
+
+def _tell_thread() -> None:
+    """Tell the span and the profile which thread the endpoint runs in.
+
+    Around a `def` endpoint, Starlette's integration asks whether it is on in the endpoint's own thread, and would do it.
+    """
+    try:
+        if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented; the other raises where there is none
+            active_thread_is_here()
+    except Exception:
+        log_failure("naming the thread of an endpoint")
 
 
 def original(client: Any) -> Any:

@@ -109,6 +109,7 @@ class _Way(ABC):
     """What both ways share: the decision, the order of things, the facts that a span tells."""
 
     categories: tuple[str, ...]
+    streams = False
 
     def __init__(self, client: Any) -> None:
         options = client.options
@@ -465,6 +466,7 @@ class StreamedSpans(_Way):
     """A segment span for each request, sent as it ends: SDK 2 with `trace_lifecycle="stream"`, SDK 3."""
 
     categories = ("span",)
+    streams = True
 
     def _takes_decisions(self, options: Any) -> bool:
         experiments = options.get("_experiments") or {}
@@ -567,10 +569,9 @@ class StreamedSpans(_Way):
             span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
         elif span.get_attributes().get("sentry.segment.name.source") == "url":  # as it began
             facts["sentry.segment.name.source"] = "custom"
-        if exchange.body is not None:
-            from ._event import body_text  # noqa: PLC0415  # loaded with the first middleware
+        from ._event import segment_attributes, shared_attributes  # noqa: PLC0415  # loaded, too
 
-            body = body_text(exchange)
-            if body is not None:
-                facts["http.request.body.data"] = body
+        facts.update(shared_attributes(exchange))
+        if trace.message_size is None:
+            facts.update(segment_attributes(exchange))
         _sdk.set_attributes(span, facts)

@@ -485,6 +485,21 @@ def test_a_client_that_leaves_while_its_body_is_read_makes_no_event(sentry: Sent
     assert sentry.events == []
 
 
+def test_a_framework_that_answers_an_accepted_websocket_as_a_request_has_failed(
+    sentry: Sentry,
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            raise ValueError("nope")
+        except ValueError:  # as Muffin does; no server sends it
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+
+    run(SentryMiddleware(app), websocket_scope(), [{"type": "websocket.connect"}])
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
 def test_a_client_that_leaves_its_websocket_makes_no_event(sentry: Sentry) -> None:
     async def endpoint(websocket: Any) -> None:
         await websocket.accept()

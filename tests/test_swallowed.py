@@ -25,7 +25,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import sentry_asgi.middleware
-from sentry_asgi import SentryMiddleware, _frames, _isolation, _swallowed, _unwinding
+from sentry_asgi import SentryMiddleware, _frames, _installed, _isolation, _swallowed, _unwinding
 from sentry_asgi._exchange import CROSSINGS
 from sentry_asgi._isolation import LazyScopes, PublicScopes
 
@@ -1158,3 +1158,21 @@ def test_no_event_no_id(sentry: Sentry) -> None:
     assert headers(run(SentryMiddleware(answers_503, event_id_header=True))) == {}
     wrapped = SentryMiddleware(answers_503, event_id_header=True, report_5xx_without_exception=True)
     assert headers(run(wrapped)) == {b"x-sentry-event-id": sentry.event["event_id"].encode()}
+
+
+@pytest.mark.parametrize(
+    ("catcher", "answering", "built"),
+    [
+        ("fastapi", {"starlette"}, True),
+        ("channels", {"django", None}, True),
+        ("starlette", {"fastapi"}, False),
+        ("jinja2", {"starlette", "quart"}, False),
+        ("pydantic", {"fastapi"}, False),
+        ("no_such_package", {"starlette"}, False),
+        ("no such name!", {"starlette"}, False),
+    ],
+)
+def test_a_library_that_is_built_on_the_one_that_answers_may_have_caught(
+    catcher: str, answering: set[str | None], built: bool
+) -> None:
+    assert _installed.is_built_on(catcher, answering) is built

@@ -369,6 +369,9 @@ class WebSocketExchange(Exchange):
             else:
                 if self.first_byte_at is None:
                     message = self._answered(kind, message)
+                elif message.get("status") in self.settings.failing and self.failure is None:
+                    # No response is possible; some frameworks try, for what fails after the handshake.
+                    self.holding().failure = failure(self)
                 if kind == "websocket.close" and self.close is None:
                     self._closed("app", message)
         except Exception:  # as in Exchange.send

@@ -8,8 +8,8 @@ The rules:
 - What is being handled at that moment (`sys.exc_info()`) is behind it, but for what was already being handled when
   the app was called.
 - Else it is the last exception that crossed: one that left the application's frames (`_unwinding` noted it) and was
-  caught by a frame of the very library that now answers; a helper of that library's (asgiref, anyio) may have
-  raised it anew since. So one that the application caught again itself is none, nor
+  caught by a frame of the very library that now answers, or of one that is built on it (`ninja` on `django`); a helper
+  of that library's (asgiref, anyio) may have raised it anew since. So one that the application caught again itself is none, nor
   one that some other library (a template engine, a validator) swallowed after calling back into the application.
 - One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
   gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 from ._exceptions import context_of, is_a, set_traceback, traceback_of
 from ._failsafe import log_failure
 from ._frames import application, library
+from ._installed import is_built_on
 
 _MIDDLEWARE: Final = f"{__package__}.middleware"
 _ACCEPTED: Final = 101  # a websocket, closed later
@@ -156,7 +157,10 @@ def _is_exception(exception: BaseException) -> TypeGuard[Exception]:
 
 
 def _was_caught_by(libraries: set[str | None], exception: BaseException) -> bool:
-    return _caught_by(exception) in libraries and _passes_application(exception)
+    catcher = _caught_by(exception)
+    if catcher is None or not _passes_application(exception):
+        return False
+    return catcher in libraries or is_built_on(catcher, libraries)
 
 
 def _caught_by(exception: BaseException) -> str | None:

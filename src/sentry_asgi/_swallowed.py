@@ -9,8 +9,9 @@ The rules:
   the app was called.
 - Else it is the last exception that crossed: one that left the application's frames (`_unwinding` noted it) and was
   caught by a frame of the very library that now answers, or of one that is built on it (`ninja` on `django`); a helper
-  of that library's (asgiref, anyio) may have raised it anew since. So one that the application caught again itself is none, nor
-  one that some other library (a template engine, a validator) swallowed after calling back into the application.
+  of that library's (asgiref, anyio) may have raised it anew since. So one that the application caught again itself is
+  none, nor one that some other library (a template engine, a validator) swallowed after calling back into the
+  application.
 - One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
   gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
 - Its traceback is kept with it: a framework may take it away when it has answered.

@@ -60,7 +60,8 @@ def double(client: Any) -> Any | None:
 def _tell_thread() -> None:
     """Tell the span and the profile which thread the endpoint runs in.
 
-    Around a `def` endpoint, Starlette's integration asks whether it is on in the endpoint's own thread, and would do it.
+    Around a `def` endpoint, Starlette's integration asks in the endpoint's own thread whether it is on, and would do
+    this.
     """
     try:
         if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented; the other raises where there is none

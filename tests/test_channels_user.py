@@ -88,10 +88,11 @@ def test_nobody_is_looked_for_unasked(sentry: Sentry) -> None:
 
 
 def test_another_requests_scope_tells_nothing_of_this_one() -> None:
-    scope: Scope = {"user": Person(), "sentry_asgi": object()}
+    original = http_scope()
+    scope: Scope = {**original, "user": Person(), "sentry_asgi": id(original)}
     assert scope["user"]
     assert _user.of_copied_scope(object(), None) is None
-    assert _user.of_copied_scope(scope["sentry_asgi"], None) is scope["user"]
+    assert _user.of_copied_scope(original, None) is scope["user"]
     assert _user.of_copied_scope(object(), "no exc_info") is None
 
 

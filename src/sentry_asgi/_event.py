@@ -73,7 +73,7 @@ def protect(
     try:
         _unify_url(connection, event)
         _add_stacktrace(event)
-        _redaction.redact(event, _known_secrets(connection))
+        _redaction.redact(event, known_secrets(connection))
         _drop_filtered(event)
         return event
     except Exception:  # the SDK would send the event as it is
@@ -169,7 +169,7 @@ def segment_attributes(connection: Connection) -> dict[str, Any]:
     """What a request's streamed segment tells of what was sent, without its secrets: no event processor sees it."""
     options = sentry_sdk.get_client().options
     event = {"request": request_data(connection, _privacy.privacy(options))}
-    _redaction.redact(event, _known_secrets(connection))
+    _redaction.redact(event, known_secrets(connection))
     request = event["request"]
     if not isinstance(request, dict):  # it could not be looked at
         return {}
@@ -236,7 +236,7 @@ def _add_user(
         return
     user = connection.scope.get("user")
     if user is None and event.get("type") is None:
-        user = _user.of_copied_scope(connection, (hint or {}).get("exc_info"))
+        user = _user.of_copied_scope(connection.scope, (hint or {}).get("exc_info"))
     described = _user.describe(user)
     if described:
         event["user"] = described
@@ -284,8 +284,8 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
     event["threads"] = {"values": [thread]}
 
 
-def _known_secrets(connection: Connection) -> list[str]:
-    """The request's secrets. Kept with the request, until more of it is known: a failing one makes two events."""
+def known_secrets(connection: Connection) -> list[str]:
+    """The secrets of a request that are looked for. Kept until more of it is known: a failing one makes two events."""
     scope, kept = connection.scope, getattr(connection, "body", None)
     state = (
         scope.get("headers"),

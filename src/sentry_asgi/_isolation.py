@@ -282,7 +282,7 @@ class _CurrentScope(_LazyScope):
         return self._start_pending_span(trace) if trace.pending else trace.span
 
     @_server_segment_span.setter
-    def _server_segment_span(self, span: Any) -> None:
+    def _server_segment_span(self, span: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         slot = getattr(Scope, "_server_segment_span", None)
         if slot is not None:
             slot.__set__(self, span)

@@ -42,13 +42,28 @@ _SECRET: Final = re.compile(
 _VARIABLE: Final = re.compile(
     r"passw|passphrase|passcode|pwd|secret(?!ar)|token(?!i[sz])|api_?key|access_?key|private_?key|credential|session"
     r"|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt|(?:^|[^a-z])auth(?:[^a-z]|$)|_auth(?!or(?!i[sz]))|sessid|signature"
+    r"|(?:^|_)(?:creds|otp|pw)$|_pass$|(?:encryption|signing|master|stripe|account|license|service)_?key"
 )
 # Of these, what only measures or describes: `max_tokens`, `session_length`, `tokenType`. And keys that unlock nothing.
 _DESCRIBED: Final = re.compile(
     r"_(?:count|length|len|size|limit|ttl|age|duration|lifetime|timeout|expiry|expires|expires_at|expires_in|expired"
     r"|expiration|types?|usage|used|total|budget|strength|required|enabled|policy|consent|exempt)$"
     r"|(?:^|_)(?:max|min|num|total|prompt|completion|input|output|cached|reasoning)(?:_[a-z]{1,20})?_tokens$"
-    r"|(?:^|_)(?:public|primary|foreign|sort|cache|partition|routing|idempotency|translation|group|object)_key$"
+    r"|(?:^|_)(?:public|primary|foreign|sort|cache|partition|routing|idempotency|translation|group|object|row|hash|dict"
+    r"|map|lookup|join|index|unique|composite|natural|shard|query|state|i18n|message|event|config|setting)_key$"
+    # What is said of one, and what makes one.
+    r"|(?:auth|key|token|session|cookie|csrf|password|secret|credential)s?_(?:methods?|schemes?|status|state|names?|class"
+    r"|model|backends?|engine|provider|field|header|urls?|uri|endpoint|path|format|version|index|prefix|suffix|validators?"
+    r"|middleware|serializer|handler|manager|factory|maker|created_at|updated_at|rotated_at|valid|invalid|missing|changed"
+    r"|hint|help_text|placeholder|label|present|configured|verified|kind|level|mode|domain|samesite|secure|httponly)$"
+    r"|(?:^|_)(?:has|is|no|needs|requires|use|uses|with|without|allow|allows|show|forgot|reset|change)_"
+    r"(?:\w{1,30}_)?(?:password|token|secret|session|cookie|key|auth|credentials?)s?$"
+    # Of texts that are cut into tokens, and of pages.
+    r"|(?:^|_)(?:eos|bos|pad|unk|sep|cls|mask|special|stop|start|end|new|next|prev|previous|page|next_page|continuation|sync"
+    r"|cursor|pagination|n|billed|sampled|generated|reserved|remaining|consumed)_tokens?$"
+    r"|(?:^|_)tokens?_(?:ids?|remaining|left|per_\w{1,20}|in|out|seen|generated|estimate|price|cost|rate|probs|logprobs)$"
+    # The key of a key, but for that of AWS, which is half a credential; and what reads and writes.
+    r"|^(?!.*access_?key).*(?:^|_)key_id$|(?:^|_)(?:db|database|sql|orm|async|http|client|aiohttp|requests|boto3?)_session$"
 )
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PERSONAL: Final = re.compile(

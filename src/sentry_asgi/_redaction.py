@@ -41,7 +41,7 @@ from ._privacy import (
     told_by_name,
 )
 from ._secrets import ALONE, ANYWHERE, EDGE, forms, packed, plain_forms, to_encode
-from ._texts import PLACES, clean_text, found_hints, secret_values
+from ._texts import ALL_HINTS, HINTS, PLACES, clean_text, found_hints, secret_values
 
 _NODES: Final = 50_000
 _DEPTH: Final = 40
@@ -91,7 +91,10 @@ _CODE: Final = frozenset(
 )
 _VARIABLES_AND_CODE: Final = _CODE | {"vars"}
 _NAME: Final = re.compile(r"b?(['\"]?)([\w.-]{1,100})\1")
-_NOTHING: Final = frozenset({"", FILTERED})
+# What says nothing of a secret, rendered or not: was it None is the first question that a debugger asks.
+_NOTHING: Final = frozenset(
+    {"", FILTERED, "None", "True", "False", "''", '""', "b''", "[]", "()", "{}", "set()", "null"}
+)
 _PLAIN: Final = frozenset({type(None), bool, int, float, datetime})
 
 
@@ -395,7 +398,7 @@ class _Redactor:
         # Kept, for pieces are told by their ids.
         self._seen_at_a_glance = glances = self._shortened(list(_glances(parts, Work(MOST))))
         texts = "\n".join([one.everything for one in glances])
-        self._hints = found_hints(texts.lower())
+        self._hints = found_hints(texts.lower(), _hints_for(parts))
         if secrets:
             everything = "\n".join([texts, *[_joined(one.keys) for one in glances]])
             self._choose(secrets, everything, whole=all(one.whole for one in glances))
@@ -659,6 +662,12 @@ class _Redactor:
             if at >= 0 and any(one.endswith(text[start : at + EDGE]) for one in secrets):
                 text = f"{text[:start]}{FILTERED}{text[at + EDGE :]}"
         return text
+
+
+def _hints_for(parts: dict[str, Any]) -> tuple[str, ...]:
+    """What is looked for; no vendors' credentials in a transaction without spans, which holds the request alone."""
+    lean = "spans" in parts and not parts["spans"] and "breadcrumbs" not in parts
+    return HINTS if lean else ALL_HINTS
 
 
 def _shown(forms: set[str], text: str, *, many: bool) -> set[str]:

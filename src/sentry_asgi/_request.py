@@ -34,6 +34,10 @@ _BRACKETED: Final = re.compile(r"\A\[([^\]]*)\]")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 
 
+MARK: Final = "sentry_asgi"
+"""Under it, a scope that is being served and its copies have the `id()` of the original."""
+
+
 class Connection:
     """One HTTP request or websocket, as it was when it reached the middleware."""
 

@@ -9,7 +9,9 @@ The rules:
 - After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
   required", "token: expired". A passphrase in prose cannot be told from prose.
 - Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, JSON web tokens and private keys go.
-- So do options of commands, `--password x`, and what pydantic says of a value of that name.
+- So do options of commands, `--password x`, what pydantic says of a value of that name, credentials of a shape of their
+  own (`_shapes`), and lines of a dotenv file (`STRIPE_KEY=x`).
+- What stands for a value is none: a placeholder (`$1`, `%s`, `{}`, `***`), the call of a function.
 - Most texts hold none of it, and every text of an event is asked: so a few plain words are looked for first. The
   patterns are matched against the text in small letters, which takes a fifth of the time of ignoring case.
 - Matching is linear in the text's length: nothing is searched for twice from the same place. Each place that takes a
@@ -23,12 +25,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from ._privacy import FILTERED, VARIABLES, Work, clean_query
+from ._shapes import HINTS as SHAPE_HINTS, SHAPES
 
 # Whoever has none of these has nothing.
-_HINTS: Final = (
+HINTS: Final = (
     *("pass", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie", "auth", "jwt"),
-    *("bearer", "basic ", "://", "eyj", "</"),
+    *("bearer", "basic ", "://", "eyj", "</", "_key=", "_pass=", "_pw="),
 )  # fmt: skip
+ALL_HINTS: Final = (*HINTS, *SHAPE_HINTS)
 _TELLING: Final = {
     "pass": ("passw", "passp", "passc"),
     "auth": ("authori", "authent"),
@@ -79,6 +83,15 @@ _PLAIN: Final = frozenset(
     | {"expected", "unknown", "unset", "empty", "undefined", "redacted", "filtered"}
     | {"return", "raise", "pass", "continue", "break"}
 )
+# What stands for a value in a statement, a template or a log; and what calls a function for it.
+_STANDS_FOR: Final = re.compile(
+    r"\$\d{1,3}|\$?\{{1,2}[^{}]{0,60}\}{1,2}|%s|%r|%d"
+    r"|%\(\w{1,60}\)s|\*{1,100}|x{3,100}|\.{3}|\?|<[\w -]{1,60}>|:\w{1,60}"
+)
+_CALL: Final = re.compile(r"[ \t]{0,3}[:=][ \t]{0,3}[a-z_][\w.]{0,80}\([^()'\"=]{0,200}\)")
+_ENVIRONMENT: Final = re.compile(
+    r"\b[A-Z][A-Z0-9_]{0,60}_(?:KEY|PASS|PW)=['\"]?([^\s'\"&;,]{1,4000})"
+)
 _VALUE_FIRST: Final = re.compile(
     r"['\"](?:value|val|content)\\{0,20}['\"]\s{0,3}:\s{0,3}(\\{0,20})(['\"])([^'\"\\]{1,500})\1\2\s{0,3},\s{0,3}"
     rf"\\{{0,20}}['\"](?:name|key|field|label|param)\\{{0,20}}['\"]\s{{0,3}}:\s{{0,3}}\\{{0,20}}['\"][\w-]{{0,40}}{_WORDS}"
@@ -112,7 +125,7 @@ PLACES: Final = 1_000
 def clean_text(text: str, work: Work | None = None) -> str:
     """A text without what is secret in it by a name or by its looks; the very same one if there is nothing."""
     small = _small(text)
-    if not found_hints(small):
+    if not found_hints(small, ALL_HINTS):
         return text
     work = work or Work(PLACES)
     for hints, find in _FINDERS:
@@ -134,7 +147,7 @@ def _counted(cuts: Iterator[Cut], text: str, work: Work) -> Iterator[Cut]:
         return
 
 
-def found_hints(small: str, among: tuple[str, ...] = _HINTS) -> tuple[str, ...]:
+def found_hints(small: str, among: tuple[str, ...] = HINTS) -> tuple[str, ...]:
     """What a text in small letters holds that `clean_text` may have something to remove for."""
     found = [hint for hint in among if hint in small]
     return tuple([hint for hint in found if _is_telling(hint, small)]) if found else ()
@@ -172,7 +185,7 @@ def clean_lines(text: str) -> str:
 def secret_values(text: str, work: Work | None = None) -> Iterator[str]:
     """What a text, such as a request's body, holds of all that is removed here, but for parameters of URLs."""
     small = _small(text)
-    if not found_hints(small):
+    if not found_hints(small, ALL_HINTS):
         return
     work = work or Work(PLACES)
     for hints, find in _FINDERS:
@@ -258,25 +271,41 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     """Where the value stands of a name that ends at `at`."""
     next_one = small[at : at + 1]
     within_quotes = next_one in _QUOTES
+    if next_one in {"=", ":", " "} and _CALL.match(small, at):
+        return None
     found = _QUOTED.match(small, at) or (_TOLD.match(small, at) if within_quotes else None)
     if found is not None:
-        end = _end_of(small, found.end(), found, len(small))
-        return None if end == found.end() else (found.end(), end)
+        return _quoted(small, found)
     found = _NESTED.match(small, at)
     if found is not None:
         return found.start(1), _closed_at(small, found.start(1))
     found = _PAIRED.match(small, at) if within_quotes else None
     if found is not None:
-        end = _end_of(small, found.end(), found, found.end() + _PAIR_LENGTH)
-        closed = end + len(found[1]) + 1
-        if end > found.end() and small[closed : closed + 1] in {")", "]"}:
-            return found.end(), end
-        return None
+        return _second_of_pair(small, found)
     found = _BARE.match(small, at) if next_one == "=" else None
     if found is not None:
         counted = _is_number_of(small[name_at:at], found[0][1:])
-        return None if counted else (at + 1, found.end())
+        return None if counted or _stands_for(small, at + 1) else (at + 1, found.end())
     return _said(small, at, name_at)
+
+
+def _quoted(small: str, opened: re.Match[str]) -> tuple[int, int] | None:
+    start = opened.end()
+    end = _end_of(small, start, opened, len(small))
+    return None if start == end or _STANDS_FOR.fullmatch(small, start, end) else (start, end)
+
+
+def _second_of_pair(small: str, opened: re.Match[str]) -> tuple[int, int] | None:
+    start = opened.end()
+    end = _end_of(small, start, opened, start + _PAIR_LENGTH)
+    closed = end + len(opened[1]) + 1
+    return (start, end) if end > start and small[closed : closed + 1] in {")", "]"} else None
+
+
+def _stands_for(small: str, at: int) -> bool:
+    """Whether what begins at `at` stands for a value in a statement, a template or a log."""
+    found = _STANDS_FOR.match(small, at)
+    return found is not None and not small[found.end() : found.end() + 1].isalnum()
 
 
 _QUOTES: Final = frozenset({"'", '"', "\\"})
@@ -285,8 +314,8 @@ _QUOTES: Final = frozenset({"'", '"', "\\"})
 def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     """Where the value stands that follows a name after a colon, an equals sign or a line, and is no prose."""
     name = small[name_at:at]
-    if name.startswith(("cookie", "authori")):
-        line = (_COOKIES if name.startswith("cookie") else _CREDENTIALS).match(small, at)
+    for begins, pattern in (("cookie", _COOKIES), ("authori", _CREDENTIALS)):
+        line = pattern.match(small, at) if name.startswith(begins) else None
         if line is not None:
             return line.span(1)
     if name.startswith("authori") and _WITH_SCHEME.match(small, at):
@@ -297,10 +326,18 @@ def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     found = _SAID.match(small, at)
     if found is None or small[max(0, name_at - 11) : name_at].strip() == "unexpected":
         return None
-    value = found[1]
-    if value in _PLAIN or _PROSE.match(small, found.start(1)) or _is_number_of(name, value):
-        return None
-    return found.span(1)
+    return None if _says_nothing(small, name, found) else found.span(1)
+
+
+def _says_nothing(small: str, name: str, found: re.Match[str]) -> Any:
+    """Whether what is said after a name is no value of it."""
+    value, start = found[1], found.start(1)
+    return (
+        value in _PLAIN
+        or _PROSE.match(small, start)
+        or _is_number_of(name, value)
+        or _stands_for(small, start)
+    )
 
 
 _LINE_ENDS: Final = frozenset({"\n", "\\"})
@@ -419,6 +456,23 @@ def _tokens(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
         yield begun.start(), match.end(2), FILTERED
 
 
+def _dotenv(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+    """Values of variables of the environment, which are written in capitals."""
+    for match in _ENVIRONMENT.finditer(text):
+        if not _STANDS_FOR.fullmatch(match[1]):
+            yield match.start(1), match.end(1), FILTERED
+
+
+def _shapes(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+    found: list[Cut] = []
+    for shape in SHAPES:
+        if any(hint in small for hint in shape.hints):
+            for match in shape.pattern.finditer(text):
+                group = 1 if shape.pattern.groups else 0
+                found.append((match.start(group), match.end(group), FILTERED))
+    yield from sorted(found)
+
+
 def _anything(name: str) -> bool:  # noqa: ARG001
     return True
 
@@ -433,4 +487,6 @@ _FINDERS: Final[tuple[tuple[tuple[str, ...], Callable[[str, str, Work], Any]], .
     (("://",), _queries),
     (("eyj",), _tokens),
     (("-----begin",), _private_keys),
+    (("_key=", "_pass=", "_pw="), _dotenv),
+    (SHAPE_HINTS, _shapes),
 )

@@ -22,6 +22,8 @@ from itertools import islice
 from traceback import walk_stack, walk_tb
 from typing import Any, Final
 
+from ._request import MARK
+
 # What the attributes are called, by their name in Sentry's user; the first that is there counts.
 _NAMES: Final = {
     "id": ("id", "pk", "user_id", "uid", "sub", "uuid"),
@@ -46,15 +48,19 @@ def describe(user: Any) -> dict[str, str]:
         return {}
 
 
-def of_copied_scope(mark: Any, exc_info: Any) -> Any:
-    """The user in the innermost copy of a scope that holds `mark`; None if there is none to be seen."""
+def _is_copy_of(original: Any, scope: Any) -> bool:
+    return bool(scope.get(MARK) == id(original))
+
+
+def of_copied_scope(original: Any, exc_info: Any) -> Any:
+    """The user in the innermost copy of a scope that the middleware has marked; None if there is none to be seen."""
     try:
         traceback = exc_info[2] if isinstance(exc_info, tuple) else None
         came_through = [frame for frame, _ in walk_tb(traceback)][-_FRAMES:]
         reporting = islice((frame for frame, _ in walk_stack(sys._getframe(1))), _FRAMES)  # noqa: SLF001
         for frame in [*reversed(came_through), *reporting]:
             for scope in _scopes_in(frame.f_locals):
-                if scope.get("user") is not None and any(one is mark for one in scope.values()):
+                if scope.get("user") is not None and _is_copy_of(original, scope):
                     return scope["user"]
     except Exception:  # whatever there is in the frames of others
         pass

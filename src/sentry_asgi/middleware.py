@@ -30,7 +30,7 @@ from ._fork import survive_forks
 from ._frames import application
 from ._isolation import claim, connection_here, isolation
 from ._lifespan import Lifespan
-from ._request import exclusion
+from ._request import MARK, exclusion
 from ._sdk import trace_lifecycle
 from ._sessions import Sessions, sessions_of
 from ._settings import Settings, answering
@@ -40,8 +40,6 @@ from ._unwinding import watch
 if TYPE_CHECKING:
     from ._tracing import Tracing
 
-MARK: Final = "sentry_asgi"
-"""The scope's key for the `Exchange` of a SentryMiddleware further out."""
 
 _get_client: Final = SentryScope.get_client
 

@@ -1,0 +1,70 @@
+"""`sentry_asgi.privacy.scrub`: secrets removed from what no event processor sees."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import sentry_sdk
+
+from sentry_asgi import SentryMiddleware, _redaction
+from sentry_asgi.privacy import FILTERED, scrub
+
+from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
+
+KNOWN = "hunter2-of-alice"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("password=hunter2", f"password={FILTERED}"),
+        ({"token": "x", "page": 2}, {"token": FILTERED, "page": 2}),
+        ([{"a": "Bearer abcdEFGH"}], [{"a": f"Bearer {FILTERED}"}]),
+        (
+            {"sentry.message.parameter.password": "x"},
+            {"sentry.message.parameter.password": FILTERED},
+        ),
+    ],
+)
+def test_what_is_secret_by_its_name_or_looks_is_replaced(value: Any, expected: Any) -> None:
+    before = repr(value)
+    assert scrub(value) == expected
+    assert repr(value) == before
+
+
+@pytest.mark.parametrize("value", [None, 7, "nothing", {"a": [1, {"b": "c"}]}, []])
+def test_what_holds_nothing_secret_is_given_back_itself(value: Any) -> None:
+    assert scrub(value) is value
+
+
+def test_what_cannot_be_looked_at_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(event: Any, secrets: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(_redaction, "redact", broken)
+    value: Any = {"a": "b"}
+    assert scrub(value) == FILTERED
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 54), reason="logs had another hook before")
+def test_logs_are_cleaned_of_a_requests_own_secrets(sentry: Sentry) -> None:
+    def before_send_log(log: Any, hint: Any) -> Any:
+        return {**log, "body": scrub(log["body"]), "attributes": scrub(log["attributes"])}
+
+    enabled = {"enable_logs": True} if SDK_VERSION < (3, 0) else {}
+    sentry.init(before_send_log=before_send_log, **enabled)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.logger.warning(f"no such key: {KNOWN}")
+        sentry_sdk.logger.warning("seen", attributes={"said": f"it was {KNOWN}", "page": 2})
+        await respond(send)
+
+    run(SentryMiddleware(app), http_scope(headers=[(b"x-api-key", KNOWN.encode())]))
+    sentry_sdk.flush()
+    logs = [one for batch in sentry.transport.items("log") for one in batch["items"]]
+    assert [one["body"] for one in logs] == [f"no such key: {FILTERED}", "seen"]
+    assert logs[1]["attributes"]["said"]["value"] == f"it was {FILTERED}"
+    assert logs[1]["attributes"]["page"]["value"] == 2
+    assert logging.getLogger("sentry_asgi").handlers == []

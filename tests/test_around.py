@@ -762,3 +762,47 @@ def test_a_requests_scope_is_not_claimed(sentry: Sentry) -> None:
 
     run(SentryMiddleware(app), http_scope("/alice"))
     assert "user" not in sentry.event
+
+
+def test_a_wsgi_app_beneath_is_of_the_same_request(sentry: Sentry) -> None:
+    """Flask's integration puts the SDK's middleware around each app; a bridge runs it in a thread, with the context."""
+    from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        sentry_sdk.set_tag("wsgi", "within")
+        sentry_sdk.capture_message("from within")
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    inner = SentryWsgiMiddleware(wsgi)
+
+    async def bridge(scope: Scope, receive: Any, send: Any) -> None:
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/",
+            "SERVER_NAME": "x",
+            "SERVER_PORT": "80",
+        }
+        await asyncio.to_thread(lambda: list(inner(environ, lambda *_: None)))
+        sentry_sdk.capture_message("from without")
+        await respond(send)
+
+    sentry.init(traces_sample_rate=1.0, release="r@1")
+    for _ in range(2):
+        run(SentryMiddleware(bridge))
+    within, without = sentry.events[:2]
+    assert within["contexts"]["trace"]["trace_id"] == without["contexts"]["trace"]["trace_id"]
+    assert without["tags"]["wsgi"] == "within"
+    reports = [*sentry.transport.items("transaction"), *segments(sentry)]
+    assert len(reports) == 2
+
+    # Alone, it is its own.
+    list(inner({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None))
+    sentry_sdk.flush()
+    assert len([*sentry.transport.items("transaction"), *segments(sentry)]) == 3
+
+
+def segments(sentry: Sentry) -> list[Any]:
+    sentry_sdk.flush()
+    spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
+    return [one for one in spans if one["is_segment"]]

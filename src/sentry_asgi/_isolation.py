@@ -489,10 +489,11 @@ class LazyScopes:
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
         self._home = _home()
-        self._nesting = _nesting()
+        self.prepare()
 
     def prepare(self) -> None:
         self._nesting = _nesting()
+        self._nesting_of_wsgi = _sdk.nesting_of_wsgi()
 
     def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
@@ -520,8 +521,11 @@ class LazyScopes:
         current.asgi_connection = connection
         self._isolation.set(isolation)
         self._current.set(current)
-        if self._nesting is not None and not nested:
-            self._nesting.set(True)
+        if not nested:
+            if self._nesting is not None:
+                self._nesting.set(True)
+            if self._nesting_of_wsgi is not None:
+                self._nesting_of_wsgi.set(True)
         return False
 
     def _at_home(self) -> Scope:
@@ -544,8 +548,11 @@ class LazyScopes:
             outer = connection.outer
             self._isolation.set(outer)
             self._current.set(connection.outer_current)
-            if self._nesting is not None and not isinstance(outer, _LazyScope):
-                self._nesting.set(False)
+            if not isinstance(outer, _LazyScope):
+                if self._nesting is not None:
+                    self._nesting.set(False)
+                if self._nesting_of_wsgi is not None:
+                    self._nesting_of_wsgi.set(False)
         elif _public_connection.get() is connection:
             _public_connection.set(None)
         # Or each request of a kept-alive connection would keep the one before it alive.
@@ -643,10 +650,11 @@ class PublicScopes:
     def __init__(self) -> None:
         _home()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
-        self._nesting = _nesting()
+        self.prepare()
 
     def prepare(self) -> None:
         self._nesting = _nesting()
+        self._nesting_of_wsgi = _sdk.nesting_of_wsgi()
 
     def enter(self, connection: Connection) -> bool:
         base = _process_scope.get()
@@ -664,8 +672,9 @@ class PublicScopes:
             current = Scope(ty=ScopeType.CURRENT)
             _protect(current, connection)
             stack.enter_context(use_scope(current))
-            if self._nesting is not None:
-                stack.callback(_reset, self._nesting, self._nesting.set(True))
+            for nesting in (self._nesting, self._nesting_of_wsgi):
+                if nesting is not None:
+                    stack.callback(_reset, nesting, nesting.set(True))
             connection.outer = stack.pop_all()
         return False
 

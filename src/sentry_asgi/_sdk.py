@@ -79,6 +79,13 @@ def nesting() -> ContextVar[bool] | None:
     return found if isinstance(found, ContextVar) else None
 
 
+def nesting_of_wsgi() -> ContextVar[bool] | None:
+    """Return the same of the SDK's WSGI middlewares: Flask's integration puts one around each app."""
+    wsgi = sys.modules.get("sentry_sdk.integrations.wsgi")
+    found = getattr(wsgi, "_wsgi_middleware_applied", None)
+    return found if isinstance(found, ContextVar) else None
+
+
 def has_event_processors(scope: Any) -> bool:
     """Whether a scope has event processors; where that cannot be told, it may."""
     return bool(getattr(scope, "_event_processors", True))

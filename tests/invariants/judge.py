@@ -21,6 +21,7 @@ PRIVATE_VARIABLES = {
     "sentry_asgi_middleware_applied",
     "sentry_asgi_own_current_scope",
     "sentry_asgi_own_isolation_scope",
+    "sentry_wsgi_middleware_applied",
 }
 INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7")
 

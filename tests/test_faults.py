@@ -513,6 +513,9 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
             caplog.clear()
             with raising(one) as raised:
                 seen = run(protocol, beneath, options, sites[one])
+            sentry_sdk.get_client().close(
+                timeout=0
+            )  # or the threads of two thousand clients wake for ever
             logged = Counter(
                 (record.getMessage(), record.exc_info and record.exc_info[0])
                 for record in caplog.records

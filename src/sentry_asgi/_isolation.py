@@ -463,6 +463,14 @@ def _nesting() -> ContextVar[bool] | None:
         return None
 
 
+def _nesting_of_wsgi() -> ContextVar[bool] | None:
+    try:
+        return _sdk.nesting_of_wsgi()
+    except Exception:
+        log_failure("looking for the SDK's WSGI middlewares")
+        return None
+
+
 def _is_nested(nesting: ContextVar[bool] | None) -> bool:
     """Whether an ASGI middleware is around what runs here, as the SDK's tell each other."""
     return nesting is not None and nesting.get(False)
@@ -489,11 +497,10 @@ class LazyScopes:
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
         self._home = _home()
-        self.prepare()
+        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
 
     def prepare(self) -> None:
-        self._nesting = _nesting()
-        self._nesting_of_wsgi = _sdk.nesting_of_wsgi()
+        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
 
     def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
@@ -650,11 +657,10 @@ class PublicScopes:
     def __init__(self) -> None:
         _home()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
-        self.prepare()
+        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
 
     def prepare(self) -> None:
-        self._nesting = _nesting()
-        self._nesting_of_wsgi = _sdk.nesting_of_wsgi()
+        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
 
     def enter(self, connection: Connection) -> bool:
         base = _process_scope.get()

@@ -13,17 +13,32 @@ from sentry_sdk.scope import Scope as SentryScope
 
 from sentry_asgi import (
     SentryMiddleware,
+    _event,
     _exceptions,
     _failsafe,
     _isolation,
+    _names,
     _once,
+    _redaction,
     _sdk,
     _settings,
+    _takeover,
     _traceback,
 )
+from sentry_asgi._privacy import FILTERED
 from sentry_asgi._request import Connection
 
-from .support import Scope, Sentry, call, http_scope, respond, run
+from .support import (
+    SDK_VERSION,
+    Scope,
+    Sentry,
+    call,
+    exchange_here,
+    http_scope,
+    respond,
+    run,
+    websocket_scope,
+)
 
 
 def test_a_group_of_too_many_is_not_looked_into() -> None:
@@ -163,3 +178,111 @@ def test_what_the_sdks_middleware_cuts_off_is_told_from_what_the_app_does() -> N
         with pytest.raises(ValueError) as raised:
             namespace["cut"]()
         assert _traceback._is_cut_off(raised.value) is is_cut
+
+
+def streaming(sentry: Sentry) -> None:
+    if SDK_VERSION < (2, 75):
+        pytest.skip("streamed spans are younger")
+    way = {"trace_lifecycle": "stream"} if SDK_VERSION < (3, 0) else {}
+    sentry.init(traces_sample_rate=1.0, **way)
+
+
+def segment(sentry: Sentry) -> Any:
+    sentry_sdk.flush()
+    spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
+    (found,) = [one for one in spans if one["is_segment"]]
+    return found
+
+
+def test_a_request_that_cannot_be_looked_at_is_not_told_by_a_segment(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hide(event: Any, secrets: Any) -> None:
+        event["request"] = FILTERED
+
+    monkeypatch.setattr(_redaction, "redact", hide)
+    streaming(sentry)
+    run(SentryMiddleware(respond_ok), http_scope("/a"))
+    told = segment(sentry)["attributes"]
+    assert told["url.path"]["value"] == "/a"
+    assert not [name for name in told if name.startswith("http.request.header.")]
+
+
+def test_attributes_that_cannot_be_made_are_logged(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.set_tag("fills", "the scope")
+        await respond(send)
+
+    def broken(connection: Any) -> Any:
+        raise RuntimeError("broken")
+
+    streaming(sentry)
+    monkeypatch.setattr(_event, "shared_attributes", broken)
+    run(SentryMiddleware(app), http_scope("/a"))
+    assert "describing streamed spans failed" in caplog.text
+
+
+def test_a_segment_that_is_set_on_a_scope_is_the_one(sentry: Sentry) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        current: Any = sentry_sdk.get_current_scope()
+        own = current._server_segment_span
+        assert own is not None
+        current._server_segment_span = other
+        assert current._server_segment_span is other
+        await respond(send)
+
+    streaming(sentry)
+    other = SimpleNamespace()
+    run(SentryMiddleware(app), http_scope("/a"))
+    assert segment(sentry)["name"] == "/a"
+
+
+async def respond_ok(scope: Scope, receive: Any, send: Any) -> None:
+    await respond(send)
+
+
+def test_a_long_message_of_a_websocket_is_not_kept(sentry: Sentry) -> None:
+    kept: list[Any] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        for _ in range(2):
+            await receive()
+            kept.append(exchange_here().message)
+
+    messages = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": "short"},
+        {"type": "websocket.receive", "text": "x" * 20_000},
+    ]
+    run(SentryMiddleware(app), websocket_scope(), messages)
+    assert kept == ["short", None]
+
+
+def test_a_router_of_another_library_is_not_asked() -> None:
+    class Router:
+        @property
+        def routes(self) -> Any:
+            raise AssertionError
+
+    connection: Any = SimpleNamespace(
+        scope={"router": Router()},
+        settings=SimpleNamespace(app=None, transaction_style="route"),
+        path="/",
+        root_path="",
+    )
+    assert _names.named(connection) is _names.NOTHING
+
+
+def test_a_thread_that_cannot_be_named_is_logged(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(_takeover, "active_thread_is_here", broken)
+    _takeover._tell_thread()
+    assert "naming the thread of an endpoint failed" in caplog.text

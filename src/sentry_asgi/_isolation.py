@@ -283,9 +283,8 @@ class _CurrentScope(_LazyScope):
 
     @_server_segment_span.setter
     def _server_segment_span(self, span: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        slot = getattr(Scope, "_server_segment_span", None)
-        if slot is not None:
-            slot.__set__(self, span)
+        slot: Any = getattr(Scope, "_server_segment_span", None)
+        slot.__set__(self, span)
 
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""

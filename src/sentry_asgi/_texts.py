@@ -245,9 +245,8 @@ def _named(text: str, small: str, work: Work) -> Iterator[Cut]:
         if found is not None:
             start, at = found
             yield start, at, FILTERED
-        elif not work.spend():  # it was looked for
+        elif not work.spend():  # it was looked for; who counts the cuts asks for no more
             yield match.start(), len(text), FILTERED
-            return
 
 
 def _before(text: str, at: int) -> str:

@@ -183,7 +183,8 @@ class Driver:
                 asked["tags_at_accept"] = list(asked["tags"])
                 asked["client_at_accept"] = asked["client"]
             if message["type"] == "websocket.close" or is_last(message):
-                over.set()
+                # Not at once: Django takes a client that is gone before it has returned for one that left early.
+                asyncio.get_running_loop().call_later(0.1, over.set)
             await asyncio.sleep(0)
 
         before = contextvars.copy_context()

@@ -97,7 +97,7 @@ ALLOWED = {
         "_user",
     },
     "_response": {"_body", "_exchange", "_privacy", "_request"},
-    "_redaction": {"_frames", "_privacy", "_sdk", "_secrets", "_texts"},
+    "_redaction": {"_frames", "_privacy", "_sdk", "_secrets", "_shapes", "_texts"},
     "_secrets": {"_privacy", "_texts"},
     "_texts": {"_privacy", "_shapes"},
     "_shapes": set(),

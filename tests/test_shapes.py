@@ -10,7 +10,7 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware, _redaction, _sdk
 from sentry_asgi._privacy import FILTERED
-from sentry_asgi._shapes import HINTS, SHAPES, Shape
+from sentry_asgi._shapes import HINTS, SHAPES, SHORTEST, Shape
 from sentry_asgi._texts import ALL_HINTS, clean_text, found_hints
 
 from .support import Scope, Sentry, http_scope, respond, run
@@ -68,6 +68,22 @@ def test_what_only_looks_like_one_stays(text: str) -> None:
     assert clean_text(text) == text
 
 
+@each
+def test_none_is_shorter_than_the_shortest(shape: Shape) -> None:
+    shorter = [secret_of(shape)[:size] for size in range(SHORTEST)]
+    assert not any(map(shape.pattern.search, shorter))
+
+
+@each
+def test_a_text_that_is_nothing_else_goes_from_an_event(shape: Shape) -> None:
+    event: dict[str, Any] = {
+        "extra": {"value": shape.example},
+        "breadcrumbs": {"values": [{"data": {"said": [shape.example]}}]},
+    }
+    _redaction.redact(event, [])
+    assert secret_of(shape) not in json.dumps(event)
+
+
 @pytest.mark.parametrize("where", ["message", "breadcrumb", "extra", "exception", "span"])
 def test_none_leaves_whatever_kind_of_report_it_is_in(sentry: Sentry, where: str) -> None:
     secrets = [secret_of(shape) for shape in SHAPES[:8]]
@@ -110,7 +126,7 @@ HARMLESS: dict[str, Any] = {
     "auth_method": "password", "key_id": "2024-01", "row_key": "a#b", "session_state": "active",
     "db_session": "<sqlalchemy.orm.session.Session object at 0x7f0>", "has_password": "yes", "password_field": "pw1",
     "token_url": "https://a.example/oauth", "session_factory": "sessionmaker(bind=None)", "is_token": "yes",
-    "reset_password": "later", "csrf_header": "x-csrf", "cookie_samesite": "lax", "token_endpoint": "/token",
+    "cookie_samesite": "lax", "token_endpoint": "/token",
     "password_help_text": "At least 8 letters", "billed_tokens": 12, "session_middleware": "SessionMiddleware",
 }  # fmt: skip
 
@@ -126,6 +142,22 @@ def test_an_ordinary_thing_stays_whatever_it_sounds_like(name: str) -> None:
     _redaction.redact(event, [])
     shown = event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"]
     assert _sdk.plain(shown)[name] == repr(value)
+
+
+CARRIES_ONE = [
+    "reset_token", "password_reset_token", "reset_password_token", "reset_password", "change_password", "new_password",
+    "forgot_password_token", "email_change_token", "new_token", "generated_token", "start_token", "end_session_token",
+    "auth_header", "authHeader", "csrf_header", "cookie_header", "secret_header", "session_url", "reset_token_url",
+    "client_session", "http_session", "query_key", "hash_key", "message_key", "use_token", "with_token", "show_secret",
+    "token_id", "session_id", "access_key_id", "secret_path", "sync_token", "auth_state", "token_in", "private_key_pem",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CARRIES_ONE)
+def test_a_name_of_what_carries_a_secret_is_a_secrets(name: str) -> None:
+    event: dict[str, Any] = {"extra": {name: "hunter2-of-alice"}}
+    _redaction.redact(event, [])
+    assert event["extra"][name] == FILTERED
 
 
 @pytest.mark.parametrize("value", [None, True, False, "", "None", "True", "''", "[]", "{}"])

@@ -49,21 +49,20 @@ _DESCRIBED: Final = re.compile(
     r"_(?:count|length|len|size|limit|ttl|age|duration|lifetime|timeout|expiry|expires|expires_at|expires_in|expired"
     r"|expiration|types?|usage|used|total|budget|strength|required|enabled|policy|consent|exempt)$"
     r"|(?:^|_)(?:max|min|num|total|prompt|completion|input|output|cached|reasoning)(?:_[a-z]{1,20})?_tokens$"
-    r"|(?:^|_)(?:public|primary|foreign|sort|cache|partition|routing|idempotency|translation|group|object|row|hash|dict"
-    r"|map|lookup|join|index|unique|composite|natural|shard|query|state|i18n|message|event|config|setting)_key$"
-    # What is said of one, and what makes one.
-    r"|(?:auth|key|token|session|cookie|csrf|password|secret|credential)s?_(?:methods?|schemes?|status|state|names?|class"
-    r"|model|backends?|engine|provider|field|header|urls?|uri|endpoint|path|format|version|index|prefix|suffix|validators?"
-    r"|middleware|serializer|handler|manager|factory|maker|created_at|updated_at|rotated_at|valid|invalid|missing|changed"
-    r"|hint|help_text|placeholder|label|present|configured|verified|kind|level|mode|domain|samesite|secure|httponly)$"
-    r"|(?:^|_)(?:has|is|no|needs|requires|use|uses|with|without|allow|allows|show|forgot|reset|change)_"
-    r"(?:\w{1,30}_)?(?:password|token|secret|session|cookie|key|auth|credentials?)s?$"
-    # Of texts that are cut into tokens, and of pages.
-    r"|(?:^|_)(?:eos|bos|pad|unk|sep|cls|mask|special|stop|start|end|new|next|prev|previous|page|next_page|continuation|sync"
-    r"|cursor|pagination|n|billed|sampled|generated|reserved|remaining|consumed)_tokens?$"
-    r"|(?:^|_)tokens?_(?:ids?|remaining|left|per_\w{1,20}|in|out|seen|generated|estimate|price|cost|rate|probs|logprobs)$"
-    # The key of a key, but for that of AWS, which is half a credential; and what reads and writes.
-    r"|^(?!.*access_?key).*(?:^|_)key_id$|(?:^|_)(?:db|database|sql|orm|async|http|client|aiohttp|requests|boto3?)_session$"
+    r"|(?:^|_)(?:public|primary|foreign|sort|cache|partition|routing|idempotency|translation|group|object|row|dict|map"
+    r"|lookup|index|unique|composite|natural|shard|i18n)_key$"
+    # What is said of one, and what makes one. Not what carries one: a header, a URL that resets.
+    r"|(?:auth|key|token|session|cookie|csrf|password|secret|credential)s?_(?:methods?|schemes?|status|class|models?"
+    r"|backends?|engine|factory|maker|provider|manager|handler|serializer|middleware|validators?|field|names?|format"
+    r"|version|created_at|updated_at|rotated_at|help_text|placeholder|label|samesite|httponly)$"
+    r"|(?:^|_)(?:has|is|needs|requires)_(?:\w{1,30}_)?(?:password|token|secret|session|cookie|key|auth|credentials?)s?$"
+    r"|^(?:oauth2?_|oidc_)?(?:auth|token)_(?:url|uri|endpoint)$|^session_state$"
+    # Of texts that are cut into tokens, and of pages. A token that resets or is new is one.
+    r"|(?:^|_)(?:eos|bos|pad|unk|sep|cls|mask)_tokens?$|^(?:next_|prev_|previous_)?page_token$"
+    r"|(?:^|_)(?:n|billed|sampled|generated|reserved|remaining|consumed|special|stop)_tokens$"
+    r"|(?:^|_)tokens_(?:remaining|left|per_\w{1,20}|in|out|seen|generated)$|(?:^|_)token_(?:ids|logprobs|price|cost)$"
+    # The name of a key, but for AWS's, which is half a credential; and what talks to a database or a service.
+    r"|^(?!.*access_?key).*(?:^|_)key_id$|(?:^|_)(?:db|database|sql|orm|aiohttp|requests|boto3?)_session$"
 )
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PERSONAL: Final = re.compile(
@@ -369,10 +368,17 @@ def _secret_data(data: Any, work: Work, *, secret: bool, depth: int) -> Iterator
         yield str(data)
 
 
+def given_collection(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The option `data_collection`, if the user gave it."""
+    collection = options.get("data_collection")
+    given = isinstance(collection, Mapping) and collection.get("provided_by_user", True)
+    return collection if given else None
+
+
 def privacy(options: Mapping[str, Any]) -> Privacy:
     """What a client's options allow, in any of their forms."""
-    collection = options.get("data_collection")
-    if isinstance(collection, Mapping) and collection.get("provided_by_user", True):
+    collection = given_collection(options)
+    if collection is not None:
         headers = collection.get("http_headers") or {}
         bodies = collection.get("http_bodies")
         return Privacy(

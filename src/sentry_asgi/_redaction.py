@@ -41,6 +41,7 @@ from ._privacy import (
     told_by_name,
 )
 from ._secrets import ALONE, ANYWHERE, EDGE, forms, packed, plain_forms, to_encode
+from ._shapes import SHORTEST
 from ._texts import ALL_HINTS, HINTS, PLACES, clean_text, found_hints, secret_values
 
 _NODES: Final = 50_000
@@ -634,8 +635,7 @@ class _Redactor:
             text = self._without_them(text) if known is None else known
         if self._looks_at_edges and (self._starts or self._ends):
             text = self._edges(text)
-        # A text that is a name has no value beside it.
-        if not self._hints or text.isidentifier() or not found_hints(text.lower(), self._hints):
+        if not self._hints or _is_a_name(text) or not found_hints(text.lower(), self._hints):
             return text
         left = self._places_left.left
         if left <= 0:
@@ -662,6 +662,11 @@ class _Redactor:
             if at >= 0 and any(one.endswith(text[start : at + EDGE]) for one in secrets):
                 text = f"{text[:start]}{FILTERED}{text[at + EDGE :]}"
         return text
+
+
+def _is_a_name(text: str) -> bool:
+    """Whether a text is a name, beside which no value stands, and too short for a credential of a shape of its own."""
+    return len(text) < SHORTEST and text.isidentifier()
 
 
 def _hints_for(parts: dict[str, Any]) -> tuple[str, ...]:

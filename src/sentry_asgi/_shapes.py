@@ -195,3 +195,6 @@ SHAPES: Final[tuple[Shape, ...]] = (
 
 HINTS: Final = tuple(dict.fromkeys(hint for shape in SHAPES for hint in shape.hints))
 """Of all of them; a text in small letters that holds none of these holds no such credential."""
+
+SHORTEST: Final = 15
+"""Characters that each of them has at least."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from ._privacy import FILTERED, VARIABLES, Work, clean_query
 from ._shapes import HINTS as SHAPE_HINTS, SHAPES
@@ -88,7 +88,7 @@ _STANDS_FOR: Final = re.compile(
     r"\$\d{1,3}|\$?\{{1,2}[^{}]{0,60}\}{1,2}|%s|%r|%d"
     r"|%\(\w{1,60}\)s|\*{1,100}|x{3,100}|\.{3}|\?|<[\w -]{1,60}>|:\w{1,60}"
 )
-_CALL: Final = re.compile(r"[ \t]{0,3}[:=][ \t]{0,3}[a-z_][\w.]{0,80}\([^()'\"=]{0,200}\)")
+_CALL: Final = re.compile(r"[ \t]{1,3}=[ \t]{1,3}[a-z_][\w.]{0,80}\([^()'\"=]{0,200}\)(?![^\s,;)])")
 _ENVIRONMENT: Final = re.compile(
     r"\b[A-Z][A-Z0-9_]{0,60}_(?:KEY|PASS|PW)=['\"]?([^\s'\"&;,]{1,4000})"
 )
@@ -118,6 +118,14 @@ _JWT_START: Final = re.compile(r"\beyj[\w-]{8}")
 Cut: TypeAlias = tuple[int, int, str]
 
 
+class Looked(NamedTuple):
+    """A text that is looked through: as it is, in small letters, and how much of it may still be."""
+
+    text: str
+    small: str
+    work: Work
+
+
 PLACES: Final = 1_000
 """Places of one event, or of what one client sends, that take a closer look."""
 
@@ -131,7 +139,7 @@ def clean_text(text: str, work: Work | None = None) -> str:
     for hints, find in _FINDERS:
         if hints and not any(hint in small for hint in hints):
             continue
-        cuts = list(_counted(find(text, small, work), text, work))
+        cuts = list(_counted(find(Looked(text, small, work)), text, work))
         if cuts:
             text, small = _without(text, cuts), _without(small, cuts)
     return text
@@ -191,7 +199,7 @@ def secret_values(text: str, work: Work | None = None) -> Iterator[str]:
     for hints, find in _FINDERS:
         if find is _queries or (hints and not any(hint in small for hint in hints)):
             continue
-        for start, end, _ in _counted(find(text, small, work), text, work):
+        for start, end, _ in _counted(find(Looked(text, small, work)), text, work):
             if work.left < 0:
                 return  # all that is left, unseen: no value of anything
             yield text[start:end]
@@ -229,8 +237,9 @@ def _without(text: str, cuts: list[Cut]) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def _named(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _named(looked: Looked) -> Iterator[Cut]:
     """The values that stand beside names."""
+    text, small, work = looked
     at = 0
     for match in _NAME.finditer(small):
         if match.start() < at or small[match.end() : match.end() + 1] not in _BEFORE_VALUE:
@@ -270,7 +279,7 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     """Where the value stands of a name that ends at `at`."""
     next_one = small[at : at + 1]
     within_quotes = next_one in _QUOTES
-    if next_one in {"=", ":", " "} and _CALL.match(small, at):
+    if next_one == " " and _CALL.match(small, at):
         return None
     found = _QUOTED.match(small, at) or (_TOLD.match(small, at) if within_quotes else None)
     if found is not None:
@@ -304,9 +313,10 @@ def _second_of_pair(small: str, opened: re.Match[str]) -> tuple[int, int] | None
 def _stands_for(small: str, at: int) -> bool:
     """Whether what begins at `at` stands for a value in a statement, a template or a log."""
     found = _STANDS_FOR.match(small, at)
-    return found is not None and not small[found.end() : found.end() + 1].isalnum()
+    return found is not None and small[found.end() : found.end() + 1] in _AFTER_IT
 
 
+_AFTER_IT: Final = frozenset({"", " ", "\t", "\n", "\r", ",", ";", ")", "]", "}", "&", "'", '"'})
 _QUOTES: Final = frozenset({"'", '"', "\\"})
 
 
@@ -378,13 +388,14 @@ def _closed_at(small: str, start: int) -> int:
     return limit
 
 
-def _value_first(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
-    for match in _VALUE_FIRST.finditer(small):
+def _value_first(looked: Looked) -> Iterator[Cut]:
+    for match in _VALUE_FIRST.finditer(looked.small):
         yield match.start(3), match.end(3), FILTERED
 
 
-def _elements(text: str, small: str, work: Work) -> Iterator[Cut]:
+def _elements(looked: Looked) -> Iterator[Cut]:
     """The text of XML elements whose name is secret."""
+    text, small, work = looked
     at = 0
     for match in _ELEMENT.finditer(small):
         name, start = match[1], match.end()
@@ -413,7 +424,8 @@ def _texts_in(small: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             return
 
 
-def _schemes(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _schemes(looked: Looked) -> Iterator[Cut]:
+    text, small, _ = looked
     for match in _SCHEME.finditer(small):
         said = text[match.start(1) : match.end(1)]
         # "Basic authentication" and "bearer token" are words, unless a header says otherwise.
@@ -425,21 +437,22 @@ def _schemes(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG00
             yield match.start(1), match.end(1), FILTERED
 
 
-def _user_info(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
-    for match in _USER_INFO.finditer(small):
+def _user_info(looked: Looked) -> Iterator[Cut]:
+    for match in _USER_INFO.finditer(looked.small):
         yield match.start(1), match.end(1), FILTERED
 
 
-def _queries(text: str, small: str, work: Work) -> Iterator[Cut]:
-    for match in _URL.finditer(small):
-        query = text[match.start(1) : match.end(1)]
-        cleaned = clean_query(query, _anything, work)
+def _queries(looked: Looked) -> Iterator[Cut]:
+    for match in _URL.finditer(looked.small):
+        query = looked.text[match.start(1) : match.end(1)]
+        cleaned = clean_query(query, _anything, looked.work)
         if cleaned != query:
             yield match.start(1), match.end(1), cleaned
 
 
-def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _private_keys(looked: Looked) -> Iterator[Cut]:
     """What a PEM file holds (RFC 7468), or its beginning."""
+    small = looked.small
     for match in _PRIVATE_KEY.finditer(small):
         end = small.find("-----end", match.end())
         yield match.end(), len(small) if end < 0 else end, FILTERED
@@ -447,28 +460,27 @@ def _private_keys(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: 
             return
 
 
-def _tokens(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
-    for match in _JWT.finditer(small):
-        begun = _JWT_START.search(small, match.start(), match.end())
-        if begun is None:
-            continue
-        yield begun.start(), match.end(2), FILTERED
+def _tokens(looked: Looked) -> Iterator[Cut]:
+    for match in _JWT.finditer(looked.small):
+        begun = _JWT_START.search(looked.small, match.start(), match.end())
+        if begun is not None:
+            yield begun.start(), match.end(2), FILTERED
 
 
-def _dotenv(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
+def _dotenv(looked: Looked) -> Iterator[Cut]:
     """Values of variables of the environment, which are written in capitals."""
-    for match in _ENVIRONMENT.finditer(text):
+    for match in _ENVIRONMENT.finditer(looked.text):
         if not _STANDS_FOR.fullmatch(match[1]):
             yield match.start(1), match.end(1), FILTERED
 
 
-def _shapes(text: str, small: str, work: Work) -> Iterator[Cut]:  # noqa: ARG001
-    found: list[Cut] = []
-    for shape in SHAPES:
-        if any(hint in small for hint in shape.hints):
-            for match in shape.pattern.finditer(text):
-                group = 1 if shape.pattern.groups else 0
-                found.append((match.start(group), match.end(group), FILTERED))
+def _shapes(looked: Looked) -> Iterator[Cut]:
+    shapes = [one for one in SHAPES if any(hint in looked.small for hint in one.hints)]
+    found = [
+        (*match.span(min(shape.pattern.groups, 1)), FILTERED)
+        for shape in shapes
+        for match in shape.pattern.finditer(looked.text)
+    ]
     yield from sorted(found)
 
 
@@ -477,7 +489,7 @@ def _anything(name: str) -> bool:  # noqa: ARG001
 
 
 # Each with what a text in small letters holds at least of it.
-_FINDERS: Final[tuple[tuple[tuple[str, ...], Callable[[str, str, Work], Any]], ...]] = (
+_FINDERS: Final[tuple[tuple[tuple[str, ...], Callable[[Looked], Iterator[Cut]]], ...]] = (
     ((), _named),
     (("val", "content"), _value_first),
     (("</",), _elements),

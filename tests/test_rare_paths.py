@@ -84,7 +84,7 @@ def test_without_the_sdks_variables_nothing_is_claimed(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_isolation, "_ISOLATION", None)
-    monkeypatch.setattr(_isolation, "_nesting", lambda: None)
+    monkeypatch.setattr(_isolation, "_nestings", lambda: (None, None))
     monkeypatch.setattr(_isolation, "_chosen", lambda: _isolation.PublicScopes)
     assert _isolation.claim() is None
     app = SentryMiddleware(starts)

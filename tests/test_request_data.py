@@ -508,7 +508,7 @@ def test_facts_that_are_odd_are_absent(sentry: Sentry, changes: Any, facts: Any)
 def test_of_a_connection_that_nobody_watched_nothing_is_told() -> None:
     connection = Connection(http_scope("/"))
     assert _response.contexts(connection, privacy({})) == {}
-    assert not _response.body_cut(connection)
+    assert not _response.body_cut(connection, 0)
     assert _response.body_read(connection) == 0
 
 

@@ -26,8 +26,8 @@ from . import (
     _texts,
     _user,
 )
-from ._body import Body, limit
-from ._exchange import Exchange
+from ._body import Body
+from ._exchange import Exchange, body_limit
 from ._failsafe import log_failure
 from ._privacy import Privacy
 from ._request import Connection
@@ -178,21 +178,14 @@ def segment_attributes(connection: Connection) -> dict[str, Any]:
         for name, value in (request.get("headers") or {}).items()
     }
     facts["network.protocol.name"] = connection.scope.get("type")
-    if options.get("send_default_pii") or "data_collection" in _given(options):
+    if options.get("send_default_pii") or _privacy.given_collection(options) is not None:
         query = request.get("query_string")
         facts["url.full"] = f"{request.get('url')}?{query}" if query else request.get("url")
         facts["http.query"] = query
     address = (request.get("env") or {}).get("REMOTE_ADDR")
-    facts |= {"client.address": address, "user.ip_address": address}
+    facts["client.address"] = address
     facts["http.request.body.data"] = _as_text(_sdk.plain(request.get("data")))
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def _given(options: Any) -> set[str]:
-    """The option `data_collection`, if the user gave it."""
-    collection = options.get("data_collection")
-    told = isinstance(collection, dict) and collection.get("provided_by_user", True)
-    return {"data_collection"} if told else set()
 
 
 def _as_text(data: Any) -> str | None:
@@ -202,13 +195,9 @@ def _as_text(data: Any) -> str | None:
     return data if isinstance(data, str) else json.dumps(data, default=_sdk.plain)
 
 
-def _sent_of_body() -> int:
-    return limit(sentry_sdk.get_client().options.get("max_request_body_size"))
-
-
 def _body_data(connection: Connection) -> Any:
     """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
-    size = _sent_of_body()
+    size = body_limit()
     body, read = _response.body(connection, size), _response.body_read(connection)
     if body is None:
         return _sdk.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
@@ -285,7 +274,14 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
 
 
 def known_secrets(connection: Connection) -> list[str]:
-    """The secrets of a request that are looked for. Kept until more of it is known: a failing one makes two events."""
+    """The secrets of a request that are looked for. Kept until more of it is known: a failing one makes two events.
+
+    Not kept are those of a websocket's message, which is done with long before the websocket is.
+    """
+    message = _response.message(connection)
+    if message is not None:
+        sources = [*_secrets_of(connection), _secrets.of_body(message.raw, message.data)]
+        return _secrets.shared(sources)
     scope, kept = connection.scope, getattr(connection, "body", None)
     state = (
         scope.get("headers"),
@@ -293,7 +289,6 @@ def known_secrets(connection: Connection) -> list[str]:
         scope.get("path_params"),
         getattr(connection, "response_headers", None),
         len(kept.data) if kept is not None else 0,
-        getattr(connection, "message", None),
     )
     known = getattr(connection, "_secrets", None)
     if known is None or not all(map(_is_same, known[0], state)):
@@ -313,9 +308,9 @@ def _secrets_of(connection: Connection) -> Iterator[Iterable[str]]:
     yield _secrets.of_query(_request.query_string(connection))
     yield _secrets.of_set_cookies(_response.header_pairs(connection))
     yield _of_path(connection)
-    for body in (_response.body(connection), _response.message(connection)):
-        if isinstance(body, Body):
-            yield _secrets.of_body(body.raw, body.data)
+    body = _response.body(connection)
+    if isinstance(body, Body):
+        yield _secrets.of_body(body.raw, body.data)
 
 
 def _of_path(connection: Connection) -> Iterator[str]:

@@ -215,7 +215,7 @@ class Exchange(Connection, Holding):
     def _keep(self, chunk: Any) -> None:
         self.received_bytes += len(chunk)
         if self.body is None:
-            self.body = Kept(max(_limit(), KNOWN))
+            self.body = Kept(max(body_limit(), KNOWN))
         self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:  # noqa: C901 - flat; a call would cost more than it does
@@ -427,7 +427,7 @@ ACCEPTED: Final = 101
 _HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
 
 
-def _limit() -> int:
+def body_limit() -> int:
     """How much of a body may be sent; nothing, if the client does not tell."""
     try:
         return limit(get_client().options.get("max_request_body_size"))

@@ -442,7 +442,7 @@ def _is_untouched(scope: Any, kind: type[_LazyScope], connection: Connection) ->
 def _home() -> Process | None:
     """Return the process's scope that is in force here; None if the SDK does not tell."""
     try:
-        return None if _is_nested(_nesting()) else claim()
+        return None if _is_nested(_nestings()[0]) else claim()
     except Exception:  # an app is not to fail to start because of it
         log_failure("looking for the process's scope")
         return None
@@ -454,23 +454,15 @@ def _beneath(scope: Any, kind: Kind) -> Scope | None:
     return None if base is None else kind.beneath(base)
 
 
-def _nesting() -> ContextVar[bool] | None:
+def _nestings() -> tuple[_sdk.Nesting, _sdk.Nesting]:
     try:
-        return _sdk.nesting()
+        return _sdk.nestings()
     except Exception:
-        log_failure("looking for the SDK's ASGI middlewares")
-        return None
+        log_failure("looking for the SDK's middlewares")
+        return None, None
 
 
-def _nesting_of_wsgi() -> ContextVar[bool] | None:
-    try:
-        return _sdk.nesting_of_wsgi()
-    except Exception:
-        log_failure("looking for the SDK's WSGI middlewares")
-        return None
-
-
-def _is_nested(nesting: ContextVar[bool] | None) -> bool:
+def _is_nested(nesting: _sdk.Nesting) -> bool:
     """Whether an ASGI middleware is around what runs here, as the SDK's tell each other."""
     return nesting is not None and nesting.get(False)
 
@@ -496,10 +488,10 @@ class LazyScopes:
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
         self._home = _home()
-        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
+        self._nesting, self._nesting_of_wsgi = _nestings()
 
     def prepare(self) -> None:
-        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
+        self._nesting, self._nesting_of_wsgi = _nestings()
 
     def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
@@ -656,10 +648,10 @@ class PublicScopes:
     def __init__(self) -> None:
         _home()  # made here, it is in the context of all that starts from here
         self._lifespan_scope: Scope | None = None
-        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
+        self._nesting, self._nesting_of_wsgi = _nestings()
 
     def prepare(self) -> None:
-        self._nesting, self._nesting_of_wsgi = _nesting(), _nesting_of_wsgi()
+        self._nesting, self._nesting_of_wsgi = _nestings()
 
     def enter(self, connection: Connection) -> bool:
         base = _process_scope.get()

@@ -83,6 +83,10 @@ _PLACES: Final[dict[str, Place]] = {
     "headers": "data",
     "cookies": "data",
 }
+# Where an event says what code has said.
+_SAYING: Final = (
+    *("exception", "threads", "message", "logentry", "breadcrumbs", "extra", "spans"),
+)
 # By what events are joined: that a client sends it is no secret.
 _IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id", "segment_id"})
 _HEX: Final = re.compile("[0-9a-f]{16}|[0-9a-f]{32}")
@@ -356,7 +360,7 @@ def _look_into(
         fields = getattr(value, "_fields", None)  # a namedtuple's
         if fields is not None:
             mappings.append(dict(zip(fields, value, strict=True)))
-        return _holds_pair(list(value), names_left)
+        return bool(_values_of_pair(list(value), names_left))
     elif not isinstance(value, (bool, int, float)):
         texts[_written(value)] = None
     return False
@@ -670,9 +674,8 @@ def _is_a_name(text: str) -> bool:
 
 
 def _hints_for(parts: dict[str, Any]) -> tuple[str, ...]:
-    """What is looked for; no vendors' credentials in a transaction without spans, which holds the request alone."""
-    lean = "spans" in parts and not parts["spans"] and "breadcrumbs" not in parts
-    return HINTS if lean else ALL_HINTS
+    """What is looked for; no vendors' credentials in what tells of the request alone, as most transactions do."""
+    return ALL_HINTS if any(map(parts.get, _SAYING)) else HINTS
 
 
 def _shown(forms: set[str], text: str, *, many: bool) -> set[str]:
@@ -706,10 +709,6 @@ def _without_word(text: str, word: str) -> str:
             kept = end
         at = text.find(word, end)
     return "".join([*pieces, text[kept:]]) if pieces else text
-
-
-def _holds_pair(values: list[Any], names_left: Work) -> bool:
-    return bool(_values_of_pair(values, names_left))
 
 
 def _values_of_pair(values: Any, names_left: Work) -> list[int]:

@@ -23,23 +23,19 @@ def body(connection: Connection, size: int | None = None) -> Body | None:
 
     With `size`, of its first bytes: as many as may be sent.
     """
-    kept = _kept(connection, size)
-    if not kept:
+    kept = connection.body if isinstance(connection, Exchange) else None
+    data = b"" if kept is None else bytes(kept.data[:size])
+    if not data:
         return None
     content_type = _request.headers(connection).get("content-type", "")
-    return understand(kept, content_type, cut=body_cut(connection, size))
+    return understand(data, content_type, cut=body_cut(connection, len(data)))
 
 
-def body_cut(connection: Connection, size: int | None = None) -> bool:
-    """Whether `body` knows only the beginning of the body."""
+def body_cut(connection: Connection, size: int) -> bool:
+    """Whether the first bytes of the body, as many as `size`, are not all of it."""
     if not isinstance(connection, Exchange):
         return False
-    return not connection.received_all or len(_kept(connection, size)) < connection.received_bytes
-
-
-def _kept(connection: Connection, size: int | None) -> bytes:
-    kept = connection.body if isinstance(connection, Exchange) else None
-    return b"" if kept is None else bytes(kept.data[:size])
+    return not connection.received_all or size < connection.received_bytes
 
 
 def message(connection: Connection) -> Body | None:

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from random import Random
 from types import NoneType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import sentry_sdk
 import sentry_sdk.consts
@@ -70,19 +70,23 @@ TRACE: Final[Any] = getattr(Scope, "_propagation_context", None)
 SESSION: Final[Any] = getattr(Scope, "_session", None)
 
 
-def nesting() -> ContextVar[bool] | None:
-    """Return what the SDK's ASGI middlewares ask whether another is around them.
+Nesting: TypeAlias = ContextVar[bool] | None
 
-    None where nobody has imported them, which takes long, or where they ask something else.
+
+def nestings() -> tuple[Nesting, Nesting]:
+    """Return what the SDK's ASGI middlewares, and its WSGI ones, ask whether another is around them.
+
+    None where nobody has imported them, which takes long, or where they ask something else. Flask's integration puts
+    one for WSGI around each app.
     """
-    found = getattr(sys.modules.get(CUTS_OFF), "_asgi_middleware_applied", None)
-    return found if isinstance(found, ContextVar) else None
+    return (
+        _variable(CUTS_OFF, "_asgi_middleware_applied"),
+        _variable("sentry_sdk.integrations.wsgi", "_wsgi_middleware_applied"),
+    )
 
 
-def nesting_of_wsgi() -> ContextVar[bool] | None:
-    """Return the same of the SDK's WSGI middlewares: Flask's integration puts one around each app."""
-    wsgi = sys.modules.get("sentry_sdk.integrations.wsgi")
-    found = getattr(wsgi, "_wsgi_middleware_applied", None)
+def _variable(module: str, name: str) -> Nesting:
+    found = getattr(sys.modules.get(module), name, None)
     return found if isinstance(found, ContextVar) else None
 
 

@@ -64,8 +64,13 @@ def _tell_thread() -> None:
     this.
     """
     try:
-        if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented; the other raises where there is none
-            active_thread_is_here()
+        asyncio.get_running_loop()
+    except RuntimeError:  # it runs in a thread
+        pass
+    else:
+        return
+    try:
+        active_thread_is_here()
     except Exception:
         log_failure("naming the thread of an endpoint")
 

@@ -458,10 +458,6 @@ class Transactions(_Way):
             span.set_data(name, value)
 
 
-# Of a span's facts, what anybody may have sent.
-_SAID: Final = ("url.path", "user_agent.original")
-
-
 class StreamedSpans(_Way):
     """A segment span for each request, sent as it ends: SDK 2 with `trace_lifecycle="stream"`, SDK 3."""
 
@@ -561,7 +557,8 @@ class StreamedSpans(_Way):
         facts = _span_facts.attributes(exchange, trace.message_size, status, route)
         from ._texts import clean_texts  # noqa: PLC0415  # loaded with the first middleware
 
-        said: dict[str, str] = {key: facts[key] for key in _SAID if key in facts}
+        # What anybody may have sent; the user agent comes cleaned, below.
+        said: dict[str, str] = {key: facts[key] for key in ("url.path",) if key in facts}
         if name is not None:
             said["name"] = name
         facts.update(clean_texts(said))  # no event processor sees them

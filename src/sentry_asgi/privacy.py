@@ -1,12 +1,9 @@
 """The removal of secrets, for hooks of one's own: what no event processor sees, such as logs and streamed spans.
 
-import sentry_sdk
-from sentry_asgi.privacy import scrub
+`before_send_log` is where the SDK hands over a log:
 
-def before_send_log(log, hint):
-    return {**log, "body": scrub(log["body"]), "attributes": scrub(log["attributes"])}
-
-sentry_sdk.init(dsn=..., enable_logs=True, before_send_log=before_send_log)
+    def before_send_log(log, hint):
+        return {**log, "body": scrub(log["body"]), "attributes": scrub(log["attributes"])}
 """
 
 from __future__ import annotations

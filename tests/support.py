@@ -75,6 +75,13 @@ class Sentry:
             assert problems(event) == []
 
     @property
+    def segments(self) -> list[dict[str, Any]]:
+        """Streamed spans that are segments, once what waits has been flushed."""
+        sentry_sdk.flush()
+        spans = [one for batch in self.transport.items("span") for one in batch["items"]]
+        return [one for one in spans if one["is_segment"]]
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """Error and message events, oldest first."""
         return self.transport.items("event")

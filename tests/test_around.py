@@ -793,16 +793,10 @@ def test_a_wsgi_app_beneath_is_of_the_same_request(sentry: Sentry) -> None:
     within, without = sentry.events[:2]
     assert within["contexts"]["trace"]["trace_id"] == without["contexts"]["trace"]["trace_id"]
     assert without["tags"]["wsgi"] == "within"
-    reports = [*sentry.transport.items("transaction"), *segments(sentry)]
+    reports = [*sentry.transport.items("transaction"), *sentry.segments]
     assert len(reports) == 2
 
     # Alone, it is its own.
     list(inner({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None))
     sentry_sdk.flush()
-    assert len([*sentry.transport.items("transaction"), *segments(sentry)]) == 3
-
-
-def segments(sentry: Sentry) -> list[Any]:
-    sentry_sdk.flush()
-    spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
-    return [one for one in spans if one["is_segment"]]
+    assert len([*sentry.transport.items("transaction"), *sentry.segments]) == 3

@@ -186,7 +186,7 @@ def test_no_report_names_another_requests_user(
         browsing = functools.partial(browse, port, path, pipelined=pipelined)
         assert list(pool.map(browsing, range(USERS))) == [EACH] * USERS
     sentry_sdk.flush()
-    reports = [*sentry.events, *sentry.transport.items("transaction"), *segments(sentry)]
+    reports = [*sentry.events, *sentry.transport.items("transaction"), *sentry.segments]
     for report in reports:
         told = json.dumps(report)
         (rid,) = set(RID.findall(told))
@@ -203,8 +203,3 @@ def test_no_report_names_another_requests_user(
     assert len({one["contexts"]["trace"]["trace_id"] for one in messages}) == USERS * EACH
     if SDK_VERSION < (3, 0):
         assert len(sentry.transport.items("transaction")) == USERS * EACH
-
-
-def segments(sentry: Sentry) -> list[Any]:
-    spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
-    return [one for one in spans if one["is_segment"]]

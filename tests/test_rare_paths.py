@@ -187,13 +187,6 @@ def streaming(sentry: Sentry) -> None:
     sentry.init(traces_sample_rate=1.0, **way)
 
 
-def segment(sentry: Sentry) -> Any:
-    sentry_sdk.flush()
-    spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
-    (found,) = [one for one in spans if one["is_segment"]]
-    return found
-
-
 def test_a_request_that_cannot_be_looked_at_is_not_told_by_a_segment(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +196,7 @@ def test_a_request_that_cannot_be_looked_at_is_not_told_by_a_segment(
     monkeypatch.setattr(_redaction, "redact", hide)
     streaming(sentry)
     run(SentryMiddleware(respond_ok), http_scope("/a"))
-    told = segment(sentry)["attributes"]
+    told = sentry.segments[0]["attributes"]
     assert told["url.path"]["value"] == "/a"
     assert not [name for name in told if name.startswith("http.request.header.")]
 
@@ -236,7 +229,7 @@ def test_a_segment_that_is_set_on_a_scope_is_the_one(sentry: Sentry) -> None:
     streaming(sentry)
     other = SimpleNamespace()
     run(SentryMiddleware(app), http_scope("/a"))
-    assert segment(sentry)["name"] == "/a"
+    assert sentry.segments[0]["name"] == "/a"
 
 
 async def respond_ok(scope: Scope, receive: Any, send: Any) -> None:

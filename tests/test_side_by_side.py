@@ -244,3 +244,46 @@ def test_both_say_the_same_of_a_trace(sentry: Sentry, name: str, way: str) -> No
     differing = {key: ours[key] for key in ours if ours[key] != theirs[key]}
     assert differing.keys() == case.ours.keys()
     assert all(value is ANYTHING or differing[key] == value for key, value in case.ours.items())
+
+
+def attributes_beneath(sentry: Sentry, wrap: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What a streamed segment and a span within it say of the request, without what differs from run to run."""
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        with sentry_sdk.traces.start_span(name="child"):
+            pass
+        await respond(send)
+
+    way = {"trace_lifecycle": "stream"} if SDK_VERSION < (3, 0) else {}
+    sentry.init(traces_sample_rate=1.0, **way, **options)
+    sentry.transport.envelopes.clear()
+    headers = [(b"host", b"example.org"), (b"user-agent", b"Tea/1"), (b"accept", b"text/html")]
+    scope = http_scope("/a", query_string=b"page=2", headers=headers, client=("198.51.100.1", 5))
+    run(wrap(app), scope)
+    sentry_sdk.flush()
+    spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
+    found = {
+        "segment" if one["is_segment"] else one["name"]: one["attributes"]
+        for one in spans
+        if one["is_segment"] or one["name"] == "child"
+    }
+    return {
+        f"{span} {name}": value
+        for span, attributes in found.items()
+        for name, value in attributes.items()
+        if not name.startswith(("sentry.segment", "thread.", "process."))
+    }
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans are younger")
+@pytest.mark.parametrize("pii", [True, False])
+def test_a_streamed_request_tells_all_that_the_sdks_own_does(sentry: Sentry, pii: bool) -> None:
+    options = {"data_collection": {"user_info": pii}} if pii or SDK_VERSION >= (3, 0) else {}
+    theirs = attributes_beneath(sentry, SentryAsgiMiddleware, options)
+    ours = attributes_beneath(sentry, SentryMiddleware, options)
+    assert theirs.keys() - ours.keys() == set()
+    assert any(name.startswith("segment http.request.header.") for name in theirs)
+    # The origin is each one's own. The server's address is the one that was asked for, not the machine's name.
+    differing = {name for name in theirs if theirs[name] != ours[name]}
+    assert differing == {"segment sentry.origin", "segment server.address"}

@@ -304,7 +304,6 @@ def test_the_thread_of_an_endpoint_is_the_one_that_it_runs_in(
         (transaction,) = sentry.transport.items("transaction")
         told = transaction["contexts"]["trace"]["data"]["thread.name"]
     else:
-        spans = [one for batch in sentry.transport.items("span") for one in batch["items"]]
-        (told,) = [one["attributes"]["thread.name"]["value"] for one in spans if one["is_segment"]]
+        (told,) = [one["attributes"]["thread.name"]["value"] for one in sentry.segments]
     assert [told] == threads
     assert told != threading.current_thread().name

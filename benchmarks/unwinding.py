@@ -156,14 +156,14 @@ class Unwatched:
     """While it lasts, nothing is watched."""
 
     def __enter__(self) -> None:
-        from sentry_asgi._unwinding import watch
+        from sentry_asgi._reporting.unwinding import watch
 
         self.users = list(watch.users)
         for user in self.users:
             watch.end(user)
 
     def __exit__(self, *_: object) -> None:
-        from sentry_asgi._unwinding import watch
+        from sentry_asgi._reporting.unwinding import watch
 
         assert self.users
         for user in self.users:

@@ -9,8 +9,8 @@ import sentry_sdk
 from hypothesis import HealthCheck, settings
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
-import sentry_asgi._failsafe
-import sentry_asgi._span_facts
+import sentry_asgi._sdk.diagnostics
+import sentry_asgi._tracing.attributes
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -39,7 +39,7 @@ def patient() -> Iterator[None]:
     """A busy machine makes milliseconds of nothing; the tests of work after a response take a tenth of a second."""
     # Not the fixture `monkeypatch`, which would then be older than `sentry`, and undone after it.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sentry_asgi._span_facts, "AFTER_RESPONSE", 0.04)
+        patch.setattr(sentry_asgi._tracing.attributes, "AFTER_RESPONSE", 0.04)
         yield
 
 
@@ -47,7 +47,7 @@ def patient() -> Iterator[None]:
 def sentry() -> Iterator[Sentry]:
     """An initialised SDK whose events stay here; each must be one that Sentry takes whole."""
     fixture = Sentry()
-    sentry_asgi._failsafe._last.clear()  # what another test made fail is logged anew
+    sentry_asgi._sdk.diagnostics._last.clear()  # what another test made fail is logged anew
     with use_isolation_scope(Scope(ty=ScopeType.ISOLATION)), use_scope(Scope(ty=ScopeType.CURRENT)):
         fixture.init()
         yield fixture

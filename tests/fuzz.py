@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from sentry_asgi import _body, _event, _privacy, _redaction, _request, _response, _secrets, _user
-from sentry_asgi._exchange import Exchange
-from sentry_asgi._settings import Settings
+from sentry_asgi._connection import body as _body, request
+from sentry_asgi._connection.exchange import Exchange
+from sentry_asgi._connection.settings import Settings
+from sentry_asgi._events import contexts, event, user
+from sentry_asgi._redaction import names as _names, redact, secrets as _secrets
 
 from .support import http_scope
 
@@ -49,9 +51,9 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
     """Has every parser read the same input."""
     started = time.perf_counter()
     text = sent.decode("latin-1")
-    allowed = _privacy.privacy({"send_default_pii": True})
+    allowed = _names.privacy({"send_default_pii": True})
     body = _body.understand(sent, content_type, cut=cut)
-    _privacy.clean_data(body.data)
+    _names.clean_data(body.data)
     secrets = set(_secrets.of_body(body.raw, body.data))
     names = (
         b"authorization",
@@ -66,12 +68,12 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
     scope = http_scope(text[:50], query_string=sent[:4_000], headers=headers, raw_path=sent[:50])
     exchange = Exchange(scope, _nothing, lambda message: _nothing(), Settings(trusted_hops=1))
     exchange.response_headers, exchange.first_byte_at = headers, 0.0
-    secrets.update(_secrets.of_headers(_request.header_pairs(exchange)))
-    _event.request_data(exchange, allowed)
-    _response.contexts(exchange, allowed)
-    _request.client_address(exchange)
-    _user.describe({"id": text})
-    _redaction.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)
+    secrets.update(_secrets.of_headers(request.header_pairs(exchange)))
+    event.request_data(exchange, allowed)
+    contexts.contexts(exchange, allowed)
+    request.client_address(exchange)
+    user.describe({"id": text})
+    redact.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)
     took = time.perf_counter() - started
     assert took < HANG, (took, content_type, sent)
 

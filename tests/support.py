@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import sentry_sdk
@@ -13,11 +14,16 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 from sentry_sdk.utils import Dsn
 
-from sentry_asgi._isolation import connection_here
+import sentry_asgi
+from sentry_asgi._scopes.isolation import connection_here
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
 App = Callable[..., Any]
+
+PACKAGE = Path(sentry_asgi.__file__).parent
+# All modules but those of the inspector, which is an extra.
+CORE = sorted(path for path in PACKAGE.rglob("*.py") if "inspector" not in path.parts)
 
 DSN = "https://public@sentry.invalid/1"
 SDK_VERSION = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])

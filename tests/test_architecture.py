@@ -1,192 +1,177 @@
-"""The house rules that no other test would notice: names, imports, weight."""
+"""The house rules that no other test would notice: rooms, names, imports, weight."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import metadata, requires, version
 from pathlib import Path
 
-import pytest
+import sentry_sdk
 
 import sentry_asgi
 import sentry_asgi.executor
 
-PACKAGE = Path(sentry_asgi.__file__).parent
+from .support import CORE, PACKAGE
 
-# Who may import whom within the package; a module that is not named here needs a decision.
-ALLOWED = {
-    "__init__": {"_isolation", "middleware"},
+# The rooms from the top down, each with all that it imports of the package. A room imports none that stands above it.
+ROOMS: dict[str, set[str]] = {
+    "__init__": {"_scopes", "middleware"},
     "middleware": {
-        "_asgi",
-        "_budget",
-        "_capture",
-        "_exchange",
-        "_failsafe",
-        "_fork",
-        "_frames",
-        "_isolation",
-        "_once",
-        "_request",
-        "_sdk",
-        "_sessions",
-        "_takeover",
-        "_tracing",
-        "_lifespan",
-        "_settings",
-        "_unwinding",
+        *("_reporting", "_tracing", "_scopes", "_connection", "_failures", "_sdk", "_python"),
     },
-    "_lifespan": {
-        "_capture",
-        "_exchange",
-        "_failsafe",
-        "_flush",
-        "_isolation",
-        "_once",
-        "_swallowed",
-    },
-    "_flush": {"_failsafe", "_sdk"},
-    "_fork": {"_failsafe", "_locks", "_sdk"},
-    "_capture": {
-        "_answered",
-        "_exceptions",
-        "_event",
-        "_budget",
-        "_exchange",
-        "_failsafe",
-        "_isolation",
-        "_noise",
-        "_once",
-        "_request",
-        "_sdk",
-        "_sessions",
-        "_swallowed",
-        "_traceback",
-    },
-    "_traceback": {"_exceptions", "_frames", "_objects", "_render", "_sdk", "_source"},
-    "_objects": {"_exceptions", "_render", "_sdk"},
-    "_render": set(),
-    "_source": set(),
-    "_budget": {"_exceptions", "_frames", "_locks"},
-    "_unwinding": {"_exchange", "_frames", "_isolation", "_locks"},
-    "_isolation": {
-        "_event",
-        "_exchange",
-        "_failsafe",
-        "_locks",
-        "_plain",
-        "_process",
-        "_request",
-        "_sdk",
-        "_user",
-    },
-    "_process": {"_failsafe", "_sdk"},
-    "_event": {
-        "_body",
-        "_exchange",
-        "_failsafe",
-        "_failures",
-        "_privacy",
-        "_redaction",
-        "_request",
-        "_response",
-        "_sdk",
-        "_secrets",
-        "_texts",
-        "_user",
-    },
-    "_response": {"_body", "_exchange", "_privacy", "_request"},
-    "_redaction": {"_frames", "_privacy", "_sdk", "_secrets", "_shapes", "_texts"},
-    "_secrets": {"_privacy", "_texts"},
-    "_texts": {"_privacy", "_shapes"},
-    "_shapes": set(),
-    "privacy": {"_event", "_failsafe", "_isolation", "_privacy", "_redaction"},
-    "_body": {"_multipart"},
-    "_multipart": set(),
-    "_user": {"_request"},
-    "_answered": {"_frames"},
-    "_failures": {"_answered", "_exchange", "_once", "_request", "_traceback"},
-    "_exchange": {"_failsafe", "_body", "_noise", "_once", "_request", "_settings", "_swallowed"},
-    "_once": {"_exceptions", "_budget", "_frames", "_locks", "_noise", "_swallowed", "_traceback"},
-    "_swallowed": {"_exceptions", "_failsafe", "_frames", "_installed"},
-    "_noise": {"_exceptions", "_frames"},
-    "_exceptions": set(),
-    "_locks": set(),
-    "_frames": {"_installed"},
-    "_installed": set(),
-    "_settings": {"_budget", "_failsafe"},
-    "_takeover": {"_failsafe", "_sdk"},
-    "_tracing": {
-        "_event",
-        "_exchange",
-        "_failsafe",
-        "_isolation",
-        "_request",
-        "_sdk",
-        "_span_facts",
-        "_texts",
-    },
-    "_span_facts": {"_exchange", "_request"},
-    "_sessions": {"_exchange", "_failsafe", "_sdk"},
-    "_asgi": set(),
-    "_request": {"_names", "_privacy", "_settings"},
-    "_names": {"_frames"},
-    "_plain": {"_failsafe", "_sdk"},
-    "_privacy": set(),
-    "_failsafe": set(),
-    "_sdk": {"_exceptions"},
+    "privacy": {"_scopes", "_events", "_redaction", "_sdk"},
+    "testing": {"_sdk"},
     "executor": set(),
-    "testing": {"_redirect"},
-    "_redirect": set(),
+    "_reporting": {
+        *("_scopes", "_events", "_connection", "_failures", "_frameworks", "_stacktrace", "_sdk"),
+        "_python",
+    },
+    "_tracing": {"_scopes", "_events", "_connection", "_redaction", "_sdk"},
+    "_scopes": {"_events", "_connection", "_sdk", "_python"},
+    "_events": {"_connection", "_failures", "_frameworks", "_redaction", "_stacktrace", "_sdk"},
+    "_connection": {"_failures", "_frameworks", "_redaction", "_sdk"},
+    "_failures": {"_frameworks", "_stacktrace", "_sdk", "_python"},
+    "_redaction": {"_sdk", "_python"},
+    "_frameworks": {"_python"},
+    "_stacktrace": {"_sdk", "_python"},
+    "_sdk": {"_python"},
+    "_python": set(),
 }
 
 
-def imports(module: Path) -> list[tuple[str, list[str]]]:
-    """Each import of a module, as (module, names); relative ones begin with a dot."""
-    found: list[tuple[str, list[str]]] = []
+def room_of(path: Path) -> str:
+    """The room that a module stands in; a public module is one of its own."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(module: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each import of a module, with the names; of the package's own, `.` and the room."""
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
-            found.extend((alias.name, []) for alias in node.names)
+            yield from ((alias.name, []) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            source = "." * node.level + (node.module or "")
-            found.append((source, [alias.name for alias in node.names]))
-    return found
+            yield "." * node.level + (node.module or ""), [alias.name for alias in node.names]
 
 
-@pytest.mark.parametrize("name", ALLOWED)
-def test_modules_import_only_what_lies_beneath_them(name: str) -> None:
-    own = set()
-    for source, names in imports(PACKAGE / f"{name}.py"):
-        if source == ".":
-            own.update(names)
-        elif source.startswith("."):
-            own.add(source.lstrip("."))
-    assert own <= ALLOWED[name]
+def rooms_imported(module: Path) -> set[str]:
+    """The other rooms that a module imports from."""
+    found: set[str] = set()
+    for source, names in imports(module):
+        top, *rest = source.lstrip(".").split(".")
+        if source.startswith("."):
+            # Within a room that is the room itself; in a public module, what stands beside it.
+            if module.parent == PACKAGE:
+                found.update([top] if top else names)
+        elif top == "sentry_asgi":
+            found.update(rest[:1] or names)
+    return found - {room_of(module)}
 
 
-def test_every_module_has_its_place() -> None:
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__main__"}
-    assert modules == set(ALLOWED)
+def test_the_rooms_and_what_each_imports_are_these() -> None:
+    found: dict[str, set[str]] = {}
+    for path in CORE:
+        if path.name != "__main__.py":
+            found.setdefault(room_of(path), set()).update(rooms_imported(path))
+    assert found == ROOMS
+
+
+def test_no_room_imports_one_that_stands_above_it() -> None:
+    above: set[str] = set()
+    for room, imported in ROOMS.items():
+        above.add(room)
+        if room != "__init__":
+            assert not imported & above, room
+
+
+def test_each_room_says_what_it_is_for() -> None:
+    for room in ROOMS:
+        if (PACKAGE / room).is_dir():
+            (said,) = ast.parse((PACKAGE / room / "__init__.py").read_text()).body
+            assert isinstance(said, ast.Expr), f"{room} exports something"
 
 
 def test_at_run_time_the_core_needs_the_sdk_alone() -> None:
-    for name in ALLOWED:
-        for source, _ in imports(PACKAGE / f"{name}.py"):
+    for path in CORE:
+        if path.name == "__main__.py":  # of the inspector, which is an extra
+            continue
+        for source, _ in imports(path):
             top = source.split(".")[0]
-            assert top in {"", "sentry_sdk"} or top in sys.stdlib_module_names, (name, source)
+            own = {"", "sentry_asgi", "sentry_sdk"}
+            assert top in own or top in sys.stdlib_module_names, (path, source)
     core = [one for one in requires("sentry-asgi") or [] if "extra ==" not in one]
     assert [one.split(">")[0].split("<")[0] for one in core] == ["sentry-sdk"]
 
 
-def test_private_names_of_the_sdk_stand_in_one_module() -> None:
+# Private names of the SDK's
+
+# A documented option in spite of its name.
+PUBLIC = {"_experiments"}
+# Python's, Sentry's and Django's, which the SDK uses, too.
+NOT_THE_SDKS = {"_", "_fields", "_getframe", "_meta", "_replace"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC | NOT_THE_SDKS
+
+
+def private_names_of_the_sdk() -> set[str]:
+    """Every private name that the SDK defines or keeps something under."""
+    found: set[str] = set()
+    for path in Path(sentry_sdk.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Attribute):
+                found.add(node.attr)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return {name for name in found if is_private(name)}
+
+
+def names_asked_for(tree: ast.Module) -> set[str]:
+    """What a module asks of objects: their attributes, as such or as a text; none that it sets or defines itself.
+
+    The lazy scopes, which are of a subclass of the SDK's, define what they replace.
+    """
+    own: set[str] = set()
+    asked: set[str] = set()
+    parts = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    written = {id(part) for node in parts for part in node.values}
+    for node in ast.walk(tree):
+        if id(node) in written:
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            (own if isinstance(node.ctx, ast.Store) else asked).add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            asked.add(node.value)
+    return asked - own
+
+
+def test_private_names_of_the_sdk_stand_in_one_room() -> None:
+    private = private_names_of_the_sdk()
+    assert "_propagation_context" in private
+    found: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
-        if path.name == "_sdk.py":
+        if room_of(path) == "_sdk":
             continue
         for source, names in imports(path):
             if source.startswith("sentry_sdk"):
-                private = [name for name in [*source.split("."), *names] if name.startswith("_")]
-                assert private == [], path
+                assert not any(map(is_private, [*source.split("."), *names])), path
+        if names := names_asked_for(ast.parse(path.read_text())) & private:
+            found[path.name] = names
+    assert found == {}
+
+
+# Weight
 
 
 def test_importing_it_imports_nothing_but_itself_and_what_the_sdk_imports() -> None:

@@ -10,7 +10,7 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._privacy import FILTERED
+from sentry_asgi._redaction.names import FILTERED
 
 from .support import Message, Scope, Sentry, failing, http_scope, pii, respond, run
 

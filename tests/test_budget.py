@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sentry_asgi import SentryMiddleware, _sdk
-from sentry_asgi._budget import SITES, TOGETHER, Budget, raise_site
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._failures.budget import SITES, TOGETHER, Budget, raise_site
+from sentry_asgi._sdk import internals
 
 from .support import Message, Scope, Sentry, http_scope, respond, run
 
@@ -27,7 +28,7 @@ from .support import Message, Scope, Sentry, http_scope, respond, run
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_000.0
-        monkeypatch.setattr("sentry_asgi._budget.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("sentry_asgi._failures.budget.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def test_a_transport_without_reports_is_no_problem(
         transport = None
 
     monkeypatch.setattr("sentry_sdk.get_client", Bare)
-    _sdk.record_lost_error()
+    internals.record_lost_error()
 
 
 def sessions(sentry: Sentry) -> dict[str, int]:
@@ -360,7 +361,7 @@ def test_a_log_record_that_cannot_be_told_apart_is_news(
 
     sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
     storm(SentryMiddleware(failing), 1)
-    monkeypatch.setattr("sentry_asgi._once.is_echo", broken)
+    monkeypatch.setattr("sentry_asgi._failures.dedupe.is_echo", broken)
     logging.getLogger("app").error("something else")
     assert len(sentry.events) == 2
 
@@ -370,7 +371,7 @@ def test_a_logging_integration_without_a_handler_is_left_alone(sentry: Sentry) -
         def get_integration(self, name: str) -> Any:
             return None
 
-    _sdk.filter_logged_events(Client(), None)
+    internals.filter_logged_events(Client(), None)
 
 
 def test_to_suppress_takes_microseconds(sentry: Sentry) -> None:

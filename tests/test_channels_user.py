@@ -14,7 +14,8 @@ from channels.routing import URLRouter
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
 
-from sentry_asgi import SentryMiddleware, _user
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._events import user as _user
 
 from .apps import django  # whose settings Channels needs
 from .support import SDK_VERSION, Scope, Sentry, call, http_scope, pii, websocket_scope

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import Phase, given, settings, strategies as st
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._privacy import FILTERED
+from sentry_asgi._redaction.names import FILTERED
 
 from .apps import FRAMEWORKS
 from .support import SDK_VERSION, App, Sentry, http_scope, pii, run

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from .support import Sentry, call, exception_values, http_scope
+from .support import CORE, PACKAGE, Sentry, call, exception_values, http_scope
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -89,6 +89,18 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_every_module_is_on_the_page_that_explains_them() -> None:
     text = (ROOT / "docs" / "how-it-works.md").read_text()
-    package = ROOT / "src" / "sentry_asgi"
-    for path in package.glob("*.py"):
-        assert path.name in {"__init__.py", "__main__.py"} or f"`{path.name}`" in text
+    for path in CORE:
+        if path.name not in {"__init__.py", "__main__.py"}:
+            assert f"`{path.name}`" in text, path
+        if path.parent != PACKAGE:
+            assert f"`{path.parent.name}/`" in text, path
+
+
+def test_the_functions_of_a_failing_requests_life_are_where_the_page_says() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    life = text[text.index("## The life") : text.index("## The rooms")]
+    named = re.findall(r"`(\w+)(?:\.\w+)*`\s+\(`([\w/]+\.py)`\)", life)
+    assert len(named) > 8
+    for name, path in named:
+        code = (PACKAGE / path).read_text()
+        assert re.search(rf"(?:def|class) {name}\b", code), (name, path)

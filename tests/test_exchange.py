@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sentry_asgi._exchange import Exchange, WebSocketExchange
+from sentry_asgi._connection.exchange import Exchange, WebSocketExchange
 
 from .support import Message, Scope, http_scope, websocket_scope
 
@@ -204,7 +204,7 @@ def held_after(
         await exchange.send(start)
         for _ in range(crossed):
             if exchange.held is None:
-                exchange.held = ValueError("first")  # as `_unwinding` does
+                exchange.held = ValueError("first")  # as `unwinding` does
             else:
                 exchange.crossed(ValueError("more"))
         await (exchange.receive() if step == "receive" else exchange.send(message))

@@ -13,18 +13,12 @@ import pytest
 import sentry_sdk
 
 import sentry_asgi
-from sentry_asgi import (
-    SentryMiddleware,
-    _event,
-    _privacy,
-    _redaction,
-    _request,
-    _response,
-    _sdk,
-    _secrets,
-    _texts,
-)
-from sentry_asgi._request import Connection
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import request
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._events import contexts, event as _event
+from sentry_asgi._redaction import names, redact, secrets, texts
+from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, run
 
@@ -39,7 +33,7 @@ SCOPE = http_scope(
 
 def functions() -> Iterator[tuple[Any, str]]:
     """Every function and method that cleaning an event may call, as its owner and its name."""
-    for module in (_event, _redaction, _texts, _secrets, _privacy, _request, _response, _sdk):
+    for module in (_event, redact, texts, secrets, names, request, contexts, internals):
         owners = [module, *(one for one in vars(module).values() if is_class_of(one, module))]
         for owner in owners:
             for name, one in vars(owner).items():

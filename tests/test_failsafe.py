@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import _event, _failsafe
-from sentry_asgi._request import Connection
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._events import event as _event
+from sentry_asgi._sdk import diagnostics
 
 from .support import Sentry, http_scope
 
@@ -20,7 +21,7 @@ def fail(what: str) -> None:
     try:
         raise RuntimeError("broken")
     except RuntimeError:
-        _failsafe.log_failure(what)
+        diagnostics.log_failure(what)
 
 
 def test_a_failure_is_logged_once_with_its_exception(
@@ -40,7 +41,7 @@ def test_what_was_left_out_is_said_the_next_time(
 ) -> None:
     for _ in range(5):
         fail("testing")
-    monkeypatch.setattr(_failsafe, "QUIET", 0.0)
+    monkeypatch.setattr(diagnostics, "QUIET", 0.0)
     fail("testing")
     assert "(4 more like it were not logged)" in caplog.records[-1].getMessage()
 
@@ -58,7 +59,7 @@ def test_of_one_thing_that_fails_in_two_places_both_are_logged(
 ) -> None:
     for _ in range(10):
         fail("testing")
-        with _failsafe.if_possible("testing", broken_context):
+        with diagnostics.if_possible("testing", broken_context):
             pass
     assert len(caplog.records) == 2
 
@@ -76,9 +77,9 @@ def test_failures_in_ever_new_places_do_not_flood_the_log(
         try:
             exec(compile("\n" * line + "1 / 0", "<made up>", "exec"), {})
         except ZeroDivisionError:
-            _failsafe.log_failure("testing")
-    assert len(caplog.records) == _failsafe.SITES + 1
-    assert len(_failsafe._last) <= _failsafe.SITES + 1
+            diagnostics.log_failure("testing")
+    assert len(caplog.records) == diagnostics.SITES + 1
+    assert len(diagnostics._last) <= diagnostics.SITES + 1
 
 
 def test_what_can_neither_begin_nor_end_does_not_stop_what_is_within(
@@ -89,7 +90,7 @@ def test_what_can_neither_begin_nor_end_does_not_stop_what_is_within(
             raise RuntimeError("broken")
 
     done = []
-    with _failsafe.if_possible("testing", Broken):
+    with diagnostics.if_possible("testing", Broken):
         done.append(True)
     assert done == [True]
     assert "testing failed" in caplog.text
@@ -99,7 +100,7 @@ def test_without_an_exception_at_hand_what_was_being_done_is_logged(
     sentry: Sentry, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        _failsafe.log_failure("testing")
+        diagnostics.log_failure("testing")
     assert len(caplog.records) == 1
 
 
@@ -109,11 +110,11 @@ def test_a_log_handler_that_raises_does_no_harm(sentry: Sentry) -> None:
             raise RuntimeError("the handler is broken")
 
     handler = Broken()
-    _failsafe.logger.addHandler(handler)
+    diagnostics.logger.addHandler(handler)
     try:
         fail("testing")
     finally:
-        _failsafe.logger.removeHandler(handler)
+        diagnostics.logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -126,7 +127,7 @@ def test_what_the_sdk_keeps_to_itself_is_said_once_unless_the_sdk_says_it(
     sentry.init(before_send=broken, debug=debug)
     for _ in range(10):
         sentry_sdk.capture_message("hello")
-    told = [record for record in caplog.records if record.name == _failsafe.logger.name]
+    told = [record for record in caplog.records if record.name == diagnostics.logger.name]
     assert len(told) == (0 if debug else 1)
     assert debug or "within the SDK" in told[0].getMessage()
     assert sentry.events == []
@@ -138,13 +139,13 @@ def test_what_fails_on_the_network_is_the_sdks_to_count(
     sentry.init(dsn="http://key@127.0.0.1:9/1", transport=None)
     sentry_sdk.capture_message("hello")
     sentry_sdk.flush(5)
-    assert [one for one in caplog.records if one.name == _failsafe.logger.name] == []
+    assert [one for one in caplog.records if one.name == diagnostics.logger.name] == []
 
 
 def test_a_record_that_cannot_be_judged_is_let_through(sentry: Sentry) -> None:
     record = logging.LogRecord("sentry_sdk.errors", 40, "", 1, "odd", (), None)
     record.exc_info = (ValueError, ValueError(), "no traceback")  # type: ignore[assignment]
-    assert _failsafe._Listener().filter(record) is True
+    assert diagnostics._Listener().filter(record) is True
 
 
 def test_an_event_whose_request_cannot_be_described_is_sent_all_the_same(

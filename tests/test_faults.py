@@ -28,8 +28,11 @@ import sentry_sdk
 from sentry_sdk.scope import Scope as SentryScope, ScopeType, use_isolation_scope, use_scope
 
 import sentry_asgi
-from sentry_asgi import SentryMiddleware, _failsafe, _isolation, _objects, _sdk
-from sentry_asgi._once import HEADER
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._failures.dedupe import HEADER
+from sentry_asgi._scopes import isolation as _isolation
+from sentry_asgi._sdk import diagnostics, internals
+from sentry_asgi._stacktrace import objects
 
 from .support import (
     DSN,
@@ -498,19 +501,19 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
 ) -> None:
     """And each failure is logged once, though it happens again and again."""
     # What integrations of other tests have added is their code, not the SDK's.
-    monkeypatch.setattr(_objects, "repr_processors", [])
+    monkeypatch.setattr(objects, "repr_processors", [])
     done: set[Site] = set()
     wrong: list[str] = []
     for name, options in OPTIONS.items():
         if name == "public scopes":
-            monkeypatch.setattr(_sdk, "LAZY_SCOPES", None)
+            monkeypatch.setattr(internals, "LAZY_SCOPES", None)
             chosen = functools.cache(_isolation._chosen.__wrapped__)
             monkeypatch.setattr(_isolation, "_chosen", chosen)
         bare = run(protocol, lambda app: app, options)
         assert run(protocol, beneath, options) == bare
         sites = found(protocol, options)
         for one in sites.keys() - done:
-            _failsafe._last.clear()
+            diagnostics._last.clear()
             caplog.clear()
             with raising(one) as raised:
                 seen = run(protocol, beneath, options, sites[one])
@@ -520,7 +523,7 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
             logged = Counter(
                 (record.getMessage(), record.exc_info and record.exc_info[0])
                 for record in caplog.records
-                if record.name == _failsafe.logger.name
+                if record.name == diagnostics.logger.name
             )
             if not raised:  # what is called only if something took long
                 continue
@@ -537,7 +540,7 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
 
 
 # Where nothing is lost that anybody would miss: what only notes what passes, and what replaces what it cannot render.
-QUIET = {"_exchange.py", "_body.py", "_secrets.py", "_redaction.py", "_texts.py"}
+QUIET = {"exchange.py", "body.py", "secrets.py", "redact.py", "texts.py"}
 
 
 def is_said(one: Site) -> bool:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import sentry_sdk
 
-from sentry_asgi import _fork
-from sentry_asgi._locks import Lock
+from sentry_asgi._python.locks import Lock
+from sentry_asgi._sdk import fork
 
 from .receiver import receiving
-from .support import SDK_VERSION, Sentry
+from .support import CORE, SDK_VERSION, Sentry
 
 PROGRAM = """
 import os, sys, threading, time
@@ -60,7 +60,7 @@ made = {}  # the locks of the package, by the line that makes them
 def recording(make):
     def recorded(*arguments):
         lock, frame = make(*arguments), sys._getframe(1)
-        while frame.f_globals.get("__name__") in ("threading", "sentry_asgi._locks"):
+        while frame.f_globals.get("__name__") in ("threading", "sentry_asgi._python.locks"):
             frame = frame.f_back
         if frame.f_globals.get("__name__", "").startswith("sentry_asgi"):
             made[lock] = f"{frame.f_globals['__name__']}:{frame.f_lineno}"
@@ -148,14 +148,14 @@ def test_a_child_reports_whichever_lock_of_the_package_was_held_at_the_fork() ->
 def test_a_transport_of_the_sdks_is_renewed(sentry: Sentry) -> None:
     client = sentry.init(transport=None)
     before = client.transport
-    _fork._in_child()
+    fork._in_child()
     assert type(client.transport) is type(before)
     assert client.transport is not before
 
 
 def test_a_transport_of_the_users_stays(sentry: Sentry) -> None:
     client = sentry.init()
-    _fork._in_child()
+    fork._in_child()
     assert client.transport is sentry.transport
 
 
@@ -164,19 +164,19 @@ def test_a_function_that_is_the_users_transport_stays(sentry: Sentry) -> None:
     with pytest.warns(DeprecationWarning, match="Function transports"):
         client = sentry.init(transport=print)
     before = client.transport
-    _fork._in_child()
+    fork._in_child()
     assert client.transport is before
 
 
 def test_without_a_client_there_is_nothing_to_renew() -> None:
-    _fork._in_child()
+    fork._in_child()
     assert sentry_sdk.get_client().transport is None
 
 
 def test_what_cannot_be_renewed_is_logged(sentry: Sentry, caplog: pytest.LogCaptureFixture) -> None:
     client = sentry.init(transport=None)
     client.options["dsn"] = 17
-    _fork._in_child()
+    fork._in_child()
     assert "beginning anew after a fork failed" in caplog.text
 
 
@@ -184,7 +184,7 @@ def test_where_there_are_no_forks_there_is_nothing_to_survive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr("os.register_at_fork")
-    _fork.survive_forks.__wrapped__()
+    fork.survive_forks.__wrapped__()
 
 
 def test_a_lock_that_is_held_by_the_thread_that_forks_is_free_in_the_child() -> None:
@@ -199,6 +199,6 @@ def test_a_lock_that_is_held_by_the_thread_that_forks_is_free_in_the_child() -> 
 
 
 def test_locks_are_made_in_one_module() -> None:
-    for path in Path(_fork.__file__).parent.glob("*.py"):
+    for path in CORE:
         made = re.findall(r"threading\.(?:R?Lock|Condition|\w*Semaphore)\(", path.read_text())
-        assert made == [] or path.name == "_locks.py", path
+        assert made == [] or path.name == "locks.py", path

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _privacy, _redaction, _secrets, _texts
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._redaction import names, redact, secrets, texts
 
 from .support import (
     SDK_VERSION,
@@ -42,7 +43,7 @@ def fail(app: App, scope: Scope | None = None, messages: Any = ()) -> None:
 
 PATTERNS = [
     pattern
-    for module in (_secrets, _texts, _redaction, _privacy)
+    for module in (secrets, texts, redact, names)
     for pattern in vars(module).values()
     if isinstance(pattern, re.Pattern)
 ]
@@ -121,7 +122,7 @@ def test_an_event_that_cannot_be_cleaned_says_no_more_than_what_failed(
     def broken(*args: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_redaction, "redact", broken)
+    monkeypatch.setattr(redact, "redact", broken)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         sentry_sdk.set_tag("key", SECRET)
@@ -269,7 +270,7 @@ def test_a_scope_can_be_copied_pickled_and_written_as_json(sentry: Sentry) -> No
     ],
 )
 def test_what_looks_like_a_form_is_read_line_by_line(raw: str, found: list[str]) -> None:
-    assert [value for name, value in _secrets._fields(raw) if name == "token"] == found
+    assert [value for name, value in secrets._fields(raw) if name == "token"] == found
 
 
 def test_a_scope_that_does_not_let_go_of_its_mark_does_no_harm(
@@ -320,6 +321,6 @@ def test_a_short_secret_that_a_long_text_repeats_does_not_stall_the_loop() -> No
     shown = "abcd " * 150_000
     began = time.perf_counter()
     event = {"extra": {"text": shown}}
-    _redaction.redact(event, ["abcd"])
-    assert event["extra"]["text"] == f"{_privacy.FILTERED} " * 150_000
+    redact.redact(event, ["abcd"])
+    assert event["extra"]["text"] == f"{names.FILTERED} " * 150_000
     assert time.perf_counter() - began < 3  # linear; quadratic, it was a minute

@@ -5,17 +5,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import sentry_asgi
 from sentry_asgi import SentryMiddleware
 
-from .support import Scope, Sentry, call, exception_values, http_scope, respond, run
+from .support import CORE, Scope, Sentry, call, exception_values, http_scope, respond, run
 
-PACKAGE = Path(sentry_asgi.__file__).parent
 READ = (
     *("__cause__", "__context__", "__suppress_context__", "__traceback__", "__notes__"),
     *("__class__", "__dict__", "args", "exceptions", "errno", "message", "detail"),
@@ -163,13 +160,13 @@ def test_a_long_text_is_not_copied(sentry: Sentry) -> None:
 
 def test_what_an_exception_stores_is_read_in_one_module() -> None:
     names = {"__traceback__", "__context__", "__cause__", "__suppress_context__", "exceptions"}
-    for path in PACKAGE.glob("*.py"):
+    for path in CORE:
         found = {
             node.attr
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Attribute) and node.attr in names
         }
-        allowed = {"exceptions"} if path.name == "_traceback.py" else set[str]()
-        if path.name == "_unwinding.py":  # of its own error
+        allowed = {"exceptions"} if path.name == "traceback.py" else set[str]()
+        if path.name == "unwinding.py":  # of its own error
             allowed.add("__traceback__")
         assert found <= allowed, path

@@ -17,9 +17,11 @@ import pytest
 import sentry_sdk
 from sentry_sdk.scope import Scope as SentryScope, ScopeType
 
-from sentry_asgi import SentryMiddleware, _isolation, _sdk
-from sentry_asgi._isolation import LazyScopes, PublicScopes
-from sentry_asgi._request import Connection
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._scopes import isolation as _isolation
+from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
+from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, call, http_scope, respond, run
 
@@ -340,7 +342,7 @@ def test_a_trace_that_cannot_be_continued_is_no_problem_of_the_apps(
 
     wrapped = SentryMiddleware(app)
     monkeypatch.setattr(SentryScope, "generate_propagation_context", broken)
-    monkeypatch.setattr(_sdk, "continued_trace", lambda incoming: broken(None, incoming))
+    monkeypatch.setattr(internals, "continued_trace", lambda incoming: broken(None, incoming))
     assert run(wrapped, http_scope(headers=[(b"sentry-trace", b"a-b")]))[1]["body"] == b"ok"
     assert "continuing a trace failed" in caplog.text
     assert sentry.event["contexts"]["trace"]["trace_id"]
@@ -448,8 +450,8 @@ def test_a_scope_that_cannot_be_filled_is_an_empty_one(
 
 def test_the_installed_sdk_has_every_private_name_that_is_used() -> None:
     """If this fails, a new SDK has moved one: the middleware still works, by the slower way."""
-    assert _sdk.LAZY_SCOPES is not None
-    assert {"_span", "_propagation_context", "client"} <= set(_sdk.LAZY_SCOPES.slots)
+    assert internals.LAZY_SCOPES is not None
+    assert {"_span", "_propagation_context", "client"} <= set(internals.LAZY_SCOPES.slots)
     assert _isolation.lazy_scopes_work()
 
 
@@ -464,17 +466,17 @@ def test_an_sdk_without_these_variables_is_noticed(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delattr(sentry_sdk.scope, name)
-    assert _sdk._scope_variables() is None
+    assert internals._scope_variables() is None
 
 
 def test_an_sdk_whose_scopes_have_no_trace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SentryScope, "_propagation_context")
-    assert _sdk._scope_variables() is None
+    assert internals._scope_variables() is None
 
 
 def test_an_sdk_whose_scopes_have_no_slots_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SentryScope, "__slots__")
-    assert _sdk._scope_variables() is None
+    assert internals._scope_variables() is None
 
 
 def test_an_sdk_that_fills_its_forks_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +496,7 @@ def test_otherwise_the_public_way_is_taken_and_said(
     monkeypatch.undo()
     _isolation._chosen.cache_clear()
     if missing == "variables":
-        monkeypatch.setattr(_sdk, "LAZY_SCOPES", None)
+        monkeypatch.setattr(internals, "LAZY_SCOPES", None)
     else:
         monkeypatch.setattr(_isolation, "lazy_scopes_work", lambda: False)
     caplog.set_level(logging.INFO, "sentry_asgi")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._request import MARK
+from sentry_asgi._connection.request import MARK
 
 from .support import SDK_VERSION, App, Scope, Sentry, call, http_scope, run
 

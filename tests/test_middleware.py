@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-import sentry_asgi._capture
+import sentry_asgi._reporting.capture
 from sentry_asgi import SentryMiddleware
 
 from .support import (
@@ -183,7 +183,7 @@ def test_a_failure_to_capture_does_not_replace_the_exception(
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("the SDK is broken")
 
-    monkeypatch.setattr(sentry_asgi._traceback, "event_from", broken)
+    monkeypatch.setattr(sentry_asgi._stacktrace.traceback, "event_from", broken)
     caplog.set_level(logging.ERROR, "sentry_sdk.errors")
     with pytest.raises(ValueError, match="nope") as caught:
         run(SentryMiddleware(failing))

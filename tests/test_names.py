@@ -10,8 +10,11 @@ import pytest
 import sentry_sdk
 from fastapi import APIRouter, FastAPI
 
-from sentry_asgi import SentryMiddleware, _event, _names, _request
-from sentry_asgi._request import Connection
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import request as _request
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._events import event as _event
+from sentry_asgi._frameworks import routes
 
 from .support import Scope, Sentry, http_scope, run
 
@@ -56,20 +59,20 @@ def test_middlewares_around_the_frameworks_app_are_looked_through() -> None:
     connection: Any = SimpleNamespace(
         scope={}, settings=SimpleNamespace(app=Around(Around(Router())))
     )
-    known = _names.Named("/{x}", served)
-    _names._RESOLVERS["framework"] = lambda app, connection: known
+    known = routes.Named("/{x}", served)
+    routes._RESOLVERS["framework"] = lambda app, connection: known
     try:
-        assert _names.named(connection) is known
+        assert routes.named(connection) is known
     finally:
-        del _names._RESOLVERS["framework"]
-    assert _names.named(connection) is _names.NOTHING
+        del routes._RESOLVERS["framework"]
+    assert routes.named(connection) is routes.NOTHING
 
 
 def test_middlewares_without_end_have_no_route() -> None:
     around = Around(None)
     around.app = around
     connection: Any = SimpleNamespace(scope={}, settings=SimpleNamespace(app=around))
-    assert _names.named(connection) is _names.NOTHING
+    assert routes.named(connection) is routes.NOTHING
 
 
 def test_litestars_scope_tells_both() -> None:
@@ -97,9 +100,9 @@ def test_a_librarys_class_or_object_is_no_handler_and_a_function_is() -> None:
 
     bridge: Any = WsgiToAsgi
     applications: list[Any] = [Router(), FastAPI(), FastAPI, bridge(served)]
-    assert not any(map(_names.is_handler, [*applications, StaticFiles(directory=".")]))
+    assert not any(map(routes.is_handler, [*applications, StaticFiles(directory=".")]))
     handlers: list[Any] = [served, Around(None), Around, Callable(), Bound().handle]
-    assert all(map(_names.is_handler, [*handlers, FastAPI().openapi]))
+    assert all(map(routes.is_handler, [*handlers, FastAPI().openapi]))
     for endpoint in (SimpleNamespace(__module__="starlette.x"), *map(partial, applications)):
         assert _request.endpoint(Connection(http_scope(endpoint=endpoint))) is None
 

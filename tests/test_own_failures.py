@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from sentry_asgi import SentryMiddleware, _exchange, _once
-from sentry_asgi._settings import FAILING, answering
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import exchange
+from sentry_asgi._connection.settings import FAILING, answering
+from sentry_asgi._failures import dedupe
 
 from .support import Message, Scope, Sentry, http_scope, respond, run, websocket_scope
 
@@ -71,7 +73,7 @@ def test_what_fails_in_here_is_said_and_the_messages_pass(
 
     if scope["type"] == "websocket" and name != "failure":
         pytest.skip("not done for websockets")
-    monkeypatch.setattr(_exchange, name, broken)
+    monkeypatch.setattr(exchange, name, broken)
     body: Message = {"type": "http.request", "body": b"body"}
     sent = run(SentryMiddleware(answer, event_id_header=True), dict(scope), [body])
     assert len(sent) == 2
@@ -84,7 +86,7 @@ def test_a_budget_that_fails_is_said(
     def broken(*_: Any) -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_once, "raise_site", broken)
+    monkeypatch.setattr(dedupe, "raise_site", broken)
     sent = run(SentryMiddleware(answer, event_id_header=True))
     assert sent[0]["status"] == 503
     assert "noting a failing response failed" in logged(caplog)[0]

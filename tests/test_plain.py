@@ -12,8 +12,9 @@ import sentry_sdk
 from hypothesis import given, strategies as st
 from sentry_sdk import serializer
 
-from sentry_asgi import SentryMiddleware, _plain, _sdk
-from sentry_asgi._plain import PlainEvent, plain
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._sdk import internals, serializer as _serializer
+from sentry_asgi._sdk.serializer import PlainEvent, plain
 
 from .support import SDK_VERSION, Sentry, http_scope, respond, run
 
@@ -68,11 +69,11 @@ EVENTS: dict[str, dict[str, Any]] = {
     "breadcrumbs": {"breadcrumbs": {"values": [{"data": {str(n): n for n in range(40)}}]}},
     "unknown": {"whatever": {"x": list(range(40))}},
     "marked": {
-        "request": {"headers": {"cookie": _sdk.annotated("[Filtered]", {"rem": [["!config", "s"]]})}},
-        "spans": _sdk.annotated([{"op": "x"}], {"len": 7}),
-        "user": _sdk.annotated({"id": _sdk.annotated("", {"len": 2})}, {"rem": [["!config", "x"]]}),
-        "tags": {"list": [_sdk.annotated("x", {"len": 1}), 2]},
-        "extra": {"long": _sdk.annotated("x", {"len": 1}), "many": list(range(40))},
+        "request": {"headers": {"cookie": internals.annotated("[Filtered]", {"rem": [["!config", "s"]]})}},
+        "spans": internals.annotated([{"op": "x"}], {"len": 7}),
+        "user": internals.annotated({"id": internals.annotated("", {"len": 2})}, {"rem": [["!config", "x"]]}),
+        "tags": {"list": [internals.annotated("x", {"len": 1}), 2]},
+        "extra": {"long": internals.annotated("x", {"len": 1}), "many": list(range(40))},
     },
 }  # fmt: skip
 
@@ -103,7 +104,7 @@ values = st.recursive(
         st.lists(inner, max_size=14)
         | st.dictionaries(st.text(max_size=9), inner, max_size=14)
         | st.builds(
-            lambda value: _sdk.annotated(value, {"len": 3}), inner
+            lambda value: internals.annotated(value, {"len": 3}), inner
         )
     ),
     max_leaves=30,
@@ -149,7 +150,7 @@ def test_those_who_render_values_are_asked(processor: None) -> None:
 def test_an_event_that_cannot_be_walked_through_is_the_sdks_to_write(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    odd = _sdk.annotated(1, {})
+    odd = internals.annotated(1, {})
     odd.metadata = 7
     event = {"contexts": {"x": odd}, "tags": {"a": "b"}}
     ours, _ = both(event)
@@ -173,11 +174,11 @@ def test_where_the_sdk_writes_something_else_events_stay_as_they_are(
         return type(event)
 
     monkeypatch.setattr(serializer, "serialize", serialize)
-    _plain._works.cache_clear()
+    _serializer._works.cache_clear()
     try:
         assert type(plain({"type": "transaction"}, {})) is dict
     finally:
-        _plain._works.cache_clear()
+        _serializer._works.cache_clear()
 
 
 def test_a_transaction_is_written_here_whole(

@@ -8,8 +8,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, strategies as st
 
-from sentry_asgi import SentryMiddleware, _privacy
-from sentry_asgi._privacy import FILTERED
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._redaction import names
+from sentry_asgi._redaction.names import FILTERED
 
 from .support import SDK_VERSION, Sentry, failing, http_scope, pii, run
 
@@ -73,7 +74,7 @@ def test_cookies_are_for_those_who_ask_and_lose_their_secrets(sentry: Sentry) ->
     sentry.init(**pii(on=True))
     headers = request_of(sentry, headers=HEADERS)["headers"]
     assert headers["cookie"] in (FILTERED, f"theme=dark; session={FILTERED}")
-    assert _privacy.clean_cookies("theme=dark; session=SECRET; odd; token=a=b") == (
+    assert names.clean_cookies("theme=dark; session=SECRET; odd; token=a=b") == (
         f"theme=dark; session={FILTERED}; odd; token={FILTERED}"
     )
 
@@ -114,7 +115,7 @@ def test_secret_parameters_are_removed_on_the_raw_bytes(
     ],
 )
 def test_urls_lose_their_credentials_and_secret_parameters(url: str, cleaned: str) -> None:
-    assert _privacy.privacy({}).url(url) == cleaned
+    assert names.privacy({}).url(url) == cleaned
 
 
 SECRET_NAMES = [
@@ -134,7 +135,7 @@ OTHER_NAMES = [
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_names_that_speak_of_a_secret(name: str) -> None:
     for form in (name, name.upper(), name.replace("_", "-"), name.replace("-", "_")):
-        assert _privacy.is_secret(form)
+        assert names.is_secret(form)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +143,12 @@ def test_names_that_speak_of_a_secret(name: str) -> None:
     ["encryptionKey", "sshKey", "SSHKey", "otpCode", "userPin", "\uff50assword", "pass\xadword"],
 )
 def test_names_that_speak_of_a_secret_in_a_way_of_their_own(name: str) -> None:
-    assert _privacy.is_secret(name)
+    assert names.is_secret(name)
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
 def test_names_that_do_not(name: str) -> None:
-    assert not _privacy.is_secret(name)
+    assert not names.is_secret(name)
 
 
 @has_data_collection
@@ -210,7 +211,7 @@ def test_a_referer_follows_the_rule_for_queries(sentry: Sentry) -> None:
 
 
 def test_a_collection_that_says_nothing_of_a_kind_is_careful() -> None:
-    allowed = _privacy.privacy({"data_collection": {"user_info": True}})
+    allowed = names.privacy({"data_collection": {"user_info": True}})
     assert allowed.headers({"accept": "x", "x-forwarded-for": "y"}) == {
         "accept": "x",
         "x-forwarded-for": FILTERED,
@@ -222,5 +223,5 @@ def test_no_encoding_of_a_secret_parameter_survives(name: str, rest: str, encode
     secret = "S3CR3T" + rest
     value = quote(secret, safe="", errors="replace")
     name = "".join(f"%{ord(letter):02x}" for letter in name) if encoded else name
-    cleaned = _privacy.privacy({}).query_string(f"a=b&{name}={value}&c=d")
+    cleaned = names.privacy({}).query_string(f"a=b&{name}={value}&c=d")
     assert cleaned == f"a=b&{name}={FILTERED}&c=d"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._privacy import FILTERED
+from sentry_asgi._redaction.names import FILTERED
 
 from .support import SDK_VERSION, Message, Scope, Sentry, http_scope, run
 

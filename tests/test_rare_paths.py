@@ -11,22 +11,18 @@ import pytest
 import sentry_sdk
 from sentry_sdk.scope import Scope as SentryScope
 
-from sentry_asgi import (
-    SentryMiddleware,
-    _event,
-    _exceptions,
-    _failsafe,
-    _isolation,
-    _names,
-    _once,
-    _redaction,
-    _sdk,
-    _settings,
-    _takeover,
-    _traceback,
-)
-from sentry_asgi._privacy import FILTERED
-from sentry_asgi._request import Connection
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import settings
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._events import event as _event
+from sentry_asgi._failures import dedupe
+from sentry_asgi._frameworks import routes as _routes
+from sentry_asgi._python import exceptions
+from sentry_asgi._redaction import redact
+from sentry_asgi._redaction.names import FILTERED
+from sentry_asgi._scopes import isolation
+from sentry_asgi._sdk import diagnostics, integrations, internals
+from sentry_asgi._stacktrace import traceback
 
 from .support import (
     SDK_VERSION,
@@ -42,8 +38,8 @@ from .support import (
 
 
 def test_a_group_of_too_many_is_not_looked_into() -> None:
-    many = ExceptionGroup("many", [ValueError(number) for number in range(_exceptions.BOUND + 1)])
-    assert _exceptions.leaves_of(many) is None
+    many = ExceptionGroup("many", [ValueError(number) for number in range(exceptions.BOUND + 1)])
+    assert exceptions.leaves_of(many) is None
 
 
 def test_an_interrupt_while_a_failure_is_logged_is_an_interrupt() -> None:
@@ -52,13 +48,13 @@ def test_an_interrupt_while_a_failure_is_logged_is_an_interrupt() -> None:
             raise KeyboardInterrupt
 
     handler = Interrupting()
-    _failsafe._last.clear()
-    _failsafe.logger.addHandler(handler)
+    diagnostics._last.clear()
+    diagnostics.logger.addHandler(handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            _failsafe.log_failure("testing an interrupt")
+            diagnostics.log_failure("testing an interrupt")
     finally:
-        _failsafe.logger.removeHandler(handler)
+        diagnostics.logger.removeHandler(handler)
 
 
 def test_an_interrupt_while_statuses_are_asked_is_an_interrupt() -> None:
@@ -67,7 +63,7 @@ def test_an_interrupt_while_statuses_are_asked_is_an_interrupt() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        assert 500 in _settings.answering(Interrupting())
+        assert 500 in settings.answering(Interrupting())
 
 
 def test_an_interrupt_in_a_property_of_an_exception_is_an_interrupt() -> None:
@@ -77,16 +73,16 @@ def test_an_interrupt_in_a_property_of_an_exception_is_an_interrupt() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _traceback._asked(Interrupting(), "errno")
+        traceback._asked(Interrupting(), "errno")
 
 
 def test_without_the_sdks_variables_nothing_is_claimed(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_isolation, "_ISOLATION", None)
-    monkeypatch.setattr(_isolation, "_nestings", lambda: (None, None))
-    monkeypatch.setattr(_isolation, "_chosen", lambda: _isolation.PublicScopes)
-    assert _isolation.claim() is None
+    monkeypatch.setattr(isolation, "_ISOLATION", None)
+    monkeypatch.setattr(isolation, "_nestings", lambda: (None, None))
+    monkeypatch.setattr(isolation, "_chosen", lambda: isolation.PublicScopes)
+    assert isolation.claim() is None
     app = SentryMiddleware(starts)
     run(app, {"type": "lifespan"}, [{"type": "lifespan.startup"}])
     run(app, http_scope("/a"))
@@ -129,7 +125,7 @@ def test_a_lifespan_whose_scopes_cannot_be_entered_is_served(
 
 
 def test_a_span_that_is_being_started_or_is_started_is_not_started_again() -> None:
-    scope: Any = object.__new__(_isolation._CurrentScope)
+    scope: Any = object.__new__(isolation._CurrentScope)
     scope.asgi_base, scope.asgi_connection = None, Connection(http_scope())
     assert scope._start_pending_span(SimpleNamespace(starting=True)) is None
     started = SimpleNamespace(starting=False, pending=False, span="span")
@@ -137,7 +133,7 @@ def test_a_span_that_is_being_started_or_is_started_is_not_started_again() -> No
 
 
 def test_the_process_sets_its_client_for_all(sentry: Sentry) -> None:
-    _isolation.claim()
+    isolation.claim()
     client = sentry_sdk.Client()
     sentry_sdk.get_isolation_scope().set_client(client)
     assert sentry_sdk.get_isolation_scope().client is client
@@ -167,17 +163,17 @@ def noted(error: Exception) -> Exception:
     ],
 )
 def test_a_traceback_ends_as_python_has_it(error: Exception, line: str) -> None:
-    assert _once._last_line(error, str(error)) == line
+    assert dedupe._last_line(error, str(error)) == line
 
 
 def test_what_the_sdks_middleware_cuts_off_is_told_from_what_the_app_does() -> None:
     code = "def cut():\n try:\n  raise KeyError\n except KeyError:\n  raise ValueError from None"
-    for name, is_cut in ((_sdk.CUTS_OFF, True), ("app", False)):
+    for name, is_cut in ((internals.CUTS_OFF, True), ("app", False)):
         namespace: dict[str, Any] = {"__name__": name}
         exec(code, namespace)
         with pytest.raises(ValueError) as raised:
             namespace["cut"]()
-        assert _traceback._is_cut_off(raised.value) is is_cut
+        assert traceback._is_cut_off(raised.value) is is_cut
 
 
 def streaming(sentry: Sentry) -> None:
@@ -193,7 +189,7 @@ def test_a_request_that_cannot_be_looked_at_is_not_told_by_a_segment(
     def hide(event: Any, secrets: Any) -> None:
         event["request"] = FILTERED
 
-    monkeypatch.setattr(_redaction, "redact", hide)
+    monkeypatch.setattr(redact, "redact", hide)
     streaming(sentry)
     run(SentryMiddleware(respond_ok), http_scope("/a"))
     told = sentry.segments[0]["attributes"]
@@ -267,7 +263,7 @@ def test_a_router_of_another_library_is_not_asked() -> None:
         path="/",
         root_path="",
     )
-    assert _names.named(connection) is _names.NOTHING
+    assert _routes.named(connection) is _routes.NOTHING
 
 
 def test_a_thread_that_cannot_be_named_is_logged(
@@ -276,6 +272,6 @@ def test_a_thread_that_cannot_be_named_is_logged(
     def broken() -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_takeover, "active_thread_is_here", broken)
-    _takeover._tell_thread()
+    monkeypatch.setattr(integrations, "active_thread_is_here", broken)
+    integrations._tell_thread()
     assert "naming the thread of an endpoint failed" in caplog.text

@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _privacy, _redaction
-from sentry_asgi._texts import clean_lines, clean_text, secret_values
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._redaction import names as _names, redact
+from sentry_asgi._redaction.texts import clean_lines, clean_text, secret_values
 
 from .support import Scope, Sentry, http_scope, run, websocket_scope
 
@@ -49,7 +50,7 @@ def test_texts_are_cleaned_in_time_that_grows_with_them(shape: str) -> None:
 
 def test_names_are_judged_in_time_that_grows_with_them() -> None:
     def judge(size: int) -> None:
-        _privacy._canonical("\u0315\u0300" * (size // 2))
+        _names._canonical("\u0315\u0300" * (size // 2))
 
     assert growth(judge, 2_000, 16) < 16 * 4
 
@@ -102,7 +103,7 @@ def test_many_edges_are_compared_up_to_a_bound() -> None:
     secrets = [f"{number:02}secret-of-alice" for number in range(24)]
     texts = [f"{number} {secrets[number % 24][:9]}" for number in range(1_000)]
     event: dict[str, Any] = {"extra": {"texts": texts}}
-    _redaction.redact(event, secrets)
+    redact.redact(event, secrets)
     cleaned = event["extra"]["texts"]
     assert cleaned[0] == "0 [Filtered]"
     assert cleaned[-1] == "[Filtered]"
@@ -146,7 +147,7 @@ def test_names_that_a_client_invents_are_bounded_and_those_beyond_go_unseen(sent
 
 
 def test_no_client_makes_the_names_of_the_application_forgotten() -> None:
-    names = _privacy.Names(_privacy._SECRET)
+    names = _names.Names(_names._SECRET)
     for request in range(50):
         assert names.known("user_token") is (True if request else None)
         assert names["user_token"]
@@ -243,7 +244,7 @@ def test_what_the_application_gives_as_a_whole_holds_no_cut_piece(sentry: Sentry
 
 
 def test_a_long_name_is_judged_by_its_ends() -> None:
-    assert _privacy.is_secret("x" * 1_000 + "_password")
+    assert _names.is_secret("x" * 1_000 + "_password")
 
 
 @pytest.mark.parametrize("size", ["never", "small", "medium", "always"])
@@ -299,7 +300,7 @@ def test_what_is_secret_in_a_websockets_message_is_sent_nowhere(sentry: Sentry, 
 )
 def test_the_argument_after_an_option_that_is_secret_goes(arguments: Any) -> None:
     event: dict[str, Any] = {"extra": {"argv": arguments}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert "hunter2" not in str(event["extra"]["argv"])
     assert len(event["extra"]["argv"]) == len(arguments)
 
@@ -310,7 +311,7 @@ def test_the_argument_after_an_option_that_is_secret_goes(arguments: Any) -> Non
 )
 def test_other_arguments_stay(arguments: list[str]) -> None:
     event: dict[str, Any] = {"extra": {"argv": arguments}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert event["extra"]["argv"][-1] == arguments[-1]
     assert event["extra"]["argv"][0] == arguments[0] or "=" in arguments[0]
 
@@ -320,6 +321,6 @@ def test_the_fields_of_a_namedtuple_go_by_their_names() -> None:
     event: dict[str, Any] = {
         "extra": {"login": Login("alice", "hunter2"), "page": Login("a", None)}
     }
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert list(event["extra"]["login"]) == ["alice", "[Filtered]"]
     assert event["extra"]["page"] == Login("a", None)

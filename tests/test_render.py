@@ -25,9 +25,19 @@ import pytest
 import sentry_sdk
 from pydantic import BaseModel, Field, SecretStr
 
-from sentry_asgi import SentryMiddleware, _objects, _render, _sdk
-from sentry_asgi._objects import writer
-from sentry_asgi._render import BREADTH, CHARACTERS, LENGTH, NODES, SHARE, VARIABLES, Renderer
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._sdk import internals
+from sentry_asgi._stacktrace import objects, render
+from sentry_asgi._stacktrace.objects import writer
+from sentry_asgi._stacktrace.render import (
+    BREADTH,
+    CHARACTERS,
+    LENGTH,
+    NODES,
+    SHARE,
+    VARIABLES,
+    Renderer,
+)
 
 from .support import Scope, Sentry, run
 
@@ -40,7 +50,7 @@ def shown(value: Any, custom_repr: Any = None, length: int | None = None) -> Any
 
 @pytest.fixture(autouse=True)
 def forget_slow_classes() -> None:
-    _objects._slow.clear()
+    objects._slow.clear()
 
 
 class Point(NamedTuple):
@@ -379,13 +389,13 @@ def test_a_class_that_was_slow_is_let_be_for_a_while(monkeypatch: pytest.MonkeyP
     class Slow:
         def __repr__(self) -> str:
             asked.append(self)
-            time.sleep(10 * _objects.SLOW)
+            time.sleep(10 * objects.SLOW)
             return "slow"
 
-    assert [shown(Slow()), shown(Slow())] == ["slow", f"<{_objects._full_name(Slow)} object>"]
+    assert [shown(Slow()), shown(Slow())] == ["slow", f"<{objects._full_name(Slow)} object>"]
     assert len(asked) == 1
-    monkeypatch.setattr(_objects, "LET_BE", 0.0)
-    monkeypatch.setattr(_objects, "_KEPT", 1)
+    monkeypatch.setattr(objects, "LET_BE", 0.0)
+    monkeypatch.setattr(objects, "_KEPT", 1)
     other = type("Other", (Slow,), {})
     assert [shown(other()), shown(other()), shown(Slow())] == ["slow"] * 3
 
@@ -393,16 +403,16 @@ def test_a_class_that_was_slow_is_let_be_for_a_while(monkeypatch: pytest.MonkeyP
 def test_a_class_that_takes_the_processor_is_slow_sooner() -> None:
     class Busy:
         def __repr__(self) -> str:
-            until = time.thread_time() + 2 * _objects.SLOW
+            until = time.thread_time() + 2 * objects.SLOW
             while time.thread_time() < until:
                 pass
             return "busy"
 
-    assert [shown(Busy()), shown(Busy())] == ["busy", f"<{_objects._full_name(Busy)} object>"]
+    assert [shown(Busy()), shown(Busy())] == ["busy", f"<{objects._full_name(Busy)} object>"]
 
 
 def test_all_objects_together_may_take_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_objects, "ALL", -1.0)
+    monkeypatch.setattr(objects, "ALL", -1.0)
     assert shown(Speaking()) == f"<{NAMES}Speaking object>"
 
 
@@ -443,7 +453,7 @@ def test_a_dict_that_changes_meanwhile_does_no_harm(monkeypatch: pytest.MonkeyPa
     def changed(value: Any, base: Any) -> Any:
         raise RuntimeError("dictionary changed size during iteration")
 
-    monkeypatch.setattr(_render, "_first_pairs", changed)
+    monkeypatch.setattr(render, "_first_pairs", changed)
     assert shown({"a": 1}) == "<could not be rendered: RuntimeError>"
 
 
@@ -455,7 +465,7 @@ def test_hooks_of_the_sdk_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(Speaking(a=1), custom_repr=lambda value: None) == "<speaking of a>"
     assert shown(Speaking(), custom_repr=broken).endswith("whose repr raised ValueError>")
     answers: list[Any] = [NotImplemented, "processed", {"a": 1}]
-    monkeypatch.setattr(_objects, "repr_processors", [lambda value, hint: answers.pop(0)])
+    monkeypatch.setattr(objects, "repr_processors", [lambda value, hint: answers.pop(0)])
     assert [shown(Speaking(a=1)) for _ in range(3)] == ["<speaking of a>", "processed", "{'a': 1}"]
 
 
@@ -465,7 +475,7 @@ def test_a_hook_that_asks_for_the_class_evaluates_no_lazy_object(
     def asks(value: Any, *_: Any) -> Any:
         return "a query set" if isinstance(value, QuerySet) else NotImplemented
 
-    monkeypatch.setattr(_objects, "repr_processors", [asks])
+    monkeypatch.setattr(objects, "repr_processors", [asks])
     assert shown(QuerySet()) == "a query set"
     assert shown(Lazy()).startswith(f"<{NAMES}Lazy object at ")
 
@@ -536,8 +546,8 @@ def test_no_query_is_made_for_djangos_lazy_querysets_and_models() -> None:
 
 
 def test_an_old_sdk_without_processors_has_none() -> None:
-    assert isinstance(_sdk.repr_processors, list)
-    assert sentry_sdk.serializer.global_repr_processors is _sdk.repr_processors
+    assert isinstance(internals.repr_processors, list)
+    assert sentry_sdk.serializer.global_repr_processors is internals.repr_processors
 
 
 def test_values_are_rendered_while_other_threads_change_them() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from sentry_asgi import SentryMiddleware, _request
-from sentry_asgi._request import Connection
-from sentry_asgi._settings import Settings
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import request as _request
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._connection.settings import Settings
 
 from .support import Scope, Sentry, http_scope, pii, run, websocket_scope
 

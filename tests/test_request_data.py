@@ -11,9 +11,13 @@ from typing import Any, NamedTuple
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _body, _isolation, _response, _sdk, _user
-from sentry_asgi._privacy import FILTERED, privacy
-from sentry_asgi._request import Connection
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import body as _body
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._events import contexts as _contexts, user as _user
+from sentry_asgi._redaction.names import FILTERED, privacy
+from sentry_asgi._scopes import isolation
+from sentry_asgi._sdk import internals
 
 from .support import (
     SDK_VERSION,
@@ -428,7 +432,7 @@ def test_what_the_app_set_wins_and_nobody_is_named_unasked(
         given = {"segment": "y"}  # old SDKs hide an address by themselves
     sentry.init(**pii(on=on))
     if public:
-        monkeypatch.setattr(_isolation, "_chosen", lambda: _isolation.PublicScopes)
+        monkeypatch.setattr(isolation, "_chosen", lambda: isolation.PublicScopes)
 
     async def failing(scope: Scope, receive: Any, send: Any) -> None:
         scope["user"] = {"id": 7, "username": "alice"}
@@ -443,7 +447,7 @@ def test_what_the_app_set_wins_and_nobody_is_named_unasked(
 
 def test_where_the_sdk_keeps_the_user_elsewhere_its_scope_is_left_alone() -> None:
     elsewhere = SimpleNamespace()
-    _sdk.set_default_user(elsewhere, {"id": "7"})
+    internals.set_default_user(elsewhere, {"id": "7"})
     assert vars(elsewhere) == {}
 
 
@@ -507,9 +511,9 @@ def test_facts_that_are_odd_are_absent(sentry: Sentry, changes: Any, facts: Any)
 
 def test_of_a_connection_that_nobody_watched_nothing_is_told() -> None:
     connection = Connection(http_scope("/"))
-    assert _response.contexts(connection, privacy({})) == {}
-    assert not _response.body_cut(connection, 0)
-    assert _response.body_read(connection) == 0
+    assert _contexts.contexts(connection, privacy({})) == {}
+    assert not _contexts.body_cut(connection, 0)
+    assert _contexts.body_read(connection) == 0
 
 
 # Trusted proxies.

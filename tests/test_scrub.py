@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _redaction
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._redaction import redact
 from sentry_asgi.privacy import FILTERED, scrub
 
 from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
@@ -43,7 +44,7 @@ def test_what_cannot_be_looked_at_is_replaced(monkeypatch: pytest.MonkeyPatch) -
     def broken(event: Any, secrets: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_redaction, "redact", broken)
+    monkeypatch.setattr(redact, "redact", broken)
     value: Any = {"a": "b"}
     assert scrub(value) == FILTERED
 

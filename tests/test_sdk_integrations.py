@@ -18,8 +18,9 @@ from sentry_sdk.integrations.starlette import StarletteIntegration
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from sentry_asgi import SentryMiddleware, _answered
-from sentry_asgi._traceback import event_from
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._frameworks import handled as _handled
+from sentry_asgi._stacktrace.traceback import event_from
 
 from . import apps
 from .support import Sentry, exception_values, http_scope, respond, run
@@ -87,15 +88,15 @@ def test_what_quart_is_told_to_let_out_is_not_answered(
     config = {"PROPAGATE_EXCEPTIONS": propagates}
     app = SimpleNamespace(config=config, debug=debug, testing=False)
     monkeypatch.setitem(sys.modules, "quart", SimpleNamespace(current_app=app))
-    assert _answered.is_answered("quart") is answered
+    assert _handled.is_answered("quart") is answered
 
 
 def test_where_it_cannot_be_told_the_integrations_word_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "quart", None)
-    assert not _answered.is_answered("quart")
-    assert not _answered.is_answered("celery")
+    assert not _handled.is_answered("quart")
+    assert not _handled.is_answered("celery")
 
 
 def test_what_litestar_answers_is_handled_though_its_integration_reports_it(sentry: Sentry) -> None:
@@ -114,12 +115,12 @@ def test_what_litestar_answers_is_handled_though_its_integration_reports_it(sent
     "mechanism", ["ariadne", "falcon", "graphene", "mcp", "sanic", "strawberry"]
 )
 def test_what_always_answers_is_handled(mechanism: str) -> None:
-    assert _answered.is_answered(mechanism)
+    assert _handled.is_answered(mechanism)
 
 
 @pytest.mark.parametrize("mechanism", ["openai", "aiohttp", "threading", "asyncio", "wsgi", None])
 def test_what_reports_and_raises_again_is_not_taken_for_answered(mechanism: Any) -> None:
-    assert not _answered.is_answered(mechanism)
+    assert not _handled.is_answered(mechanism)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_what_flask_is_told_to_let_out_is_not_answered(
     config = {"PROPAGATE_EXCEPTIONS": propagates}
     app = SimpleNamespace(config=config, debug=debug, testing=False)
     monkeypatch.setitem(sys.modules, "flask", SimpleNamespace(current_app=app))
-    assert _answered.is_answered("flask") is answered
+    assert _handled.is_answered("flask") is answered
 
 
 def test_what_strawberry_answers_with_a_200_is_handled_and_no_crash(sentry: Sentry) -> None:

@@ -16,9 +16,12 @@ import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]
 
-from sentry_asgi import SentryMiddleware, _event, _privacy, _redaction, _sdk, _secrets, _texts
-from sentry_asgi._privacy import FILTERED
-from sentry_asgi._request import Connection
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._events import event as _event
+from sentry_asgi._redaction import names as _names, redact, secrets as _secrets, texts as _texts
+from sentry_asgi._redaction.names import FILTERED
+from sentry_asgi._sdk import internals
 
 from .support import SDK_VERSION, Scope, Sentry, http_scope, pii, respond, run
 
@@ -26,7 +29,7 @@ KNOWN = "hunter2-of-alice"
 
 
 def redacted(event: dict[str, Any], *secrets: str) -> dict[str, Any]:
-    _redaction.redact(event, secrets or (KNOWN,))
+    redact.redact(event, secrets or (KNOWN,))
     return event
 
 
@@ -36,7 +39,7 @@ def frames(**variables: Any) -> dict[str, Any]:
 
 
 def variables_of(event: dict[str, Any]) -> Any:
-    return _sdk.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0].get("vars"))
+    return internals.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0].get("vars"))
 
 
 def shown(text: str) -> str:
@@ -97,7 +100,7 @@ def test_where_secrets_cannot_be_removed_no_frame_shows_variables(
     def broken(event: Any, secrets: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_redaction, "redact", broken)
+    monkeypatch.setattr(redact, "redact", broken)
     event = _event.protect(Connection(http_scope("/")), frames(a="b"), {})
     assert event is not None
     assert variables_of(event) is None
@@ -279,8 +282,8 @@ def test_a_log_records_parameters_are_secret_where_its_text_says_so(sentry: Sent
 def test_a_name_beside_its_value_tells_what_is_secret() -> None:
     rows = [{"name": "password", "value": KNOWN}, {"name": "colour", "value": "red"}]
     told = {"key": "api-key", "value": 5, "more": {"field": "PIN", "content": ["1", "2"]}}
-    assert list(_privacy.secret_data([rows, told])) == [KNOWN, "5", "1", "2"]
-    assert _privacy.clean_data([rows, told]) == [
+    assert list(_names.secret_data([rows, told])) == [KNOWN, "5", "1", "2"]
+    assert _names.clean_data([rows, told]) == [
         [{"name": "password", "value": FILTERED}, {"name": "colour", "value": "red"}],
         {"key": "api-key", "value": FILTERED, "more": {"field": "PIN", "content": FILTERED}},
     ]
@@ -389,7 +392,7 @@ def test_values_go_by_the_names_that_they_stand_under() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.skipif(_sdk.VARIABLES_ARE_LATE, reason="there, values are rendered first")
+@pytest.mark.skipif(internals.VARIABLES_ARE_LATE, reason="there, values are rendered first")
 def test_variables_go_by_fewer_names_for_many_are_called_key() -> None:
     cleaned = variables_of(
         redacted(frames(key="'a'", pin="1", db_password="'b'", auth="'c'", author="'d'"))
@@ -542,7 +545,7 @@ def test_no_text_takes_for_ever(text: str) -> None:
 def test_variables_of_old_sdks_are_rendered_before_they_are_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_sdk, "VARIABLES_ARE_LATE", True)
+    monkeypatch.setattr(internals, "VARIABLES_ARE_LATE", True)
     event = frames(a=KNOWN, b=[b"x"])
     for _ in range(2):  # as two processors do
         redacted(event)
@@ -554,35 +557,35 @@ def test_variables_of_old_sdks_are_rendered_before_they_are_looked_at(
 
 
 def test_without_the_sdks_means_a_body_is_its_value_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sdk, "_ANNOTATED", None)
-    assert _sdk.annotated("a", {"len": 3}) == "a"
-    assert _sdk.plain("a") == "a"
+    monkeypatch.setattr(internals, "_ANNOTATED", None)
+    assert internals.annotated("a", {"len": 3}) == "a"
+    assert internals.plain("a") == "a"
 
 
 def test_data_without_end_is_replaced_where_it_is_too_deep() -> None:
     deep: Any = "x"
     for _ in range(sys.getrecursionlimit() // 2):
         deep = {"a": deep}
-    assert FILTERED in str(_privacy.clean_data(deep))
-    assert list(_privacy.secret_data({"token": deep})) == []
+    assert FILTERED in str(_names.clean_data(deep))
+    assert list(_names.secret_data({"token": deep})) == []
 
 
 def test_a_name_too_long_to_remember_is_judged_all_the_same() -> None:
-    assert _privacy.is_secret("x" * 1_000 + "password")
+    assert _names.is_secret("x" * 1_000 + "password")
 
 
 def test_names_that_are_encoded_again_and_again_are_seen_through() -> None:
-    assert _privacy.privacy({}).query_string("%2570assword=1") == f"%2570assword={FILTERED}"
-    assert _privacy.decoded("%25252525252525") != "%"
+    assert _names.privacy({}).query_string("%2570assword=1") == f"%2570assword={FILTERED}"
+    assert _names.decoded("%25252525252525") != "%"
 
 
 def test_a_header_that_says_itself_that_it_is_a_credential_goes() -> None:
-    allowed = _privacy.privacy({})
+    allowed = _names.privacy({})
     assert allowed.headers({"x-upstream": "Bearer abcdef"}) == {"x-upstream": FILTERED}
 
 
 def test_cookies_without_a_value_are_none() -> None:
-    assert list(_privacy.cookie_pairs("a; b=1;c")) == [("b", "1")]
+    assert list(_names.cookie_pairs("a; b=1;c")) == [("b", "1")]
 
 
 def test_values_of_types_derived_from_plain_ones_are_looked_at_as_what_they_are() -> None:
@@ -615,7 +618,7 @@ def test_what_an_sdk_adds_to_a_frame_is_looked_at_too() -> None:
 
 
 def test_names_without_end_are_not_remembered_without_end() -> None:
-    names = _privacy.Names(_privacy._SECRET)
+    names = _names.Names(_names._SECRET)
     for number in range(5_000):
         assert names[f"token_{number}"]
     assert len(names) <= 2_048

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _isolation, _sdk, _sessions
-from sentry_asgi._isolation import PublicScopes
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._scopes import isolation, sessions
+from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, respond, run
 
@@ -78,14 +80,14 @@ def test_counting_goes_on_after_a_flush_and_in_another_minute(
     sentry_sdk.flush()
     for path in PATHS:
         serve(wrapped, path)
-    monkeypatch.setattr(_sessions, "now", lambda: -1000.0)  # the next bucket is over at once
+    monkeypatch.setattr(sessions, "now", lambda: -1000.0)  # the next bucket is over at once
     for path in PATHS:
         serve(wrapped, path)
     assert counts(sentry) == {"exited": 11, "crashed": 4, "errored": 2}
 
 
 def test_the_public_scopes_count_the_same(sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_isolation, "_chosen", lambda: PublicScopes)
+    monkeypatch.setattr(isolation, "_chosen", lambda: PublicScopes)
     sentry.init(release="app@1", auto_session_tracking=True)
     wrapped = SentryMiddleware(app)
     for path in PATHS:
@@ -96,7 +98,7 @@ def test_the_public_scopes_count_the_same(sentry: Sentry, monkeypatch: pytest.Mo
 def test_where_the_buckets_are_not_to_be_found_each_goes_through_the_sdk(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sdk, "session_aggregate", lambda client: (None, None))
+    monkeypatch.setattr(internals, "session_aggregate", lambda client: (None, None))
     sentry.init(release="app@1", auto_session_tracking=True)
     wrapped = SentryMiddleware(app)
     for path in PATHS:
@@ -107,13 +109,13 @@ def test_where_the_buckets_are_not_to_be_found_each_goes_through_the_sdk(
 def test_the_sdk_still_has_the_buckets(sentry: Sentry) -> None:
     """If this fails, a new SDK has moved them: sessions are still counted, by the slower way."""
     client = sentry.init(release="app@1", auto_session_tracking=True)
-    assert _sdk.session_aggregate(client) == (None, None)
+    assert internals.session_aggregate(client) == (None, None)
     serve(SentryMiddleware(app), "/")
-    aggregates, bucket = _sdk.session_aggregate(client)
+    aggregates, bucket = internals.session_aggregate(client)
     assert aggregates is client.session_flusher.pending_aggregates
     assert bucket["exited"] == 1
     client.session_flusher.pending_aggregates = {"odd": None}
-    assert _sdk.session_aggregate(client) == (None, None)
+    assert internals.session_aggregate(client) == (None, None)
     client.session_flusher.pending_aggregates = {}
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _redaction, _sdk
-from sentry_asgi._privacy import FILTERED
-from sentry_asgi._shapes import HINTS, SHAPES, SHORTEST, Shape
-from sentry_asgi._texts import ALL_HINTS, clean_text, found_hints
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._redaction import redact
+from sentry_asgi._redaction.names import FILTERED
+from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, Shape
+from sentry_asgi._redaction.texts import ALL_HINTS, clean_text, found_hints
+from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, respond, run
 
@@ -80,7 +82,7 @@ def test_a_text_that_is_nothing_else_goes_from_an_event(shape: Shape) -> None:
         "extra": {"value": shape.example},
         "breadcrumbs": {"values": [{"data": {"said": [shape.example]}}]},
     }
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert secret_of(shape) not in json.dumps(event)
 
 
@@ -135,13 +137,13 @@ HARMLESS: dict[str, Any] = {
 def test_an_ordinary_thing_stays_whatever_it_sounds_like(name: str) -> None:
     value = HARMLESS[name]
     event: dict[str, Any] = {"extra": {name: value}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert event["extra"][name] == value
     frame = {"function": "f", "module": "app", "vars": {name: repr(value)}}
     event = {"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     shown = event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"]
-    assert _sdk.plain(shown)[name] == repr(value)
+    assert internals.plain(shown)[name] == repr(value)
 
 
 CARRIES_ONE = [
@@ -156,14 +158,14 @@ CARRIES_ONE = [
 @pytest.mark.parametrize("name", CARRIES_ONE)
 def test_a_name_of_what_carries_a_secret_is_a_secrets(name: str) -> None:
     event: dict[str, Any] = {"extra": {name: "hunter2-of-alice"}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert event["extra"][name] == FILTERED
 
 
 @pytest.mark.parametrize("value", [None, True, False, "", "None", "True", "''", "[]", "{}"])
 def test_was_it_none_is_told(value: Any) -> None:
     event: dict[str, Any] = {"extra": {"token": value, "password": value}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert event["extra"] == {"token": value, "password": value}
 
 
@@ -209,7 +211,7 @@ def test_variables_of_the_environment_go_where_they_are_written_down(
 def test_variables_that_are_secret_by_other_words_go(name: str) -> None:
     frame = {"function": "f", "module": "app", "vars": {name: "'hunter2'"}}
     event: dict[str, Any] = {"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}}
-    _redaction.redact(event, [])
+    redact.redact(event, [])
     assert "hunter2" not in str(
-        _sdk.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"])
+        internals.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"])
     )

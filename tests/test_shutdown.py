@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _flush, _lifespan
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._reporting import lifespan as _lifespan
+from sentry_asgi._sdk import flush as _flush
 
 from .receiver import Receiver
 from .support import SDK_VERSION, CapturingTransport, Message, Scope, Sentry, call, respond

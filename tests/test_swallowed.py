@@ -25,9 +25,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import sentry_asgi.middleware
-from sentry_asgi import SentryMiddleware, _frames, _installed, _isolation, _swallowed, _unwinding
-from sentry_asgi._exchange import CROSSINGS
-from sentry_asgi._isolation import LazyScopes, PublicScopes
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection.exchange import CROSSINGS
+from sentry_asgi._failures import swallowed
+from sentry_asgi._python import in_app, installed as _installed
+from sentry_asgi._reporting import unwinding
+from sentry_asgi._scopes import isolation
+from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
 
 from . import apps
 from .support import (
@@ -128,8 +132,8 @@ def missing() -> None:
 
 @pytest.fixture(autouse=True)
 def nobody_else_watches() -> None:
-    for user in list(_unwinding.watch.users):
-        _unwinding.watch.end(user)
+    for user in list(unwinding.watch.users):
+        unwinding.watch.end(user)
 
 
 # Found
@@ -571,7 +575,7 @@ def test_what_the_app_or_another_library_swallows_while_it_starts_is_no_failure(
 
 def test_a_lifespan_notes_until_all_is_done(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        here: Any = _isolation.connection_here()
+        here: Any = isolation.connection_here()
         left(ValueError("before anything is received"))
         assert here.crossings == ()
         await receive()
@@ -594,7 +598,7 @@ def test_after_the_start_nothing_is_noted_of_what_it_started(sentry: Sentry) -> 
         await receive()
         await send({"type": "lifespan.startup.complete"})
         engine.render(missing)
-        here: Any = _isolation.connection_here()
+        here: Any = isolation.connection_here()
         seen.append(here.crossings)
 
     live(SentryMiddleware(app))
@@ -605,7 +609,7 @@ def test_after_the_start_nothing_is_noted_of_what_it_started(sentry: Sentry) -> 
 def test_what_cannot_be_looked_for_in_a_lifespan_is_no_ones_problem(
     sentry: Sentry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert _swallowed.swallowed(object()) == []
+    assert swallowed.swallowed(object()) == []
     assert "looking for a failure of the lifespan failed" in caplog.text
 
 
@@ -613,7 +617,7 @@ def test_what_cannot_be_looked_for_in_a_lifespan_is_no_ones_problem(
 
 
 def watching() -> bool:
-    return _unwinding.watch.tool_id is not None
+    return unwinding.watch.tool_id is not None
 
 
 @monitored
@@ -652,13 +656,13 @@ def test_with_the_lifespan_the_watching_ends(sentry: Sentry) -> None:
 
 @pytest.fixture
 def no_tool_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if _unwinding._monitoring is not None:
-        for tool_id in _unwinding.TOOL_IDS:
+    if unwinding._monitoring is not None:
+        for tool_id in unwinding.TOOL_IDS:
             MONITORING.use_tool_id(tool_id, "test")
-    monkeypatch.setattr(_unwinding.watch, "_said", False)
+    monkeypatch.setattr(unwinding.watch, "_said", False)
     yield
-    if _unwinding._monitoring is not None:
-        for tool_id in _unwinding.TOOL_IDS:
+    if unwinding._monitoring is not None:
+        for tool_id in unwinding.TOOL_IDS:
             MONITORING.free_tool_id(tool_id)
 
 
@@ -678,7 +682,7 @@ def test_without_a_tool_id_what_is_being_handled_is_still_found_and_it_is_said_o
 def test_without_sys_monitoring_it_is_the_same(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_unwinding, "_monitoring", None)
+    monkeypatch.setattr(unwinding, "_monitoring", None)
     run(SentryMiddleware(framework.while_handling(failing)))
     assert len(sentry.events) == 1
     assert not watching()
@@ -688,7 +692,7 @@ def left(exception: BaseException) -> None:
     """Calls what sys.monitoring calls, where coverage can see it."""
 
     def app() -> None:
-        _unwinding.unwound(app.__code__, 0, exception)
+        unwinding.unwound(app.__code__, 0, exception)
 
     engine_call = library("def call(f): f()").call
     engine_call(app)
@@ -745,8 +749,8 @@ async def app(scope, receive, send):
 
 def test_frames_between_application_frames_and_library_frames_are_no_crossings() -> None:
     def app() -> None:
-        _unwinding.unwound(app.__code__, 0, ValueError())
-        _unwinding.unwound(library.__code__.replace(co_filename="<string>"), 0, ValueError())
+        unwinding.unwound(app.__code__, 0, ValueError())
+        unwinding.unwound(library.__code__.replace(co_filename="<string>"), 0, ValueError())
 
     app()
 
@@ -762,7 +766,7 @@ def test_what_a_signals_handler_raises_in_the_callback_is_not_lost(
         raise Alarm
 
     left(ValueError())  # or these files are new, and looked at with care
-    monkeypatch.setattr(_unwinding, "public_connection", handler)
+    monkeypatch.setattr(unwinding, "public_connection", handler)
     with pytest.raises(Alarm):
         left(ValueError())
 
@@ -773,13 +777,13 @@ def test_files_that_are_new_are_looked_at_first(
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         exchange: Any = exchange_here()
         fresh: dict[str, bool] = {}
-        monkeypatch.setattr(_unwinding, "_known", fresh)
+        monkeypatch.setattr(unwinding, "_known", fresh)
 
         def inner() -> None:
-            _unwinding.unwound(inner.__code__, 0, ValueError("within the application"))
+            unwinding.unwound(inner.__code__, 0, ValueError("within the application"))
 
         inner()
-        _unwinding.unwound(engine.render.__code__, 0, ValueError("within a library"))
+        unwinding.unwound(engine.render.__code__, 0, ValueError("within a library"))
         assert exchange.crossings == ()
         left(ValueError("crossing"))
         assert [str(error) for error in exchange.crossings] == ["crossing"]
@@ -793,15 +797,15 @@ def test_at_the_end_of_the_stack_nothing_is_noted_and_nothing_happens(
     def too_deep(*_: Any) -> Any:
         raise RecursionError
 
-    monkeypatch.setattr(_unwinding, "public_connection", too_deep)
+    monkeypatch.setattr(unwinding, "public_connection", too_deep)
     left(ValueError())
-    monkeypatch.setattr(_unwinding, "_with_care", too_deep)
-    monkeypatch.setattr(_unwinding, "_known", {})
+    monkeypatch.setattr(unwinding, "_with_care", too_deep)
+    monkeypatch.setattr(unwinding, "_known", {})
     left(ValueError())
 
 
 def test_a_connection_that_holds_nothing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_unwinding, "public_connection", object)
+    monkeypatch.setattr(unwinding, "public_connection", object)
     left(ValueError())
 
 
@@ -863,17 +867,17 @@ def depths_with_a_value_error() -> int:
 @monitored
 def test_the_watching_takes_one_frame_of_the_stack_and_no_more() -> None:
     bare = depths_with_a_value_error()
-    _unwinding.watch.begin(1)
+    unwinding.watch.begin(1)
     try:
         assert depths_with_a_value_error() == bare - 1
     finally:
-        _unwinding.watch.end(1)
+        unwinding.watch.end(1)
 
 
 def test_what_cannot_be_looked_for_is_no_ones_problem(
     sentry: Sentry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert _swallowed.failure(object()) is None
+    assert swallowed.failure(object()) is None
     assert "looking for the exception behind a response failed" in caplog.text
 
 
@@ -970,22 +974,22 @@ def test_an_interruption_is_behind_nothing(sentry: Sentry) -> None:
 def test_rings_of_contexts_are_followed_to_a_bound() -> None:
     one, two = ValueError(), KeyError()
     one.__context__, two.__context__ = two, one
-    assert len(list(_swallowed._contexts(one))) == _swallowed._CHAIN
+    assert len(list(swallowed._contexts(one))) == swallowed._CHAIN
 
 
 # Whose code it is
 
 
 def test_a_files_name_tells_whose_it_is() -> None:
-    assert _frames.library("/srv/app/main.py") is None
-    assert _frames.library("/srv/.venv/lib/python3.13/site-packages/quart/app.py") == "quart"
-    assert _frames.library("C:\\venv\\Lib\\site-packages\\microdot.py") == "microdot"
-    assert _frames.library("/usr/lib/python3/dist-packages/django/urls/base.py") == "django"
-    assert _frames.library("blacksheep/baseapp.pyx") == "blacksheep"
-    assert _frames.library("<string>") == ""
-    assert _frames.library(asyncio.__file__) == ""
-    assert _frames.library(threading.__file__) == ""
-    assert _frames.library(_frames.__file__) == "sentry_asgi"
+    assert in_app.library("/srv/app/main.py") is None
+    assert in_app.library("/srv/.venv/lib/python3.13/site-packages/quart/app.py") == "quart"
+    assert in_app.library("C:\\venv\\Lib\\site-packages\\microdot.py") == "microdot"
+    assert in_app.library("/usr/lib/python3/dist-packages/django/urls/base.py") == "django"
+    assert in_app.library("blacksheep/baseapp.pyx") == "blacksheep"
+    assert in_app.library("<string>") == ""
+    assert in_app.library(asyncio.__file__) == ""
+    assert in_app.library(threading.__file__) == ""
+    assert in_app.library(in_app.__file__) == "sentry_asgi"
 
 
 FILES = {
@@ -1022,8 +1026,8 @@ def test_a_library_beside_the_application_is_known_by_its_record(
     readable = kind in {"folder", "archive"}
     for name, is_librarys in FILES.items():
         owner = name.partition("/")[0].removesuffix(".py") if is_librarys and readable else None
-        assert _frames.library(str(beside / name)) == owner
-    assert _frames.library("/elsewhere/falcon/app.py") is None
+        assert in_app.library(str(beside / name)) == owner
+    assert in_app.library("/elsewhere/falcon/app.py") is None
 
 
 def test_an_error_that_a_framework_beside_the_application_swallows_is_found(
@@ -1101,7 +1105,7 @@ def test_djangos_failures_are_found_without_its_log(sentry: Sentry, view: str) -
 
 
 def test_the_sdks_options_tell_what_else_is_the_applications() -> None:
-    files = _frames.Files()
+    files = in_app.Files()
     installed, vendored = "/x/site-packages/shop/views.py", "/srv/shop/vendored/thing.py"
     assert (files[installed], files[vendored]) == (False, True)
     files.configure(["shop"], ["vendored"])
@@ -1113,8 +1117,8 @@ def test_the_sdks_options_tell_what_else_is_the_applications() -> None:
 
 
 def test_answers_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_frames, "_BOUND", 3)
-    files = _frames.Files()
+    monkeypatch.setattr(in_app, "_BOUND", 3)
+    files = in_app.Files()
     for number in range(10):
         assert files[f"/srv/{number}.py"]
     assert len(files.known) <= 3

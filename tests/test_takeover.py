@@ -25,7 +25,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from sentry_asgi import SentryMiddleware, _sdk, _takeover
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._sdk import integrations as _integrations, internals
 
 from .support import SDK_VERSION, Message, Sentry, call, exception_values, http_scope, pii, run
 
@@ -85,7 +86,7 @@ def start(app: Any) -> None:
 
 
 pytestmark = pytest.mark.skipif(
-    not _sdk.CAN_TAKE_OVER, reason="this SDK's integration cannot be switched off"
+    not internals.CAN_TAKE_OVER, reason="this SDK's integration cannot be switched off"
 )
 
 MAKERS = [wrapped, added, fastapi]
@@ -261,7 +262,7 @@ def test_scopes_made_by_public_means_take_the_client_too(
     auto: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sentry_asgi.middleware
-    from sentry_asgi._isolation import PublicScopes
+    from sentry_asgi._scopes.isolation import PublicScopes
 
     monkeypatch.setattr(sentry_asgi.middleware, "isolation", PublicScopes)
     with pytest.raises(ValueError, match="nope"):
@@ -272,8 +273,8 @@ def test_scopes_made_by_public_means_take_the_client_too(
 def test_with_an_sdk_that_cannot_do_without_them_they_stay(
     auto: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_takeover, "CAN_TAKE_OVER", False)
-    assert _takeover.double(sentry_sdk.get_client()) is None
+    monkeypatch.setattr(_integrations, "CAN_TAKE_OVER", False)
+    assert _integrations.double(sentry_sdk.get_client()) is None
 
 
 @pytest.mark.parametrize("make", MAKERS)

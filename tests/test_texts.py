@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from sentry_asgi import _privacy, _texts
-from sentry_asgi._privacy import FILTERED
+from sentry_asgi._redaction import names, texts
+from sentry_asgi._redaction.names import FILTERED
 
 # As pydantic has it.
 REFUSED = """2 validation errors for X
@@ -105,8 +105,8 @@ PASSPHRASE = "correct horse battery"
     ],
 )  # fmt: skip
 def test_the_value_beside_a_secrets_name_goes_in_every_notation(text: str, expected: str) -> None:
-    assert _texts.clean_text(text) == expected
-    assert _texts.clean_text(expected) == expected  # what is clean stays as it is
+    assert texts.clean_text(text) == expected
+    assert texts.clean_text(expected) == expected  # what is clean stays as it is
 
 
 INNOCENT_TEXTS = [
@@ -132,7 +132,7 @@ INNOCENT_TEXTS = [
 
 @pytest.mark.parametrize("text", INNOCENT_TEXTS)
 def test_an_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert _texts.clean_text(text) is text or _texts.clean_text(text) == text
+    assert texts.clean_text(text) is text or texts.clean_text(text) == text
 
 
 INNOCENT_NAMES = [
@@ -146,21 +146,21 @@ INNOCENT_NAMES = [
 
 @pytest.mark.parametrize("name", INNOCENT_NAMES)
 def test_a_name_that_measures_or_describes_is_no_secrets(name: str) -> None:
-    assert not _privacy.is_secret(name)
-    assert not _privacy.VARIABLES[name]
+    assert not names.is_secret(name)
+    assert not names.VARIABLES[name]
 
 
 @pytest.mark.parametrize("name", ["session_storage", "tokens", "token_value", "password_hash", "auth", "sessionid"])  # fmt: skip
 def test_a_name_that_only_seems_to_describe_is_one(name: str) -> None:
-    assert _privacy.is_secret(name)
+    assert names.is_secret(name)
 
 
 def test_what_a_text_tells_of_secrets_is_known() -> None:
     text = f"token_count: 3\nuser: bob\npassphrase: {PASSPHRASE}\n<pin>4711</pin>\ntoken=abc&x=y"
-    assert {PASSPHRASE, "4711", "abc"} <= set(_texts.secret_values(text))
-    assert "3" not in set(_texts.secret_values(text))
-    assert list(_texts.secret_values("nothing to see")) == []
+    assert {PASSPHRASE, "4711", "abc"} <= set(texts.secret_values(text))
+    assert "3" not in set(texts.secret_values(text))
+    assert list(texts.secret_values("nothing to see")) == []
 
 
 def test_a_letter_that_has_two_small_ones_moves_nothing() -> None:
-    assert _texts.clean_text("İİİ password=HUNTER2 İ") == f"İİİ password={FILTERED} İ"
+    assert texts.clean_text("İİİ password=HUNTER2 İ") == f"İİİ password={FILTERED} İ"

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _isolation, _tracing, _unwinding
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._reporting import unwinding
+from sentry_asgi._scopes import isolation
+from sentry_asgi._tracing import tracing
 
 from .support import SDK_VERSION, Scope, Sentry, respond, run
 
@@ -36,7 +39,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
 
 
 def test_of_several_users_at_once_one_acquires_the_tool_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch, given = _unwinding.Watch(), list[int]()
+    watch, given = unwinding.Watch(), list[int]()
 
     def acquire() -> int:
         given.append(len(given) + 1)
@@ -44,8 +47,8 @@ def test_of_several_users_at_once_one_acquires_the_tool_id(monkeypatch: pytest.M
         return given[-1]
 
     returned: list[int] = []
-    monkeypatch.setattr(_unwinding, "_acquire", acquire)
-    monkeypatch.setattr(_unwinding, "_give_back", returned.append)
+    monkeypatch.setattr(unwinding, "_acquire", acquire)
+    monkeypatch.setattr(unwinding, "_give_back", returned.append)
     at_once(*(lambda user=user: watch.begin(user) for user in range(4)))
     assert given == [1]
     at_once(*(lambda user=user: watch.end(user) for user in range(4)))
@@ -56,14 +59,14 @@ def test_of_several_users_at_once_one_acquires_the_tool_id(monkeypatch: pytest.M
 def test_a_user_that_ends_while_another_does_gives_nothing_back_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    watch, returned = _unwinding.Watch(), list[int]()
+    watch, returned = unwinding.Watch(), list[int]()
 
     def give_back(tool_id: int) -> None:
         returned.append(tool_id)
         watch.end(2)  # as a finalizer does that the garbage collector runs in here
 
-    monkeypatch.setattr(_unwinding, "_acquire", lambda: 4)
-    monkeypatch.setattr(_unwinding, "_give_back", give_back)
+    monkeypatch.setattr(unwinding, "_acquire", lambda: 4)
+    monkeypatch.setattr(unwinding, "_give_back", give_back)
     watch.begin(1)
     watch.end(1)
     assert returned == [4]
@@ -100,8 +103,8 @@ def test_the_session_of_a_scope_that_threads_fill_at_once_keeps_the_score(
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         with monkeypatch.context() as patch:
-            fork = meeting(_isolation._isolation_fork, 2, last_first=True)
-            patch.setattr(_isolation, "_isolation_fork", fork)
+            fork = meeting(isolation._isolation_fork, 2, last_first=True)
+            patch.setattr(isolation, "_isolation_fork", fork)
             at_once(in_context(tag), in_context(tag))
         raise ValueError("nope")
 
@@ -128,7 +131,7 @@ def test_threads_that_ask_at_once_are_told_of_one_trace(
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(_isolation, "_trace_of", meeting(_isolation._trace_of, 4))
+            patch.setattr(isolation, "_trace_of", meeting(isolation._trace_of, 4))
             traces = at_once(*(in_context(ask) for _ in range(4)))
             told.append({id(one) for one in [*traces, ask()]})
         await respond(send)
@@ -138,7 +141,7 @@ def test_threads_that_ask_at_once_are_told_of_one_trace(
     assert [len(one) for one in told] == [1]
 
 
-@pytest.mark.parametrize("kind", [_tracing.Transactions, _tracing.StreamedSpans])
+@pytest.mark.parametrize("kind", [tracing.Transactions, tracing.StreamedSpans])
 def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
@@ -156,7 +159,7 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
         return sentry_sdk.get_current_scope()._span  # a property that starts what waits
 
     def hold() -> None:
-        with _isolation._filling:
+        with isolation._filling:
             held.set()
             time.sleep(0.05)  # long enough for the others to see that the span waits
 
@@ -164,13 +167,13 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
         spans.extend(at_once(hold, *(in_context(ask) for _ in range(4)))[1:])
         await respond(send)
 
-    streams = kind is _tracing.StreamedSpans
+    streams = kind is tracing.StreamedSpans
     monkeypatch.setattr(kind, "_started", recorded)
     way: dict[str, Any] = {}
     if streams and SDK_VERSION < (3, 0):
         way = {"_experiments": {"trace_lifecycle": "stream"}}
     client = sentry.init(traces_sample_rate=0.0, **way, **PLAIN_THREADS)
-    if _tracing.way_of(client).__class__ is not kind:
+    if tracing.way_of(client).__class__ is not kind:
         pytest.skip("this SDK has but one way")
     run(SentryMiddleware(app))
     assert len(made) == 1

@@ -15,8 +15,10 @@ import pytest
 import sentry_sdk
 from sentry_sdk.utils import event_from_exception
 
-from sentry_asgi import SentryMiddleware, _sdk, _traceback
-from sentry_asgi._traceback import EXCEPTIONS, INNERMOST, MESSAGE, OUTERMOST, event_from
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._sdk import internals
+from sentry_asgi._stacktrace import traceback
+from sentry_asgi._stacktrace.traceback import EXCEPTIONS, INNERMOST, MESSAGE, OUTERMOST, event_from
 
 from .support import SDK_VERSION, Scope, Sentry, exception_values, run
 
@@ -195,7 +197,7 @@ def test_rendered_data_is_sent_as_it_is_and_what_is_none_is_serialised(sentry: S
         ([Path("x")], ["PosixPath('x')"]),
         ([[0.5, float("inf")]], [[0.5, "inf"]]),
     ):
-        sentry_sdk.capture_event({"contexts": {"it": {"is": _sdk.rendered(value)}}})
+        sentry_sdk.capture_event({"contexts": {"it": {"is": internals.rendered(value)}}})
         assert sentry.events[-1]["contexts"]["it"]["is"] == sent
 
 
@@ -524,22 +526,22 @@ def test_source_that_is_in_no_file_is_asked_of_its_loader(
     monkeypatch.setitem(
         linecache.cache, "<cell>", (9, None, ["def fail():\n", "    the cell\n"], "<cell>")
     )
-    monkeypatch.setattr("sentry_asgi._source._KEPT", 0)
+    monkeypatch.setattr("sentry_asgi._stacktrace.source._KEPT", 0)
     assert line_of(caught(namespace["fail"]))["context_line"] == "    the cell"
 
 
 def test_rules_for_variables_that_the_sdk_no_longer_has_keep_all_back(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sdk, "_rules_for_variables", None)
-    assert _sdk.variables_by_rules({"a": "1"}, {"mode": "denylist"}) == {}
+    monkeypatch.setattr(internals, "_rules_for_variables", None)
+    assert internals.variables_by_rules({"a": "1"}, {"mode": "denylist"}) == {}
 
 
 def test_places_are_bounded(sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
     sentry.init(project_root="/of/this/test")
-    monkeypatch.setattr("sentry_asgi._traceback._PLACES", 1)
+    monkeypatch.setattr("sentry_asgi._stacktrace.traceback._PLACES", 1)
     assert exception_values(ours(caught(small)))[0][0] == "JSONDecodeError"
-    assert len(_traceback._places_for(sentry_sdk.get_client().options)) == 1
+    assert len(traceback._places_for(sentry_sdk.get_client().options)) == 1
 
 
 def test_frames_of_the_sdk_are_hidden(sentry: Sentry) -> None:

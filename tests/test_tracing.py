@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import SentryMiddleware, _isolation, _sdk, _tracing
-from sentry_asgi._isolation import PublicScopes
-from sentry_asgi._request import exclusion
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection.request import exclusion
+from sentry_asgi._scopes import isolation
+from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._sdk import internals
+from sentry_asgi._tracing import tracing
 
 from .support import (
     SDK_VERSION,
@@ -52,7 +55,7 @@ class Traced:
 
     def start_span(self, name: str) -> Any:
         if self.way == "stream":
-            return _sdk.start_streamed_span(name)
+            return internals.start_streamed_span(name)
         return sentry_sdk.start_span(op="test", name=name)
 
     @property
@@ -419,7 +422,7 @@ def test_spans_within_new_scopes_nest_as_ever(traced: Traced) -> None:
         for _ in range(20):
             with sentry_sdk.new_scope(), traced.start_span("again"):
                 pass
-        assert _isolation._active.get() is None or len(_chain()) <= 1
+        assert isolation._active.get() is None or len(_chain()) <= 1
         await respond(send)
 
     run(SentryMiddleware(app))
@@ -476,7 +479,7 @@ def test_a_span_that_cannot_be_started_when_it_is_asked_for_is_none(
         raise RuntimeError("broken")
 
     traced.init(traces_sample_rate=0.0)
-    for way in (_tracing.Transactions, _tracing.StreamedSpans):
+    for way in (tracing.Transactions, tracing.StreamedSpans):
         monkeypatch.setattr(way, "_started", fail)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -488,7 +491,7 @@ def test_a_span_that_cannot_be_started_when_it_is_asked_for_is_none(
 
 
 def _chain() -> list[Any]:
-    entries, entry = [], _isolation._active.get()
+    entries, entry = [], isolation._active.get()
     while entry is not None:
         entries.append(entry[0])
         entry = entry[2]
@@ -570,7 +573,7 @@ def test_about_as_many_are_sampled_as_the_rate_says_and_the_sdk_agrees(
 ) -> None:
     traced.init(traces_sample_rate=0.25)
     numbers = iter([0.1, 0.25, 0.2499999, 0.9, 0.0])
-    monkeypatch.setattr(_tracing, "random", lambda: next(numbers))
+    monkeypatch.setattr(tracing, "random", lambda: next(numbers))
     decided: list[str] = []
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -592,7 +595,7 @@ def test_about_as_many_are_sampled_as_the_rate_says_and_the_sdk_agrees(
 def test_backpressure_lowers_the_rate(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
     client = traced.init(traces_sample_rate=1.0)
     client.monitor._downsample_factor = 2
-    monkeypatch.setattr(_tracing, "random", lambda: 0.3)
+    monkeypatch.setattr(tracing, "random", lambda: 0.3)
     counted = lost(traced)
     run(SentryMiddleware(hello))
     assert traced.spans == []
@@ -894,7 +897,7 @@ def test_the_way_is_chosen_again_when_the_client_changes(traced: Traced) -> None
 
 
 def test_the_public_scopes_trace_the_same(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_isolation, "_chosen", lambda: PublicScopes)
+    monkeypatch.setattr(isolation, "_chosen", lambda: PublicScopes)
     traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -918,9 +921,9 @@ def test_a_tracing_that_fails_is_no_problem_of_the_apps(
 
     traced.init()
     monkeypatch.setattr(
-        _tracing._Way, "start" if broken == "start" else "_ended", fail, raising=False
+        tracing._Way, "start" if broken == "start" else "_ended", fail, raising=False
     )
-    for way in (_tracing.Transactions, _tracing.StreamedSpans):
+    for way in (tracing.Transactions, tracing.StreamedSpans):
         monkeypatch.setattr(way, "_started" if broken == "start" else "_ended", fail)
     assert run(SentryMiddleware(hello))[1]["body"] == b"ok"
     assert f"{broken}ing a span failed".replace("endinging", "ending") in caplog.text

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._request import MARK
+from sentry_asgi._connection.request import MARK
 
 from .support import Message, Scope, Sentry
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._isolation import detached
+    from ._scopes.isolation import detached
     from .middleware import SentryMiddleware
 else:
 
@@ -29,4 +29,4 @@ __all__ = ["SentryMiddleware", "__version__", "detached"]
 
 __version__ = "1.0.0.dev0"
 
-_HOMES = {"SentryMiddleware": "middleware", "detached": "_isolation"}
+_HOMES = {"SentryMiddleware": "middleware", "detached": "_scopes.isolation"}

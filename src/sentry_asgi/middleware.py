@@ -20,25 +20,25 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from sentry_sdk.scope import Scope as SentryScope
 
-from . import _capture
-from ._asgi import App, Receive, Scope, Send, as_asgi3
-from ._budget import Budget
-from ._capture import drop_echoes, drop_logged_echoes
-from ._exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
-from ._failsafe import if_possible, log_failure
-from ._fork import survive_forks
-from ._frames import application
-from ._isolation import claim, connection_here, isolation
-from ._lifespan import Lifespan
-from ._request import MARK, exclusion
-from ._sdk import trace_lifecycle
-from ._sessions import Sessions, sessions_of
-from ._settings import Settings, answering
-from ._takeover import double, original, put_back, remember_call, switch_off
-from ._unwinding import watch
+from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
+from ._connection.exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
+from ._connection.request import MARK, exclusion
+from ._connection.settings import Settings, answering
+from ._failures.budget import Budget
+from ._python.in_app import application
+from ._reporting import capture
+from ._reporting.capture import drop_echoes, drop_logged_echoes
+from ._reporting.lifespan import Lifespan
+from ._reporting.unwinding import watch
+from ._scopes.isolation import claim, connection_here, isolation
+from ._scopes.sessions import Sessions, sessions_of
+from ._sdk.diagnostics import if_possible, log_failure
+from ._sdk.fork import survive_forks
+from ._sdk.integrations import double, original, put_back, remember_call, switch_off
+from ._sdk.internals import trace_lifecycle
 
 if TYPE_CHECKING:
-    from ._tracing import Tracing
+    from ._tracing.tracing import Tracing
 
 
 _get_client: Final = SentryScope.get_client
@@ -173,11 +173,11 @@ class SentryMiddleware:
             return await self._serve(scope, exchange.receive, exchange.send)
         except Exception:
             exchange.ending, exchange.closed_at = "raised", now()
-            _capture.raised(exchange, sys.exception())
+            capture.raised(exchange, sys.exception())
             raise
         except BaseException:
             exchange.ending = "cancelled"
-            _capture.interrupted(exchange, sys.exception())
+            capture.interrupted(exchange, sys.exception())
             raise
         finally:
             self._close(exchange)
@@ -270,12 +270,12 @@ class SentryMiddleware:
             if exchange.ending is None:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:
-                    _capture.returned(exchange)
+                    capture.returned(exchange)
             if exchange.trace is not None:
                 exchange.trace.way.end(exchange)
             exchange.closed_at = now()
             if failed and exchange.reported is not None:
-                _capture.close(exchange)
+                capture.close(exchange)
             exchange.held = NOTHING_MORE
             if exchange.session:
                 exchange.served.sessions.count(exchange)
@@ -351,7 +351,7 @@ def _is_lifespan(scope: Scope) -> bool:
 def _tracer(client: Any) -> Tracing | None:
     if trace_lifecycle(client.options) == "off":
         return None
-    from ._tracing import way_of  # noqa: PLC0415  # for those who trace
+    from ._tracing.tracing import way_of  # noqa: PLC0415  # for those who trace
 
     return way_of(client)
 

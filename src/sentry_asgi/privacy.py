@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from . import _event, _redaction
-from ._failsafe import log_failure
-from ._isolation import connection_here
-from ._privacy import FILTERED
+from ._events import event as _event
+from ._redaction import redact
+from ._redaction.names import FILTERED
+from ._scopes.isolation import connection_here
+from ._sdk.diagnostics import log_failure
 
 __all__ = ["FILTERED", "scrub"]
 
@@ -32,7 +33,7 @@ def scrub(value: T) -> T:
     try:
         connection = connection_here()
         secrets = [] if connection is None else _event.known_secrets(connection)
-        _redaction.redact(event, secrets)
+        redact.redact(event, secrets)
         scrubbed: T = event["extra"]["value"]
     except Exception:
         log_failure("removing secrets from a value")

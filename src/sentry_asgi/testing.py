@@ -23,7 +23,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.scope import Scope, use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
 
-from ._redirect import redirected
+from ._sdk.redirect import redirected
 
 __all__ = ["CapturedEvents", "capture_events"]
 

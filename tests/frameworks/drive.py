@@ -21,7 +21,8 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.transport import Transport
 
-from sentry_asgi import SentryMiddleware, _request
+from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection import request
 
 DSN = "https://public@sentry.invalid/1"
 CELLS = [
@@ -154,7 +155,7 @@ def with_handler(event: Any, hint: Any) -> Any:
     """Adds what the event would be called by the other style."""
     connection = getattr(sentry_sdk.get_isolation_scope(), "asgi_connection", None)
     if connection is not None:
-        event.setdefault("extra", {})["handler"] = _request.endpoint(connection)
+        event.setdefault("extra", {})["handler"] = request.endpoint(connection)
     return event
 
 

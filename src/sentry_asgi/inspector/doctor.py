@@ -29,8 +29,8 @@ from sentry_sdk.transport import Transport
 from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._redirect import redirected
-from sentry_asgi._takeover import aside
+from sentry_asgi._sdk.integrations import aside
+from sentry_asgi._sdk.redirect import redirected
 
 from .checks import CHECKS, Finding, Patient
 from .layers import layers, takes_over

@@ -1,0 +1,448 @@
+"""What passes between one connection and the application: a passive tee, never a reader.
+
+The rules:
+
+- `receive` and `send` hand every message on as it is, at once, in order; nothing is read ahead, kept back, changed
+  or invented, and whatever the server raises comes out.
+- What is noted is a few numbers, and the message that started the response. Noting never raises, whatever
+  a message holds, and nothing is computed of it before somebody asks. An odd message is the application's business,
+  and passes in silence; what fails in here, or in what the user has given, is logged where it is called.
+- An exception that crossed is held for the answer that may follow. Who asks for the next websocket message has dealt
+  with it; who sends one, or more of a body, may still be about to close: then the last one is held.
+- Every request pays for this, so an exchange is one object with slots, made in one go: half the price of
+  a subclass that calls `super().__init__`, or of class attributes as defaults.
+- Times are `time.perf_counter()` seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+from sentry_sdk import get_client
+
+from sentry_asgi._failures.dedupe import OVER, leaves_late, with_event_id
+from sentry_asgi._failures.swallowed import Failure, failure
+from sentry_asgi._frameworks import disconnects
+from sentry_asgi._sdk.diagnostics import log_failure
+
+from .body import KNOWN, Kept, limit
+from .request import Connection
+from .settings import DEFAULTS, Settings
+
+now: Final = time.perf_counter
+
+Phase: TypeAlias = Literal["before response", "during response", "after response"]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[Any]]
+
+
+CROSSINGS: Final = 16
+"""Exceptions noted by `unwinding` for one connection at a time."""
+
+
+class Held:
+    """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
+
+    __slots__ = ("crossings", "failure", "granted", "reported", "send_error")
+
+    def __init__(self, crossings: Iterable[BaseException] = (), kept: int = CROSSINGS) -> None:
+        self.failure: Failure | None = None  # what was behind a failing response
+        self.send_error: OSError | None = None  # what `send` raised when the client had left
+        self.crossings = deque(crossings, kept)  # the exceptions that `unwinding` saw
+        self.granted: Any = None  # the raise site of which an event is promised
+        self.reported: Any = None  # those that `dedupe` has let through
+
+
+class _Over(Held):
+    __slots__ = ()
+
+
+NOTHING_MORE: Final = _Over(kept=0)
+"""What is held of a connection that is over: the app has returned or raised, and it is reported."""
+NOTHING_MORE.reported = OVER
+
+
+def _is_state(held: Any) -> bool:
+    """Whether more than one exception, or none, is held; without asking the exception for its class."""
+    return issubclass(type(held), Held)
+
+
+def _of_held(name: str) -> Any:
+    def get(exchange: Exchange) -> Any:
+        held: Any = exchange.held
+        return getattr(held, name) if _is_state(held) else None
+
+    def put(exchange: Exchange, value: Any) -> None:
+        setattr(exchange.holding(), name, value)
+
+    return property(get, put)
+
+
+class Holding:
+    """What can hold something of failures."""
+
+    __slots__ = ()
+
+    # `held` is a slot of who inherits this: nothing, one exception that crossed, or more.
+    if TYPE_CHECKING:
+        held: Held | BaseException | None
+
+    def holding(self) -> Held:
+        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
+        held: Any = self.held
+        if not _is_state(held):
+            heir: Any = self
+            heir.held = held = Held() if held is None else Held([held])
+        return Held(kept=0) if held is NOTHING_MORE else held
+
+    def crossed(self, exception: BaseException) -> None:
+        """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
+        if self.held is NOTHING_MORE:
+            leaves_late(exception, self)
+        else:
+            self.holding().crossings.append(exception)
+
+    def let_go(self, kept: int = 0) -> None:
+        """Hold no longer what crossed, but for the last few: the app has gone on, so it was dealt with."""
+        held: Any = self.held
+        if _is_state(held):
+            last = tuple(held.crossings)[-kept:] if kept else ()
+            held.crossings = deque(last, held.crossings.maxlen)
+        elif not kept:
+            heir: Any = self
+            heir.held = None
+
+    @property
+    def crossings(self) -> tuple[BaseException, ...]:
+        """The exceptions that `unwinding` saw, oldest first; threads may be adding to them."""
+        held: Any = self.held
+        if held is None:
+            return ()
+        return tuple(held.crossings) if _is_state(held) else (held,)
+
+
+class Exchange(Connection, Holding):
+    """A connection and what has passed on it so far. This class is of HTTP requests."""
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "body",
+        "client_left",
+        "closed_at",
+        "ended_at",
+        "ending",
+        "first_byte_at",
+        "held",
+        "received_all",
+        "received_bytes",
+        "response_headers",
+        "sent_bytes",
+        "served",
+        "session",
+        "started_at",
+        "status",
+        "trace",
+    )
+
+    started_at: float
+    # Of the request: bytes of its body that the app has read, whether that was all of it, and the
+    # beginning of them.
+    received_bytes: int
+    received_all: bool
+    body: Kept | None
+    # Of the response: status code, headers as the app gave them, when it started, its bytes, and when
+    # it was complete. None until then.
+    status: int | None
+    response_headers: Any
+    first_byte_at: float | None
+    sent_bytes: int
+    ended_at: float | None
+    # The client was gone before the response was complete.
+    client_left: bool
+    # What is held of its failures.
+    held: Held | BaseException | None
+    # What is done for the client that was in force when it began; the middleware's.
+    served: Any
+    # For release health: whether it counts, and the SDK's session once its scope is filled.
+    session: Any
+    # How the app's call came back; where it raised, when.
+    ending: Literal["returned", "raised", "cancelled"] | None
+    closed_at: float | None
+    # What the tracing keeps of the connection, while it has one.
+    trace: Any
+
+    def __init__(
+        self,
+        scope: Any,
+        receive: Receive,
+        send: Send,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        get = scope.get
+        self.scope = scope
+        self.path = get("path")
+        self.root_path = get("root_path")
+        self._receive = receive
+        self._send = send
+        self.started_at = now()
+        self.settings = settings
+        self.status = self.response_headers = self.first_byte_at = self.ended_at = None
+        self.body = self.held = self.closed_at = self.ending = self.trace = None
+        self.received_bytes = self.sent_bytes = 0
+        self.received_all = self.client_left = self.session = False
+
+    async def receive(self) -> Any:
+        """The server's `receive()`, watched."""
+        return self._received(await self._receive())
+
+    def _received(self, message: Any) -> Any:
+        # Not in receive() itself: the fewer variables a coroutine has, the less memory waits with it.
+        try:
+            kind = message["type"]
+            if kind == "http.request":
+                if "body" in message and (body := message["body"]):
+                    self._keep(body)
+                self.received_all = not message.get("more_body", False)
+            elif kind == "http.disconnect" and self.ended_at is None:
+                self.client_left = True
+        except Exception:  # no ASGI message; the app will say what it thinks of it
+            pass
+        return message
+
+    def _keep(self, chunk: Any) -> None:
+        self.received_bytes += len(chunk)
+        if self.body is None:
+            self.body = Kept(max(body_limit(), KNOWN))
+        self.body.add(chunk)
+
+    async def send(self, message: Any) -> Any:  # noqa: C901 - flat; a call would cost more than it does
+        """The server's `send()`, watched."""
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                if "more_body" not in message or not message["more_body"]:
+                    self.ended_at = now()
+                elif self.held is not None:
+                    self.let_go(1)
+                self.sent_bytes += len(message["body"])
+            elif kind == "http.response.start":
+                if self.first_byte_at is None:
+                    self.first_byte_at = now()
+                    self.response_headers = message.get("headers")
+                    status: Any = message["status"]
+                    if status.__class__ is not int:
+                        status = _code(status)
+                    self.status = status
+                    if status in self.settings.failing:
+                        message = self._failing(message)
+                elif message["status"] in self.settings.failing and self.failure is None:
+                    # No second response is possible; some frameworks try, for what fails after the first.
+                    self.failure = failure(self, self.phase)
+            elif kind == "http.response.pathsend":
+                self.ended_at = now()
+        except Exception:  # no ASGI message, or one without a body; the server will say
+            pass
+        try:
+            return await self._send(message)
+        except OSError as gone:  # ASGI 2.4: the client is gone
+            self._send_failed(gone)
+            raise
+
+    def _failing(self, message: Any) -> Any:
+        """Note what is behind a response that tells of a failure, and name its event if it is to."""
+        try:
+            self.holding().failure = failure(self)
+            if self.failure is None or not self.settings.event_id_header:
+                return message
+            return with_event_id(message, self, self.failure)
+        except Exception:
+            log_failure("noting a failing response")
+            return message
+
+    def _send_failed(self, error: OSError) -> None:
+        try:
+            # Else of a file that was to be sent, or of a middleware further out.
+            if error.filename is None and disconnects.is_servers(error):
+                self.client_left = True
+                self.holding().send_error = error
+        except (
+            Exception
+        ):  # of an error of the server's own kind; what it raised comes out all the same
+            log_failure("noting that the client has left")
+
+    failure = _of_held("failure")
+    granted = _of_held("granted")
+    reported = _of_held("reported")
+    send_error = _of_held("send_error")
+
+    @property
+    def phase(self) -> Phase:
+        """How far the response had come."""
+        if self.first_byte_at is None:
+            return "before response"
+        return "during response" if self.ended_at is None else "after response"
+
+
+class Close(NamedTuple):
+    """Who has closed a websocket, and how (RFC 6455, 7.4); None where a server does not tell."""
+
+    by: Literal["app", "client"]
+    code: int | None
+    reason: str | None
+
+
+class WebSocketExchange(Exchange):
+    """A websocket and what has passed on it so far.
+
+    Its handshake is its response: the status is 101 if it was accepted, 403 if it was closed before, else that
+    of the denial response (ASGI specification, "Websocket Denial Response"). `ended_at` is when it was closed, by
+    either side.
+    """
+
+    __slots__ = (
+        "close",
+        "message",
+        "messages",
+        "received_messages",
+        "sent_messages",
+    )
+
+    # None while it is open: each slot is 8 bytes for as long as that is.
+    close: Close | None
+    # What the app has received last, until it asks for more: what is secret in it is sent nowhere.
+    message: str | bytes | None
+    # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
+    received_messages: int
+    sent_messages: int
+    # What the tracing makes the messages' spans by, if they are to have some, once the handshake is over.
+    messages: Any
+
+    def __init__(
+        self,
+        scope: Any,
+        receive: Receive,
+        send: Send,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        super().__init__(scope, receive, send, settings)
+        self.close = self.message = self.messages = None
+        self.received_messages = self.sent_messages = 0
+
+    async def receive(self) -> Any:
+        """As of any exchange; the message before is done with when the next is asked for."""
+        if self.messages is not None and self.trace is not None:
+            self.trace.way.end(self)
+        if self.held is not None and self.status == ACCEPTED:
+            self.let_go()
+        self.message = None
+        return self._received(await self._receive())
+
+    def _received(self, message: Any) -> Any:
+        try:
+            kind = message["type"]
+            if kind == "websocket.receive":
+                size = _size(message)
+                self.received_messages += 1
+                self.received_bytes += size
+                if size <= KNOWN:
+                    self.message = message.get("text") or message.get("bytes")
+                if self.messages is not None:
+                    self.messages.begin(self, size)
+            elif kind == "websocket.disconnect" and self.close is None:
+                self.client_left = True
+                self._closed("client", message)
+        except Exception:  # as in Exchange.receive
+            pass
+        return message
+
+    async def send(self, message: Any) -> Any:
+        try:
+            kind = message["type"]
+            if kind == "websocket.send":
+                self.sent_messages += 1
+                self.sent_bytes += _size(message)
+                if self.held is not None:
+                    self.let_go(1)
+            else:
+                if self.first_byte_at is None:
+                    message = self._answered(kind, message)
+                elif message.get("status") in self.settings.failing and self.failure is None:
+                    # No response is possible; some frameworks try, for what fails after the handshake.
+                    self.holding().failure = failure(self)
+                if kind == "websocket.close" and self.close is None:
+                    self._closed("app", message)
+        except Exception:  # as in Exchange.send
+            pass
+        try:
+            return await self._send(message)
+        except OSError as gone:
+            self._send_failed(gone)
+            raise
+
+    def _answered(self, kind: str, message: Any) -> Any:
+        self.first_byte_at = now()
+        self.status = _HANDSHAKE[kind] if kind in _HANDSHAKE else _code(message.get("status"))
+        if self.trace is not None:
+            self.trace.way.end(self)
+        failing = self.status is not None and self.status in self.settings.failing
+        return self._failing(message) if failing else message
+
+    def _closed(self, by: Literal["app", "client"], message: Any) -> None:
+        self.ended_at = now()
+        reason = message.get("reason")
+        code = _code(message.get("code", 1000))
+        self.close = Close(by, code, reason if isinstance(reason, str) else None)
+        try:
+            if by == "app" and self.failure is None and not self.client_left:
+                self._look_behind(code)
+        except Exception:
+            log_failure("noting a failing close")
+
+    def _look_behind(self, code: int | None) -> None:
+        if self._tells_of_failure(code):
+            self.holding().failure = failure(self)
+        elif code == NORMAL and self.crossings:
+            # Some frameworks close like this whatever has happened; then only an exception tells.
+            found = failure(self)
+            self.holding().failure = (
+                found if found is not None and found.exception is not None else None
+            )
+
+    def _tells_of_failure(self, code: int | None) -> bool:
+        # Frameworks also put the status of the response that they would have sent: 500, or 4500.
+        failing = self.settings.failing
+        return code is not None and (
+            code in FAILING_CLOSES or code in failing or code - 4000 in failing
+        )
+
+
+# RFC 6455, 7.4, and the registry that it founded: internal error, try again later, bad gateway.
+FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
+NORMAL: Final = 1000
+
+ACCEPTED: Final = 101
+_HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
+
+
+def body_limit() -> int:
+    """How much of a body may be sent; nothing, if the client does not tell."""
+    try:
+        return limit(get_client().options.get("max_request_body_size"))
+    except Exception:
+        log_failure("noting a body")
+        return 0
+
+
+def _code(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _size(message: Any) -> int:
+    data = message.get("bytes")
+    if data is None:
+        data = message.get("text", "").encode(errors="replace")
+    return len(data)

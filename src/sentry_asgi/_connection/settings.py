@@ -1,0 +1,64 @@
+"""What a middleware was told, in the form in which its connections read it."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sentry_asgi._failures.budget import Budget
+from sentry_asgi._sdk.diagnostics import log_failure
+
+FAILING: Final = range(500, 600)
+"""Statuses that tell of a failure, where nobody has said which do."""
+
+_PLAIN: Final = frozenset({range, set, frozenset, list, tuple})
+
+
+class _Asked:
+    """A container of statuses that is not known to answer: if it raises, that is logged, and `FAILING` answers."""
+
+    def __init__(self, statuses: Any) -> None:
+        self._statuses = statuses
+
+    def __contains__(self, status: object) -> bool:
+        try:
+            return status in self._statuses
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # whatever code of anybody's raises
+            log_failure("asking failed_request_status_codes")
+            return status in FAILING
+
+
+def answering(statuses: Any) -> Container[Any]:
+    """Statuses that can be asked without care: as they are, if they are plain, as most are."""
+    if type(statuses) in _PLAIN and all(type(one) is int for one in statuses):
+        plain: Container[Any] = statuses
+        return plain
+    return _Asked(statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    # What events are named after: "endpoint" or "route".
+    transaction_style: str = "endpoint"
+    # How many proxies between the client and the server may be believed.
+    trusted_hops: int = 0
+    # Statuses whose responses tell of a failure.
+    failing: Container[int] = FAILING
+    # Whether a failing response without an exception makes an event, too.
+    report_without: bool = False
+    # Whether a failing response carries its event's id.
+    event_id_header: bool = False
+    # Whether each message of a websocket has a span of its own.
+    message_spans: bool = False
+    # Whether frames of libraries show their variables, too.
+    library_locals: bool = False
+    # How many events of each raise site are sent; None if all are.
+    budget: Budget | None = None
+    # What is served: frameworks' routers are asked for names.
+    app: Any = None
+
+
+DEFAULTS: Final = Settings()

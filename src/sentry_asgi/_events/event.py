@@ -1,0 +1,337 @@
+"""Facts of a connection, written into an event of Sentry's.
+
+`describe` is the event processor of each connection's isolation scope, `protect` that of its current scope: the SDK
+runs them in this order, and what other processors add in between is protected too. Nothing descriptive is computed
+before an event exists. What the application or an SDK integration has put there already stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import unquote
+
+import sentry_sdk
+
+from sentry_asgi._connection import request as _request
+from sentry_asgi._connection.body import Body
+from sentry_asgi._connection.exchange import Exchange, body_limit
+from sentry_asgi._connection.request import Connection
+from sentry_asgi._redaction import names, redact, secrets, texts
+from sentry_asgi._redaction.names import Privacy
+from sentry_asgi._sdk import internals
+from sentry_asgi._sdk.diagnostics import log_failure
+
+from . import contexts as _contexts, failure, user as _user
+
+
+def describe(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Adds the request, user, response and name to an event of any type; never raises.
+
+    None for an event of a failure that has been reported.
+    """
+    try:
+        if not failure.first_report(connection, event, hint):
+            return None
+        if not connection.settings.library_locals:
+            redact.hide_library_variables(event)
+        allowed = names.privacy(sentry_sdk.get_client().options)
+        _add_request(connection, event, allowed)
+        _add_user(connection, event, hint, allowed)
+        _add_contexts(connection, event, allowed)
+        if (
+            event.get("type") != "transaction"
+        ):  # which has its name, and tells how its own websocket began
+            _add_summary(connection, event)
+            _add_name(connection, event)
+        if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is connection:
+            return event  # `protect` runs later
+    except Exception:  # an event that says less is better than none
+        log_failure("describing the request")
+    return protect(connection, event, hint)
+
+
+def protect(
+    connection: Connection,
+    event: dict[str, Any],
+    hint: dict[str, Any],  # noqa: ARG001
+) -> dict[str, Any] | None:
+    """Remove the request's secrets from wherever they recur in an event; never raise.
+
+    An event that cannot be cleaned is reduced to what holds no data. If that fails too, return None: it is not sent.
+    """
+    try:
+        _unify_url(connection, event)
+        _add_stacktrace(event)
+        redact.redact(event, known_secrets(connection))
+        _drop_filtered(event)
+        return event
+    except Exception:  # the SDK would send the event as it is
+        log_failure("removing secrets")
+    try:
+        return redact.without_data(event)
+    except Exception:
+        log_failure("removing all data of an event")
+        return None
+
+
+_STRUCTURES: Final = (
+    *("breadcrumbs", "contexts", "exception", "extra", "logentry", "request"),
+    *("spans", "stacktrace", "tags", "threads", "user"),
+)
+
+
+def _drop_filtered(event: dict[str, Any]) -> None:
+    """Drops what could not be looked at and was replaced as a whole: the SDK goes on working with these as dicts."""
+    dropped = [key for key in _STRUCTURES if isinstance(event.get(key), str)]
+    for key in dropped:
+        del event[key]
+    if dropped:
+        redact.forbid_stacktrace(event)
+
+
+def _unify_url(connection: Connection, event: dict[str, Any]) -> None:
+    """Writes the request's URL without its query, where an integration of the SDK's has put it down in another way."""
+    request = event.get("request")
+    given = request.get("url") if isinstance(request, dict) else None
+    ours = _request.url(connection)
+    if ours and isinstance(given, str) and unquote(given.partition("?")[0]) == unquote(ours):
+        event["request"]["url"] = ours
+
+
+def _add_request(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
+    request = event.setdefault("request", {})
+    for key, value in request_data(connection, allowed).items():
+        request.setdefault(key, value)
+
+
+def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
+    """The event's `request` interface, of what the client's options allow.
+
+    https://develop.sentry.dev/sdk/data-model/event-payloads/request/
+    """
+    address = _request.client_address(connection) if allowed.user_info else None
+    headers = {name: _shortened(one) for name, one in _request.headers(connection).items()}
+    data = {
+        "url": _request.url(connection),
+        "method": _request.method(connection),
+        "headers": allowed.headers(headers),
+        "cookies": allowed.cookies(headers.get("cookie", "")),
+        "query_string": allowed.query_string(_shortened(_request.query_string(connection))),
+        "env": {"REMOTE_ADDR": address} if address else None,
+        "data": _body_data(connection) if allowed.bodies else None,
+    }
+    # A body that is told by its size alone counts as empty.
+    return {
+        key: value
+        for key, value in data.items()
+        if value or internals.metadata_of(value) is not None
+    }
+
+
+_LONGEST: Final = 8_000
+"""Characters of a header or a query that are sent. Relay keeps 8 kB of all headers together."""
+
+
+def _shortened(text: str) -> str:
+    """A header or query up to where its last whole part ends: of half a secret nobody knows what it was."""
+    if len(text) <= _LONGEST:
+        return text
+    end = max(text.rfind(one, 0, _LONGEST) for one in " ;,&")
+    return text[: end + 1] + "..."
+
+
+def shared_attributes(connection: Connection) -> dict[str, Any]:
+    """What the SDK's own middleware puts on each streamed span, log and metric of a request.
+
+    https://conventions.sentry.dev
+    """
+    agent = _request.headers(connection).get("user-agent")
+    allowed = names.privacy(sentry_sdk.get_client().options)
+    address = _request.client_address(connection) if allowed.user_info else None
+    shared = {
+        "sentry.is_localhost": _request.is_localhost(connection),
+        "user_agent.original": texts.clean_text(agent) if agent else None,
+        "user.ip_address": address,
+    }
+    return {name: value for name, value in shared.items() if value is not None}
+
+
+def segment_attributes(connection: Connection) -> dict[str, Any]:
+    """What a request's streamed segment tells of what was sent, without its secrets: no event processor sees it."""
+    options = sentry_sdk.get_client().options
+    event = {"request": request_data(connection, names.privacy(options))}
+    redact.redact(event, known_secrets(connection))
+    request = event["request"]
+    if not isinstance(request, dict):  # it could not be looked at
+        return {}
+    facts = {
+        f"http.request.header.{name}": internals.header_attribute(value)
+        for name, value in (request.get("headers") or {}).items()
+    }
+    facts["network.protocol.name"] = connection.scope.get("type")
+    if options.get("send_default_pii") or names.given_collection(options) is not None:
+        query = request.get("query_string")
+        facts["url.full"] = f"{request.get('url')}?{query}" if query else request.get("url")
+        facts["http.query"] = query
+    address = (request.get("env") or {}).get("REMOTE_ADDR")
+    facts["client.address"] = address
+    facts["http.request.body.data"] = _as_text(internals.plain(request.get("data")))
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _as_text(data: Any) -> str | None:
+    """A body as an attribute: JSON where it has members."""
+    if not data:
+        return None
+    return data if isinstance(data, str) else json.dumps(data, default=internals.plain)
+
+
+def _body_data(connection: Connection) -> Any:
+    """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
+    size = body_limit()
+    body, read = _contexts.body(connection, size), _contexts.body_read(connection)
+    if body is None:
+        return internals.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
+    if body.data is None:
+        return internals.annotated("", {"rem": [["!raw", "x"]], "len": read})
+    data = names.clean_data(body.data)
+    if isinstance(data, str):
+        data = texts.clean_lines(data)
+    if not _contexts.body_cut(connection, size):
+        return data
+    return internals.annotated(data, {"rem": [["!limit", "x"]], "len": read})
+
+
+def _add_user(
+    connection: Connection, event: dict[str, Any], hint: dict[str, Any], allowed: Privacy
+) -> None:
+    """Adds who the user is, unless `set_user` or the event itself says it, or nobody may know.
+
+    What `set_user` was given counts alone, were it an address only, or None: who hides a user is not to be overruled.
+    """
+    untold = type(event.get("user")) is _user.Untold
+    if untold:
+        del event["user"]
+    if not untold or not allowed.user_info:
+        return
+    user = connection.scope.get("user")
+    if user is None and event.get("type") is None:
+        user = _user.of_copied_scope(connection.scope, (hint or {}).get("exc_info"))
+    described = _user.describe(user)
+    if described:
+        event["user"] = described
+
+
+def _add_contexts(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
+    contexts = event.setdefault("contexts", {})
+    for name, facts in _contexts.contexts(connection, allowed).items():
+        contexts[name] = {**facts, **(contexts.get(name) or {})}
+
+
+def _add_summary(connection: Connection, event: dict[str, Any]) -> None:
+    """Adds, as the last breadcrumb, how a websocket has ended."""
+    if not isinstance(connection, Exchange) or not _contexts.is_over(connection):
+        return
+    facts = _contexts.websocket(connection)
+    breadcrumbs = event.setdefault("breadcrumbs", {})
+    if not facts or not isinstance(breadcrumbs, dict):
+        return
+    who = facts.get("closed_by")
+    crumb = {
+        "timestamp": datetime.now(UTC),
+        "category": "websocket",
+        "message": f"closed by the {who}" if who else "ended without a close",
+        "data": facts,
+    }
+    breadcrumbs.setdefault("values", []).append(crumb)
+
+
+def _add_stacktrace(event: dict[str, Any]) -> None:
+    """Adds what the SDK would add later, behind everybody's back, under `attach_stacktrace`."""
+    options = sentry_sdk.get_client().options
+    if not options.get("attach_stacktrace"):
+        return
+    if event.keys() & {"exception", "stacktrace", "threads"}:
+        return
+    if event.get("type") is not None:  # a transaction: old SDKs would give it one all the same
+        event["threads"] = {"values": []}
+        return
+    stacktrace = internals.current_stacktrace(options)
+    frames = stacktrace.get("frames") or []
+    while frames and redact.is_own(frames[-1]):
+        frames.pop()
+    thread = {"stacktrace": stacktrace, "crashed": False, "current": True}
+    event["threads"] = {"values": [thread]}
+
+
+def known_secrets(connection: Connection) -> list[str]:
+    """The secrets of a request that are looked for. Kept until more of it is known: a failing one makes two events.
+
+    Not kept are those of a websocket's message, which is done with long before the websocket is.
+    """
+    message = _contexts.message(connection)
+    if message is not None:
+        sources = [*_secrets_of(connection), secrets.of_body(message.raw, message.data)]
+        return secrets.shared(sources)
+    scope, kept = connection.scope, getattr(connection, "body", None)
+    state = (
+        scope.get("headers"),
+        scope.get("query_string"),
+        scope.get("path_params"),
+        getattr(connection, "response_headers", None),
+        len(kept.data) if kept is not None else 0,
+    )
+    known = getattr(connection, "_secrets", None)
+    if known is None or not all(map(_is_same, known[0], state)):
+        known = connection._secrets = (state, secrets.shared(_secrets_of(connection)))  # noqa: SLF001
+    return known[1]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (one.__class__ is int and one == other)
+
+
+def _secrets_of(connection: Connection) -> Iterator[Iterable[str]]:
+    """The request's secrets, by where they come from."""
+    headers = list(_request.header_pairs(connection))
+    yield secrets.of_headers(headers)
+    yield secrets.of_cookies(headers)
+    yield secrets.of_query(_request.query_string(connection))
+    yield secrets.of_set_cookies(_contexts.header_pairs(connection))
+    yield _of_path(connection)
+    body = _contexts.body(connection)
+    if isinstance(body, Body):
+        yield secrets.of_body(body.raw, body.data)
+
+
+def _of_path(connection: Connection) -> Iterator[str]:
+    path = _request.full_path(connection)
+    if path and "%" in path:
+        yield from secrets.within(path)
+    parameters = connection.scope.get("path_params")
+    yield from secrets.of_path(parameters)
+    template = None if parameters else _request.route(connection)
+    if template and isinstance(connection.path, str):
+        yield from secrets.of_template(template, connection.path)
+
+
+def _add_name(connection: Connection, event: dict[str, Any]) -> None:
+    """Names the event by the connection's style, unless the application has named it itself.
+
+    A name that an SDK integration derived from the same ASGI scope, in its own style, is not the
+    application's.
+    """
+    given = event.get("transaction")
+    if given and given not in _request.derived_names(connection):
+        if not (event.get("transaction_info") or {}).get("source"):
+            event["transaction_info"] = {"source": "custom"}
+        return
+    named = _request.name_and_source(connection)
+    if named is not None:
+        event["transaction"], source = named
+        event["transaction_info"] = {"source": source}

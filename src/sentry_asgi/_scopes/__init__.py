@@ -1,0 +1,4 @@
+"""The SDK's state for each connection: fresh scopes that are filled when they are read, and sessions.
+
+`isolation` makes them, `process` is what they are filled from. May import `_events` and `_connection`.
+"""

@@ -1,0 +1,117 @@
+"""What the span of a request, a handshake or a message tells: asked when it ends, for only then is it known.
+
+Pure functions of the exchange; no Sentry in here. `message_size` is that of the message whose span it is; None where it
+is a request's or a handshake's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sentry_asgi._connection import request
+from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
+
+AFTER_RESPONSE: Final = 0.001
+"""Seconds of work after the response that are worth a span of their own."""
+
+ACCEPTED: Final = 101
+
+
+def operation(exchange: Exchange) -> str:
+    return "websocket.server" if isinstance(exchange, WebSocketExchange) else "http.server"
+
+
+def first_name(exchange: Exchange) -> str:
+    """What a span is called before anything is routed."""
+    return request.full_path(exchange) or "/"
+
+
+class Naming(NamedTuple):
+    """What to call a span, and the route; no name if the application has named the span itself."""
+
+    name: str | None
+    source: str
+    route: str | None
+
+
+def naming(exchange: Exchange, given: str) -> Naming:
+    name, source, route = request.name_source_and_route(exchange)
+    # Almost always it is the first name still; the others are dear to ask for.
+    if given != first_name(exchange) and given not in request.derived_names(exchange):
+        name = None
+    return Naming(name, source, route)
+
+
+def outcome(exchange: Exchange, message_size: int | None) -> tuple[int | None, str | None]:
+    """The status code of the response, and a span status of Sentry's that says more than the code."""
+    if message_size is not None:
+        return None, _ENDINGS.get(exchange.ending, "ok")
+    if exchange.ending == "cancelled" or (exchange.client_left and exchange.ended_at is None):
+        return exchange.status, "cancelled"
+    if exchange.ending == "raised":
+        return (500 if exchange.status is None else exchange.status), "internal_error"
+    accepted = isinstance(exchange, WebSocketExchange) and exchange.status == ACCEPTED
+    return exchange.status, "ok" if accepted else None
+
+
+_ENDINGS: Final[dict[Any, str]] = {"cancelled": "cancelled", "raised": "internal_error"}
+
+
+def attributes(
+    exchange: Exchange, message_size: int | None, status: int | None, route: str | None
+) -> dict[str, Any]:
+    """The facts of a request, by the names of Sentry's conventions (https://conventions.sentry.dev)."""
+    headers = request.headers(exchange)
+    host, port = request.address(exchange)
+    facts = {
+        "http.route": route,
+        "url.path": request.full_path(exchange),
+        "server.address": host,
+        "server.port": port,
+        "user_agent.original": headers.get("user-agent"),
+    }
+    if message_size is None:
+        facts.update(_of_response(exchange, status))
+    else:
+        facts["messaging.message.body.size"] = message_size
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _of_response(exchange: Exchange, status: int | None) -> dict[str, Any]:
+    first_byte = exchange.first_byte_at
+    return {
+        "http.request.method": request.method(exchange),
+        "network.protocol.version": _text(exchange.scope.get("http_version")),
+        "http.response.status_code": status,
+        "http.response.body.size": exchange.sent_bytes,
+        "http.request.body.size": exchange.received_bytes,
+        "http.request.time_to_first_byte": first_byte
+        and round(first_byte - exchange.started_at, 6),
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def after_response(exchange: Exchange) -> float | None:
+    """Seconds that the app went on after its response, if they are worth a span."""
+    if exchange.ended_at is None or isinstance(exchange, WebSocketExchange):
+        return None
+    # Not what it takes to report a failure that left the app.
+    seconds = (exchange.closed_at or now()) - exchange.ended_at
+    return seconds if seconds >= AFTER_RESPONSE else None
+
+
+def end(exchange: Exchange, start: datetime, message_size: int | None) -> datetime | None:
+    """When the request was over: with the last of its response, or with the app's failure to give one.
+
+    None for now: a message is over when the next is asked for.
+    """
+    if message_size is not None:
+        return None
+    ended = exchange.ended_at or exchange.closed_at or now()
+    if isinstance(exchange, WebSocketExchange):
+        ended = exchange.first_byte_at or ended
+    return start + timedelta(seconds=ended - exchange.started_at)

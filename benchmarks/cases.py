@@ -20,6 +20,7 @@ from benchmarks.workloads import (
     LEVELS,
     Setting,
     failing_starlette_app,
+    fastapi_app,
     http_app,
     large_fastapi_app,
     starlette_app,
@@ -91,6 +92,12 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         starlette_app,
         AS_INSTALLED,
     ),
+    "served-fastapi": partial(
+        served.measure,
+        "uvicorn + FastAPI, errors only, with the integrations that the SDK enables by itself",
+        fastapi_app,
+        AS_INSTALLED,
+    ),
     "capture": partial(
         captures.measure,
         "One captured exception, Starlette, 25 frames",
@@ -136,6 +143,18 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
     ),
     "traces-served": partial(
         served.measure, "uvicorn + Starlette, 1 % of traces sampled", starlette_app, _sampling(0.01)
+    ),
+    "traces-served-10-percent": partial(
+        served.measure,
+        "uvicorn + Starlette, 10 % of traces sampled, with the SDK's integrations",
+        starlette_app,
+        _sampling(0.1, auto_enabling_integrations=True),
+    ),
+    "traces-served-100-percent": partial(
+        served.measure,
+        "uvicorn + Starlette, all traces sampled, with the SDK's integrations",
+        starlette_app,
+        _sampling(1.0, auto_enabling_integrations=True),
     ),
     "traces-websocket": partial(
         memory.measure,

@@ -6,6 +6,9 @@ included, except integrations with frameworks (`auto_enabling_integrations=False
 the middleware, and says so where it turns them on. The release is fixed, since the SDK would
 otherwise look for one in the working directory, and whether it finds one would change the figures.
 
+`init` is no middleware but what `sentry_sdk.init` does by itself: it patches the framework that the app is of. So it is
+measured only where each contender has a process of its own, and beside the others as they are with that patching.
+
 OpenTelemetry has no notion of "errors only". Its counterpart is its cheapest real configuration:
 a TracerProvider that samples nothing, and no MeterProvider. With that it reports nothing at all,
 so its figure is the least that it costs anybody, and where a case samples traces, so does it.
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workloads import (
@@ -26,6 +29,7 @@ from benchmarks.workloads import (
     Send,
     Setting,
     failing_app,
+    failing_starlette_app,
     http_scope,
 )
 
@@ -96,7 +100,7 @@ def opentelemetry(app: App, setting: Setting) -> App:
     return wrapped
 
 
-BARE, OURS, SDK = "bare", "sentry_asgi", "sentry_sdk"
+BARE, OURS, SDK, INIT = "bare", "sentry_asgi", "sentry_sdk", "init"
 
 CONTENDERS = {
     contender.name: contender
@@ -126,6 +130,11 @@ CONTENDERS = {
         ),
     )
 }
+
+SERVED = CONTENDERS | {
+    INIT: Contender(INIT, "sentry_sdk.init alone", bare, sentry=True, imports=""),
+}
+"""Those that are measured in processes of their own."""
 
 
 def start_sentry(setting: Setting) -> Counter[str]:
@@ -160,9 +169,12 @@ def require(names: list[str]) -> None:
 
 def verify(name: str, setting: Setting, dropped: Counter[str]) -> None:
     """Make sure that the contender does its work: one error, one event, nothing swallowed."""
-    contender = CONTENDERS[name]
+    contender = SERVED[name]
+    app: App = failing_app
+    if name == INIT:
+        app, setting = failing_starlette_app(), replace(setting, path="/checkout")
     before = dropped["event"]
-    asyncio.run(_fail(contender.wrap(failing_app, setting), setting))
+    asyncio.run(_fail(contender.wrap(app, setting), setting))
     events = dropped["event"] - before
     if events != contender.sentry:
         raise SystemExit(f"No figures: one error made {events} events with {name!r}.")

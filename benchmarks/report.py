@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import SERVED
 from benchmarks.figures import Result
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def table(name: str, result: Result | Skipped) -> str:
     head = ["", *(column.title for column in result.columns)]
     lines = [head]
     for row, figures in result.rows.items():
-        title = CONTENDERS[row].title if row in CONTENDERS else row
+        title = SERVED[row].title if row in SERVED else row
         cells = (_cell(figures.get(column.key), column.form) for column in result.columns)
         lines.append([title, *cells])
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]

@@ -34,7 +34,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import fresh
-from benchmarks.contenders import BARE, CONTENDERS, start_sentry, verify
+from benchmarks.contenders import BARE, CONTENDERS, INIT, SERVED, start_sentry, verify
 from benchmarks.figures import Column, Effort, Result, Skipped, spread
 from benchmarks.workloads import HEADERS, App, Setting
 
@@ -49,6 +49,7 @@ COLUMNS = (
     Column("best_share", "by best", ".1%"),
     Column("cpu", "CPU µs each", ".1f"),
     Column("cpu_share", "by CPU", ".1%"),
+    Column("than_init", "than init alone", ".1f"),
 )
 CONNECTIONS = 32
 SECONDS = 1
@@ -83,17 +84,23 @@ Turn = dict[str, Slice]
 def measure(
     title: str, app: Callable[[], App], setting: Setting, effort: Effort
 ) -> Result | Skipped:
-    """Requests per second of each contender around the app that the function makes."""
+    """Requests per second of each contender around the app that the function makes.
+
+    Where the SDK enables its integrations by itself, beside what that makes of the app without any middleware.
+    """
+    names = list(SERVED if setting.options.get("auto_enabling_integrations") else CONTENDERS)
     wrk = shutil.which("wrk")
     if wrk is None:
         return Skipped(title, NO_WRK)
     turns: list[Turn] = []
     for _ in range(effort.generations):
-        turns += _generation(wrk, app, setting, effort.slices)
+        turns += _generation(wrk, names, app, setting, effort.slices)
     calm = [turn for turn in turns if _is_calm(turn)]
     used = calm if len(calm) >= FEWEST else turns
-    runs = {name: [turn[name] for turn in used] for name in CONTENDERS}
+    runs = {name: [turn[name] for turn in used] for name in names}
     rows = {name: _row(slices, runs[BARE]) for name, slices in runs.items()}
+    for row in rows.values() if INIT in rows else ():
+        row["than_init"] = row["rate"] / rows[INIT]["rate"]
     note = (
         f"{len(used)} slices of {SECONDS} s for each, {CONNECTIONS} connections; "
         f"{len(calm)} of {len(turns)} turns were calm."
@@ -104,10 +111,12 @@ def measure(
     return Result(title, COLUMNS, rows, (note, steadiness), doubt)
 
 
-def _generation(wrk: str, app: Callable[[], App], setting: Setting, wanted: int) -> list[Turn]:
+def _generation(
+    wrk: str, names: list[str], app: Callable[[], App], setting: Setting, wanted: int
+) -> list[Turn]:
     """The turns of one set of servers: until enough are calm, or twice as many are done."""
     turns: list[Turn] = []
-    names = list(CONTENDERS)
+    names = [*names]
     with contextlib.ExitStack() as stack:
         servers = {name: stack.enter_context(running(name, app, setting)) for name in names}
         for server in servers.values():
@@ -152,7 +161,7 @@ def serve(name: str, app: Callable[[], App], setting: Setting, listener: int) ->
 
     if setting.quiet:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    contender = CONTENDERS[name]
+    contender = SERVED[name]
     if contender.sentry:
         verify(name, setting, start_sentry(setting))
     config = uvicorn.Config(

@@ -127,6 +127,19 @@ def starlette_app() -> App:
     return Starlette(routes=[Route("/", homepage)])
 
 
+def fastapi_app() -> App:
+    """A FastAPI app with one route."""
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/")
+    async def homepage() -> dict[str, str]:
+        return {"said": "Hello, world!"}
+
+    return app
+
+
 # Apps that fail, as apps do: some functions in, with orders and prices in their variables.
 
 DEEP = 7

@@ -139,5 +139,5 @@ def test_when_sentry_is_back_it_is_told_what_was_dropped(
         client.flush(timeout=5)  # the last answer may have been on its way
         return one.discarded == {"network_error": 20}
 
-    assert receiver.wait_until(told)
+    assert receiver.wait_until(told), receiver.discarded
     assert receiver.events[-1]["exception"]["values"][-1]["value"] == "/0"

@@ -15,7 +15,7 @@ from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, Shape
 from sentry_asgi._redaction.texts import ALL_HINTS, clean_text, found_hints
 from sentry_asgi._sdk import internals
 
-from .support import Scope, Sentry, http_scope, respond, run
+from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
 
 each = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.kind)
 
@@ -109,7 +109,7 @@ def test_none_leaves_whatever_kind_of_report_it_is_in(sentry: Sentry, where: str
             sentry_sdk.capture_message(" ".join(texts))
         await respond(send)
 
-    if where == "span" and not hasattr(sentry_sdk, "start_span"):
+    if where == "span" and SDK_VERSION >= (3, 0):
         pytest.skip("there are streamed spans alone")
     sentry.init(**({"traces_sample_rate": 1.0} if where == "span" else {}))
     if where == "exception":

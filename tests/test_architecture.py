@@ -105,7 +105,7 @@ ALLOWED = {
     "_body": {"_multipart"},
     "_multipart": set(),
     "_user": {"_request"},
-    "_answered": {"_frames"},
+    "_answered": {"_exceptions", "_frames"},
     "_failures": {"_answered", "_exchange", "_once", "_request", "_traceback"},
     "_exchange": {"_failsafe", "_body", "_noise", "_once", "_request", "_settings", "_swallowed"},
     "_once": {"_exceptions", "_budget", "_frames", "_locks", "_noise", "_swallowed", "_traceback"},

@@ -166,8 +166,8 @@ def test_private_names_of_the_sdk_stand_in_one_room() -> None:
         for source, names in imports(path):
             if source.startswith("sentry_sdk"):
                 assert not any(map(is_private, [*source.split("."), *names])), path
-        if names := names_asked_for(ast.parse(path.read_text())) & private:
-            found[path.name] = names
+        if asked := names_asked_for(ast.parse(path.read_text())) & private:
+            found[path.name] = asked
     assert found == {}
 
 

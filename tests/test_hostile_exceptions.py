@@ -107,6 +107,20 @@ def deep_group(kind: Any, leaf: BaseException) -> Any:
     return leaf
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_framework_around_is_looked_for_whatever_reading_the_status_raises(
+    sentry: Sentry, error: type[BaseException]
+) -> None:
+    exception = broken("status_code", error)("nope")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        raise exception
+
+    with pytest.raises(type(exception)):
+        call(SentryMiddleware(app), http_scope()).send(None)
+    assert exception_values(sentry.event) == [("Broken", "nope")]
+
+
 @pytest.mark.parametrize("kind", [ExceptionGroup, BaseExceptionGroup])
 def test_groups_that_hold_others_twice_are_looked_at_once(sentry: Sentry, kind: Any) -> None:
     leaf: Any = ValueError("leaf") if kind is ExceptionGroup else KeyboardInterrupt()

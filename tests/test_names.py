@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection import request as _request
@@ -16,7 +17,7 @@ from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import event as _event
 from sentry_asgi._frameworks import routes
 
-from .support import Scope, Sentry, http_scope, run
+from .support import Scope, Sentry, http_scope, respond, run
 
 
 def test_a_router_included_with_a_prefix_has_its_whole_template(sentry: Sentry) -> None:
@@ -121,7 +122,49 @@ def test_a_request_that_a_mounted_app_refuses_is_not_named_after_the_apps_class(
     app = FastAPI()
     app.mount("/t/{tenant}", inner)
     run(SentryMiddleware(app, transaction_style=style), http_scope("/t/a/nope"))
-    assert "FastAPI" not in sentry.event["transaction"]
+    assert sentry.event["transaction"] == "/t/{tenant}"
+
+
+async def reporting_page(scope: Scope, receive: Any, send: Any) -> None:
+    sentry_sdk.capture_message("served")
+    await respond(send)
+
+
+class Library:
+    """An application of a library's: it serves many routes, and is no handler."""
+
+    __module__ = "starlette.staticfiles"
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        await reporting_page(scope, receive, send)
+
+
+def mount_of(kind: type[Any], path: str, app: Any) -> Any:
+    """A Starlette or FastAPI application with something mounted."""
+    outer = kind()
+    outer.mount(path, app)
+    return outer
+
+
+@pytest.mark.parametrize("style", ["endpoint", "route"])
+@pytest.mark.parametrize("kind", [Starlette, FastAPI])
+@pytest.mark.parametrize(
+    ("mounted", "path", "name"),
+    [
+        ([("/static", Library())], "/static/x.css", "/static"),
+        ([("/a", None), ("/b/{tenant}", Library())], "/a/b/t7/x", "/a/b/{tenant}"),
+        ([("/a/{tenant}", None), ("/b", Library())], "/a/t7/b/x", "/a/{tenant}/b"),
+    ],
+)
+def test_what_a_mounted_application_serves_is_named_by_where_it_is_mounted(
+    sentry: Sentry, kind: Any, style: Any, mounted: Any, path: str, name: str
+) -> None:
+    app: Any = mounted[-1][1]
+    for prefix, _ in reversed(mounted):
+        app = mount_of(kind, prefix, app)
+    run(SentryMiddleware(app, transaction_style=style), http_scope(path))
+    told = sentry.event["transaction"], sentry.event["transaction_info"]["source"]
+    assert told == (name, "route")
 
 
 def test_an_events_name_that_the_app_set_has_the_source_custom_unless_it_says_another(

@@ -73,7 +73,7 @@ def test_an_interrupt_in_a_property_of_an_exception_is_an_interrupt() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        traceback._asked(Interrupting(), "errno")
+        exceptions.attribute_of(Interrupting(), "errno")
 
 
 def test_without_the_sdks_variables_nothing_is_claimed(

@@ -511,8 +511,8 @@ settings.configure(DATABASES={}, INSTALLED_APPS=[])
 django.setup()
 from django.db import models
 from django.utils.functional import SimpleLazyObject
-from sentry_asgi._objects import writer
-from sentry_asgi._render import Renderer
+from sentry_asgi._stacktrace.objects import writer
+from sentry_asgi._stacktrace.render import Renderer
 
 class Author(models.Model):
     name = models.CharField(max_length=10)

@@ -72,12 +72,14 @@ def test_a_hosts_route_is_found_too(sentry: Sentry) -> None:
     assert sentry.event["transaction"] == "/hosted/{x}"
 
 
-def test_what_no_route_serves_is_named_by_its_path(sentry: Sentry) -> None:
+def test_what_no_route_serves_is_named_by_its_path_or_by_what_is_mounted_there(
+    sentry: Sentry,
+) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         scope["router"] = Router(ROUTES)
         raise ValueError("nope")
 
-    for path in ("/nowhere/7", "/shop/acme/nowhere"):
+    for path, name in {"/nowhere/7": "/nowhere/7", "/shop/acme/nowhere": "/shop/{tenant}"}.items():
         with pytest.raises(ValueError, match="nope"):
             run(SentryMiddleware(app, transaction_style="route"), http_scope(path))
-        assert sentry.events[-1]["transaction"] == path
+        assert sentry.events[-1]["transaction"] == name

@@ -813,7 +813,7 @@ def test_a_connection_that_holds_nothing_is_passed_over(monkeypatch: pytest.Monk
 
 ALARMS = """
 import signal, sys
-from sentry_asgi import _unwinding
+from sentry_asgi._reporting import unwinding
 
 class Alarm(Exception): pass
 fired = caught = 0
@@ -831,8 +831,8 @@ def until_fired():
     while fired == before: swallows()
 
 signal.signal(signal.SIGALRM, handler)
-_unwinding.watch.begin(1)
-assert _unwinding.watch.tool_id is not None
+unwinding.watch.begin(1)
+assert unwinding.watch.tool_id is not None
 for _ in range(500):
     try: until_fired()
     except Alarm: caught += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -178,3 +179,39 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
     run(SentryMiddleware(app))
     assert len(made) == 1
     assert [one is made[0] for one in spans] == [True] * 4
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_children_that_threads_begin_at_once_hang_on_the_request(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    """The SDK makes a span's id when somebody first asks for it, without a lock."""
+    if not streams and SDK_VERSION >= (3, 0):
+        pytest.skip("there are streamed spans alone")
+    if streams and SDK_VERSION < (2, 60):
+        pytest.skip("nothing is streamed")
+    way = {"trace_lifecycle": "stream"} if streams and SDK_VERSION < (3, 0) else {}
+    sentry.init(traces_sample_rate=1.0, **way, **PLAIN_THREADS)
+    parents: set[Any] = set()
+
+    def begin() -> None:
+        if streams:
+            with sentry_sdk.traces.start_span(name="work") as span:
+                parents.add(span._parent_span_id)
+        else:
+            with sentry_sdk.start_span(op="work") as child:
+                parents.add(child.parent_span_id)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        at_once(*(in_context(begin) for _ in range(4)))
+        await respond(send)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            parents.clear()
+            run(SentryMiddleware(app))
+            assert len(parents) == 1
+    finally:
+        sys.setswitchinterval(interval)

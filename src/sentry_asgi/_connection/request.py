@@ -415,7 +415,10 @@ def route(connection: Connection, known: routes.Named | None = None) -> str | No
         template = scope.get(key)
         if isinstance(template, str) and template:
             return template
-    leaf = _leaf_template(scope.get("route"))
+    found = scope.get("route")
+    if hasattr(found, "routes"):  # a mount, which has put its path into `root_path`
+        return _mount_prefix(connection, "") or None
+    leaf = _leaf_template(found)
     return None if leaf is None else _mount_prefix(connection, leaf) + leaf
 
 

@@ -18,7 +18,7 @@ import sys
 from traceback import walk_stack, walk_tb
 from typing import Any, Final
 
-from sentry_asgi._python.exceptions import members_of, text_of, traceback_of
+from sentry_asgi._python.exceptions import members_of, names_of, text_of, traceback_of
 from sentry_asgi._python.in_app import PACKAGE, library
 
 WORDS: Final = frozenset(
@@ -88,7 +88,10 @@ def client_left(exchange: Any, exception: BaseException) -> bool:
 def _says_so(exchange: Any, exception: BaseException) -> bool:
     if exception is exchange.send_error:
         return True
-    names = [(str(one.__module__).split(".")[0], one.__name__) for one in type(exception).__mro__]
+    names = [
+        (module.partition(".")[0], name.rpartition(".")[2])
+        for module, name in map(names_of, type(exception).__mro__)
+    ]
     if any(name in WORDS for name in names):
         return True
     if not exchange.client_left:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Container
 from traceback import walk_stack
 from typing import Any, Final
 
+from sentry_asgi._python.exceptions import attribute_of, names_of
 from sentry_asgi._python.in_app import library
 
 
@@ -56,10 +57,10 @@ def _flask() -> bool:
 
 def is_answered_outside(exception: Exception, failing: Container[int]) -> bool:
     """Return whether the framework around the middleware answers an exception with a status that is no failure."""
-    status = getattr(exception, "status_code", None)
+    status = attribute_of(exception, "status_code")
     if not isinstance(status, int) or status in failing:
         return False
-    packages = {kind.__module__.split(".")[0] for kind in type(exception).__mro__}
+    packages = {names_of(kind)[0].split(".")[0] for kind in type(exception).__mro__}
     for frame, _ in walk_stack(sys._getframe(1)):  # noqa: SLF001
         filename = frame.f_code.co_filename.replace("\\", "/")
         package = library(filename)

@@ -87,7 +87,10 @@ def _of_scope(connection: Any) -> Named | None:
     route = scope.get("route")
     if "route_path_template" not in scope:
         router = scope.get("router") if route is None else None
-        asked = router is not None and connection.settings.transaction_style == "route"
+        asked = router is not None and (
+            connection.settings.transaction_style == "route"
+            or not is_handler(scope.get("endpoint"))
+        )
         return _of_starlette(router, connection) if asked else None
     if hasattr(route, "routes"):  # Lilya, Ravyn
         return _included(route, scope["path"])
@@ -114,8 +117,7 @@ def _matched(routes: Any, scope: Any) -> str | None:
         below = getattr(route, "routes", None)
         if not below:
             return str(route.path)
-        leaf = _matched(below, {**scope, **child})
-        return None if leaf is None else getattr(route, "path", "") + leaf
+        return getattr(route, "path", "") + (_matched(below, {**scope, **child}) or "")
     return None
 
 

@@ -80,6 +80,16 @@ def _visits(group: BaseException) -> int:
     return visits
 
 
+def attribute_of(exception: BaseException, name: str) -> Any:
+    """What an exception has under a name, None if nothing; whatever reading it raises."""
+    try:
+        return getattr(exception, name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
+
+
 def names_of(kind: type) -> tuple[str, str]:
     """The module and the qualified name of a class, whatever a metaclass makes of them."""
     module = type.__dict__["__module__"].__get__(kind)

@@ -30,7 +30,7 @@ import sentry_sdk.utils
 from sentry_sdk.scope import Scope
 from sentry_sdk.serializer import serialize
 
-from sentry_asgi._python.exceptions import attributes_of
+from sentry_asgi._python.exceptions import attributes_of, names_of
 
 
 class ScopeVariables(NamedTuple):
@@ -264,7 +264,8 @@ filename_for_module: Final[Any] = sentry_sdk.utils.filename_for_module
 def is_ignored(exception: BaseException) -> bool:
     """Whether the option `ignore_errors` names the exception: the SDK would drop its event unseen."""
     kind = type(exception)
-    names = kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"
+    module, name = names_of(kind)
+    names = name, f"{module}.{name}"
     return any(
         one in names if isinstance(one, str) else issubclass(kind, one)
         for one in options().get("ignore_errors") or ()

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from sentry_asgi._python.exceptions import (
     arguments_of,
+    attribute_of,
     cause_of,
     context_of,
     is_a,
@@ -250,7 +251,7 @@ def _is_cut_off(exception: BaseException) -> bool:
 
 
 def _tell_errno(mechanism: dict[str, Any], exception: BaseException) -> None:
-    number = _asked(exception, "errno")
+    number = attribute_of(exception, "errno")
     if type(number) is int:
         mechanism["meta"] = {"errno": {"number": number}}
 
@@ -263,20 +264,10 @@ def message_of(exception: BaseException, renderer: Renderer, length: int) -> str
         raise
     except BaseException as error:  # whatever a `__str__` of anybody's raises
         text = f"<a {names_of(type(exception))[1]}, whose str raised {type(error).__name__}>"
-    notes = _asked(exception, "__notes__")
+    notes = attribute_of(exception, "__notes__")
     if type(notes) is list:
         text = "\n".join([text, *(one for one in notes[:EXCEPTIONS] if type(one) is str)])
     return _cut(text, length)
-
-
-def _asked(exception: BaseException, name: str) -> Any:
-    """An attribute that may be a property of anybody's; None if it raises."""
-    try:
-        return getattr(exception, name, None)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # whatever code of anybody's raises
-        return None
 
 
 def _cut(text: str, length: int) -> str:

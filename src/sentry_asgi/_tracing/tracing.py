@@ -237,6 +237,9 @@ class _Way(ABC):
             ):  # the parent's flag decided alone
                 trace.sample_rand = internals.sample_rand(context)
             trace.span = self._started(exchange, scope, context)
+            # The SDK makes a span's id when it is first asked for, without a lock: threads that begin children of the
+            # span at once would each see another.
+            _ = trace.span.span_id
             trace.scope = scope
             internals.set_root_span(scope, trace.span)
         finally:

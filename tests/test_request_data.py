@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import sys
 from types import SimpleNamespace
@@ -105,6 +106,25 @@ def test_a_body_is_told_by_its_kind(
     assert event["contexts"]["asgi"]["body_read"] == len(body)
     assert event["contexts"]["asgi"]["body_complete"] is True
     assert "SECRET123" not in json.dumps(event)
+
+
+def test_no_codec_is_looked_up_by_a_clients_word(sentry: Sentry) -> None:
+    looked_up: list[str] = []
+
+    def search(name: str) -> None:  # asked for what Python does not know yet
+        looked_up.append(name)
+
+    codecs.register(search)
+    try:
+        for number in range(20):
+            for media in ("text/plain", "application/json", "application/x-www-form-urlencoded"):
+                kind = f"{media}; charset=made-up-{number}"
+                with pytest.raises(ValueError, match="nope"):
+                    run(SentryMiddleware(reading), *post(kind, b'{"a": 1}').values())
+    finally:
+        codecs.unregister(search)
+    assert len(sentry.events) == 60
+    assert [name for name in looked_up if "made" in name] == []
 
 
 @pytest.mark.parametrize(

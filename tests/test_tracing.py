@@ -921,7 +921,7 @@ def test_a_tracing_that_fails_is_no_problem_of_the_apps(
 
     traced.init()
     monkeypatch.setattr(
-        tracing._Way, "start" if broken == "start" else "_ended", fail, raising=False
+        tracing.Tracing, "start" if broken == "start" else "_ended", fail, raising=False
     )
     for way in (tracing.Transactions, tracing.StreamedSpans):
         monkeypatch.setattr(way, "_started" if broken == "start" else "_ended", fail)

@@ -8,7 +8,7 @@ The rules:
   under backpressure. A request that is not sampled gets no span, but the mark `pending`: who asks the scope for its
   span gets, then, the object that the SDK itself would have made. A span is made with its decision, so nothing
   is decided, and no sampler asked, twice; where an SDK does not take a decision, it decides alone.
-- The dice of a new trace are thrown here, and are the trace's `sample_rand`, so other services on it decide the same.
+- A new trace's `sample_rand` is drawn here, so other services on the trace decide the same.
 - What a span tells (`attributes`) is set when it ends. A request's duration ends with the last body message; what the
   app does after that is a span of its own. A websocket's span is its handshake; if its messages are to have spans, each
   has one until the next is asked for or comes, by whichever task, sampled as the handshake was.
@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from random import random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sentry_sdk.scope import Scope, use_scope
 
@@ -72,22 +72,6 @@ class Trace:
         self.message_size: int | None = None  # of a websocket's message, if it is of one
 
 
-class Tracing(Protocol):
-    """What the middleware does about the trace of a connection. None of it raises into the app."""
-
-    def begin(self, exchange: Exchange, *, lazy: bool) -> None:
-        """Decides, and starts the span if the request is sampled; or always, unless `lazy`."""
-        ...
-
-    def start(self, exchange: Exchange, scope: Scope) -> Any:
-        """Starts the span of the connection's `trace` on a scope; whether it is sampled is decided."""
-        ...
-
-    def end(self, exchange: Exchange) -> None:
-        """Ends the connection's span, or counts it as not sampled. A second call does nothing."""
-        ...
-
-
 def way_of(client: Any) -> Tracing:
     """The way in which a client traces, which is one that does."""
     streams = internals.trace_lifecycle(client.options) == "stream"
@@ -108,8 +92,8 @@ _FACTOR_HOLDS: Final = 1.0
 """Seconds for which it is believed by how much to sample less."""
 
 
-class _Way(ABC):
-    """What both ways share: the decision, the order of things, the facts that a span tells."""
+class Tracing(ABC):
+    """What both ways share: the decision, the order of things, the facts that a span tells. None of it raises."""
 
     categories: tuple[str, ...]
     streams = False
@@ -136,6 +120,7 @@ class _Way(ABC):
         """Whether the SDK makes a span whose sampling is decided."""
 
     def begin(self, exchange: Exchange, *, lazy: bool) -> None:
+        """Decide, and start the span if the request is sampled; or always, unless `lazy`."""
         exchange.trace = trace = Trace(self)
         try:
             if self._decides and not self._decided_at_once(exchange, trace):
@@ -228,6 +213,7 @@ class _Way(ABC):
         """Whether a trace that is not sampled under backpressure counts as lost to it."""
 
     def start(self, exchange: Exchange, scope: Scope) -> Any:
+        """Start the span of the connection's `trace` on a scope; whether it is sampled is decided."""
         trace: Trace = exchange.trace
         trace.starting = True
         try:
@@ -252,6 +238,7 @@ class _Way(ABC):
         """The SDK's span of the connection, of the trace that `context` tells."""
 
     def end(self, exchange: Exchange) -> None:
+        """End the connection's span, or count it as not sampled. A second call does nothing."""
         trace, exchange.trace = exchange.trace, None
         try:
             if trace.pending:
@@ -317,7 +304,7 @@ class Messages:
 
     __slots__ = ("lazy", "parent_span_id", "rate", "reason", "sample_rand", "sampled", "way")
 
-    def __init__(self, way: _Way, handshake: Trace) -> None:
+    def __init__(self, way: Tracing, handshake: Trace) -> None:
         self.way = way
         self.sampled, self.rate, self.reason = handshake.sampled, handshake.rate, handshake.reason
         self.sample_rand = handshake.sample_rand
@@ -348,7 +335,7 @@ def _parent(exchange: Exchange, context: Any) -> str | None:
     return context.parent_span_id if parent is None else parent
 
 
-class Transactions(_Way):
+class Transactions(Tracing):
     """A transaction for each request: SDK 2."""
 
     categories = ("transaction", "span")
@@ -464,7 +451,7 @@ class Transactions(_Way):
             span.set_data(name, value)
 
 
-class StreamedSpans(_Way):
+class StreamedSpans(Tracing):
     """A segment span for each request, sent as it ends: SDK 2 with `trace_lifecycle="stream"`, SDK 3."""
 
     categories = ("span",)

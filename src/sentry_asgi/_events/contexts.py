@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sentry_asgi._connection import request
+from sentry_asgi._connection import queue, request
 from sentry_asgi._connection.body import Body, understand
 from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
 from sentry_asgi._connection.request import Connection
@@ -95,6 +95,7 @@ def _asgi(exchange: Exchange) -> dict[str, Any]:
         "server": _server(scope.get("server")),
         "tls": _tls(scope),
         "phase": exchange.phase,
+        "time_in_queue_ms": queue.milliseconds(exchange),
         "time_to_first_byte_ms": None
         if first is None
         else _milliseconds(first - exchange.started_at),

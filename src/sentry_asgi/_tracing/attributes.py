@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sentry_asgi._connection import request
+from sentry_asgi._connection import queue, request
 from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
 
 AFTER_RESPONSE: Final = 0.001
@@ -86,6 +86,7 @@ def _of_response(exchange: Exchange, status: int | None) -> dict[str, Any]:
         "http.response.status_code": status,
         "http.response.body.size": exchange.sent_bytes,
         "http.request.body.size": exchange.received_bytes,
+        "http.server.request.time_in_queue": queue.milliseconds(exchange),
         "http.request.time_to_first_byte": first_byte
         and round(first_byte - exchange.started_at, 6),
     }

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 from collections.abc import Iterator
 
+import loguru
 import pytest
 import sentry_sdk
+import structlog
 from hypothesis import HealthCheck, settings
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
@@ -70,6 +73,19 @@ def no_collection() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """What examples configure of the process's logging is undone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    loguru.logger.remove()
+    loguru.logger.configure(patcher=lambda _record: None)
 
 
 GROUPS = {

@@ -38,6 +38,7 @@ def run_example(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> d
     return namespace
 
 
+@pytest.mark.usefixtures("logging_as_it_was")
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_the_example_runs(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
     run_example(code, sentry, monkeypatch)

@@ -107,6 +107,8 @@ _SLOTS: Final = (
     frozenset(internals.LAZY_SCOPES.slots) if internals.LAZY_SCOPES else frozenset[str]()
 )
 _filling: Final = Lock()
+# Not the same: while a scope is filled others' code runs, which may log, and who logs asks for the trace.
+_beginning: Final = Lock()
 _NO_CLIENT: Final = NonRecordingClient()
 
 
@@ -123,7 +125,7 @@ class _LazyScope(Scope):
             self.client = self.asgi_base.client if self.asgi_base is not None else _NO_CLIENT
         elif name == "_propagation_context":
             trace = self._trace()
-            with _filling:  # threads that ask at once are told of one trace
+            with _beginning:  # threads that ask at once are told of one trace
                 if not _is_set(self, name):
                     self._propagation_context = trace
         elif name in _SLOTS:
@@ -600,6 +602,39 @@ def connection_here() -> Connection | None:
     if isinstance(scope, _LazyScope):
         return scope.asgi_connection
     return _public_connection.get()
+
+
+def trace_here() -> tuple[str, str]:
+    """The ids of the trace and the span that an event would tell which is made here, in a connection's context.
+
+    Nothing changes by it: no scope is filled, no span started. Where nobody has asked for the request's own span yet,
+    the id is the one that the trace has for events outside of any span. Empty where the SDK tells none.
+    """
+    current: Any = Scope.get_current_scope()
+    # Where tracing is off, events tell no span though one may be active.
+    span = (
+        None if internals.trace_lifecycle(internals.options()) == "off" else _active_span(current)
+    )
+    if span is not None and not internals.is_no_span(span):
+        return span.trace_id, span.span_id
+    external: tuple[str, str] | None = internals.external_trace()
+    if external:
+        return external
+    trace = getattr(current, "_propagation_context", None)
+    if trace is None:
+        trace = Scope.get_isolation_scope().get_active_propagation_context()
+    return ("", "") if trace is None else (trace.trace_id, trace.span_id)
+
+
+def _active_span(scope: Any) -> Any:
+    """The span that is active on a scope, but for one that is yet to be started."""
+    entry = _active.get()
+    while entry is not None:
+        if entry[0] is scope:
+            return entry[1]
+        entry = entry[2]
+    trace = getattr(getattr(scope, "asgi_connection", None), "trace", None)
+    return None if trace is not None and trace.pending else _slot(scope, "_span")
 
 
 def lazy_scopes_work() -> bool:

@@ -403,6 +403,20 @@ def trace_lifecycle(options: Any) -> Literal["off", "static", "stream"]:
     return "stream" if _streams(options) else "static"
 
 
+_NoOpSpan: Final[Any] = _public("sentry_sdk.tracing", "NoOpSpan")
+
+
+def is_no_span(span: Any) -> bool:
+    """Whether a span only stands where another tracer's does, and has no trace."""
+    return _NoOpSpan is not None and isinstance(span, _NoOpSpan)
+
+
+external_trace: Final[Any] = getattr(
+    sentry_sdk.scope, "get_external_propagation_context", lambda: None
+)
+"""The ids of the trace and the span of another tracer, which go before the SDK's own; None without one."""
+
+
 def active_thread_is_here() -> None:
     """Have the connection's span and profile name the thread that this runs in, as far as this SDK has such."""
     scope: Any = sentry_sdk.get_current_scope()

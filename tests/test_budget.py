@@ -259,7 +259,7 @@ def test_no_event_id_is_promised_that_nobody_will_send(sentry: Sentry) -> None:
         raise ValueError("nope")
 
     app = SentryMiddleware(
-        Starlette(routes=[Route("/", checkout)]), event_id_header=True, error_budget=2
+        Starlette(routes=[Route("/", checkout)]), id_headers=True, error_budget=2
     )
     promised: list[str] = []
 
@@ -279,7 +279,7 @@ def test_no_event_id_is_promised_that_nobody_will_send(sentry: Sentry) -> None:
     asyncio.run(serve())
     assert promised == [event["event_id"] for event in sentry.events]
     assert len(promised) == 2
-    unlimited = SentryMiddleware(app.app, event_id_header=True, error_budget=None)
+    unlimited = SentryMiddleware(app.app, id_headers=True, error_budget=None)
     app = unlimited
     asyncio.run(serve())
     assert len(promised) == 7

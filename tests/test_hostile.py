@@ -295,7 +295,7 @@ def test_headers_that_can_be_read_once_are_left_to_the_server(sentry: Sentry) ->
         await send({"type": "http.response.start", "status": 500, "headers": headers})
         sent.append(headers)
 
-    messages = run(SentryMiddleware(app, event_id_header=True, report_5xx_without_exception=True))
+    messages = run(SentryMiddleware(app, id_headers=True, report_5xx_without_exception=True))
     assert messages[0]["headers"] is sent[0]
     assert list(sent[0]) == [(b"a", b"b")]
 

@@ -75,7 +75,7 @@ def test_what_fails_in_here_is_said_and_the_messages_pass(
         pytest.skip("not done for websockets")
     monkeypatch.setattr(exchange, name, broken)
     body: Message = {"type": "http.request", "body": b"body"}
-    sent = run(SentryMiddleware(answer, event_id_header=True), dict(scope), [body])
+    sent = run(SentryMiddleware(answer, id_headers=True), dict(scope), [body])
     assert len(sent) == 2
     assert len(logged(caplog)) == 1
 
@@ -87,7 +87,7 @@ def test_a_budget_that_fails_is_said(
         raise RuntimeError("broken")
 
     monkeypatch.setattr(dedupe, "raise_site", broken)
-    sent = run(SentryMiddleware(answer, event_id_header=True))
+    sent = run(SentryMiddleware(answer, id_headers=True))
     assert sent[0]["status"] == 503
     assert "noting a failing response failed" in logged(caplog)[0]
 

@@ -3,8 +3,8 @@
 The rules:
 
 - The app gets the server's own `scope`, and its `receive` and `send` as they are but watched; nothing is read ahead,
-  kept back, changed or added, but for one namespaced key in the scope, which marks a connection as taken. Of
-  nested middlewares the outermost works and the others pass through.
+  kept back, changed or added, but for one namespaced key in the scope, which marks a connection as taken, and for
+  the headers that `id_headers` asks for. Of nested middlewares the outermost works and the others pass through.
 - Exceptions leave by a bare `raise`: same object, same cause, context and traceback. Those that are no
   `Exception` (cancellation, interrupt, exit) pass unseen.
 - Without an active client the app runs as if bare; and whatever fails in here, it runs all the same.
@@ -36,6 +36,7 @@ from ._sdk.diagnostics import if_possible, log_failure
 from ._sdk.fork import survive_forks
 from ._sdk.integrations import double, original, put_back, remember_call, switch_off
 from ._sdk.internals import trace_lifecycle
+from ._tracing.ids import telling
 
 if TYPE_CHECKING:
     from ._tracing.tracing import Tracing
@@ -78,7 +79,8 @@ class SentryMiddleware:
             reported though the framework let none out.
         report_5xx_without_exception: whether such a response makes an event, too, if no exception
             is behind it.
-        event_id_header: whether such a response carries the event's id, as `x-sentry-event-id`.
+        id_headers: whether each response carries its trace's id, as `x-trace-id`, and such a response its event's, as
+            `x-sentry-event-id`.
         take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
             itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
         error_budget: how many events of one raise site (the exception's type and the innermost line of the
@@ -105,7 +107,7 @@ class SentryMiddleware:
         websocket_message_spans: bool = False,
         failed_request_status_codes: Container[int] = range(500, 600),
         report_5xx_without_exception: bool = False,
-        event_id_header: bool = False,
+        id_headers: bool = False,
         take_over: bool = True,
         error_budget: int | None = 100,
         library_locals: bool = False,
@@ -134,12 +136,12 @@ class SentryMiddleware:
                 f"error_budget is {error_budget!r}; it can be a number of events, or None"
             )
         self.app = app
-        self._serve = as_asgi3(app)
+        self._serve = telling(as_asgi3(app)) if id_headers else as_asgi3(app)
         self._settings = Settings(
             transaction_style=_STYLES[transaction_style],
             failing=answering(failed_request_status_codes),
             report_without=report_5xx_without_exception,
-            event_id_header=event_id_header,
+            id_headers=id_headers,
             trusted_hops=trusted_hops,
             message_spans=websocket_message_spans,
             library_locals=library_locals,

@@ -256,7 +256,7 @@ class Exchange(Connection, Holding):
         """Note what is behind a response that tells of a failure, and name its event if it is to."""
         try:
             self.holding().failure = failure(self)
-            if self.failure is None or not self.settings.event_id_header:
+            if self.failure is None or not self.settings.id_headers:
                 return message
             return with_event_id(message, self, self.failure)
         except Exception:

@@ -49,8 +49,8 @@ class Settings:
     failing: Container[int] = FAILING
     # Whether a failing response without an exception makes an event, too.
     report_without: bool = False
-    # Whether a failing response carries its event's id.
-    event_id_header: bool = False
+    # Whether a response carries its trace's id, and a failing one its event's.
+    id_headers: bool = False
     # Whether each message of a websocket has a span of its own.
     message_spans: bool = False
     # Whether frames of libraries show their variables, too.

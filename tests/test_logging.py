@@ -207,6 +207,33 @@ def test_a_trace_that_the_app_itself_continues_is_its_events(sentry: Sentry, way
     assert lines.facts[0]["trace_id"] == trace_of(sentry.event)[0] == TRACE
 
 
+def test_a_trace_that_is_set_on_the_current_scope_goes_before(sentry: Sentry, way: Any) -> None:
+    lines = Lines()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        lines.logger.warning("before")
+        sentry_sdk.get_current_scope().set_new_propagation_context()
+        await logs(lines).app(scope, receive, send)
+
+    run(SentryMiddleware(app))
+    before, after = lines.facts
+    assert before["trace_id"] != after["trace_id"]
+    assert (after["trace_id"], after["span_id"]) == trace_of(sentry.event)
+
+
+def test_a_scope_within_a_span_has_that_span(traced: Traced, way: Any) -> None:  # noqa: F811
+    traced.init()
+    lines = Lines()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        with traced.start_span("child"), sentry_sdk.new_scope():
+            await logs(lines).app(scope, receive, send)
+
+    run(SentryMiddleware(app))
+    (facts,) = lines.facts
+    assert (facts["trace_id"], facts["span_id"]) == trace_of(traced.sentry.event)
+
+
 def test_an_sdk_that_knows_no_trace_tells_none(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,13 +31,25 @@ from sentry_asgi._sdk import internals
 from sentry_asgi.executor import ContextPreservingExecutor
 from sentry_asgi.logging import RequestFilter, request_facts
 
-from .support import Scope, Sentry, call, exchange_here, http_scope, respond, run, websocket_scope
+from .support import (
+    SDK_VERSION,
+    Scope,
+    Sentry,
+    call,
+    exchange_here,
+    http_scope,
+    respond,
+    run,
+    websocket_scope,
+)
 from .test_tracing import PARENT, TRACE, Traced, traced  # noqa: F401 - a fixture
 
 PAGE = Path(__file__).parent.parent / "docs" / "logging.md"
 RECIPES = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 NOTHING = {"trace_id": "", "span_id": "", "method": "", "path": ""}
 COPIES = sys.version_info >= (3, 12)
+
+from_2_75 = pytest.mark.skipif(SDK_VERSION < (2, 75), reason="the SDK logged less")
 
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
@@ -568,6 +580,31 @@ def test_a_record_that_is_none_is_logged_all_the_same(
     nothing: Any = object()
     assert RequestFilter().filter(nothing) is True
     assert "telling a log record of its request failed" in caplog.messages[0]
+
+
+@from_2_75
+def test_what_the_sdk_logs_of_a_trace_that_is_asked_for_asks_no_further(sentry: Sentry) -> None:
+    """With `debug` it tells each trace that it does not continue; and a trace is found out when it is asked for."""
+    sentry.init(debug=True, strict_trace_continuation=True, org_id="9")
+    lines = Lines()
+    sdks = logging.getLogger("sentry_sdk.errors")
+    sdks.addHandler(lines.handler)
+    headers = [
+        (b"sentry-trace", f"{TRACE}-{PARENT}".encode()),
+        (b"baggage", b"sentry-org_id=5"),
+    ]
+    try:
+        run(logs(lines), http_scope(headers=headers))
+    finally:
+        sdks.removeHandler(lines.handler)
+    said = [one for one in lines.records if "strict trace continuation" in one.getMessage()]
+    assert 1 <= len(said) <= 2
+    (told,) = (
+        facts
+        for record, facts in zip(lines.records, lines.facts, strict=True)
+        if record.getMessage() == "here"
+    )
+    assert told["trace_id"] == trace_of(sentry.event)[0] != TRACE
 
 
 def test_who_logs_while_a_scope_is_filled_elsewhere_waits_for_nobody(sentry: Sentry) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 import logging
 import sys
+import threading
 from typing import Any, Final
 
 from ._connection import request
@@ -44,7 +45,7 @@ def request_facts() -> dict[str, str]:
     try:
         connection = connection_here()
         if isinstance(connection, Connection):
-            trace_id, span_id = trace_here()
+            trace_id, span_id = _ids()
             method, path = request.method(connection), request.full_path(connection)
             return {
                 "trace_id": trace_id,
@@ -61,6 +62,23 @@ def _another(record: logging.LogRecord) -> logging.LogRecord:
     """Return what is to become a copy of a record. It takes a fifth of the time that `copy` takes."""
     plain = type(record) is logging.LogRecord
     return object.__new__(logging.LogRecord) if plain else copy.copy(record)
+
+
+class _Asking(threading.local):
+    now = False
+
+
+_asking: Final = _Asking()
+
+
+def _ids() -> tuple[str, str]:
+    if _asking.now:  # and the SDK logs what it finds out
+        return "", ""
+    _asking.now = True
+    try:
+        return trace_here()
+    finally:
+        _asking.now = False
 
 
 class RequestFilter(logging.Filter):

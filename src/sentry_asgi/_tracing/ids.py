@@ -18,7 +18,7 @@ from typing import Any, Final
 from sentry_asgi._connection import request
 from sentry_asgi._connection.asgi import App, Receive, Scope, Send
 from sentry_asgi._connection.exchange import Exchange
-from sentry_asgi._scopes.isolation import trace_here
+from sentry_asgi._scopes.isolation import connection_here, trace_here
 from sentry_asgi._sdk.diagnostics import log_failure
 
 HEADER: Final = b"x-trace-id"
@@ -31,8 +31,7 @@ def telling(serve: App) -> App:
     """The same app, whose responses tell their ids, if the connection is the middleware's that wants them to."""
 
     async def served(scope: Scope, receive: Receive, send: Send) -> Any:
-        exchange = getattr(send, "__self__", None)
-        if not isinstance(exchange, Exchange) or not exchange.settings.id_headers:
+        if not _wants_ids(scope):
             return await serve(scope, receive, send)
         here = copy_context()
 
@@ -44,6 +43,11 @@ def telling(serve: App) -> App:
         return await serve(scope, receive, tell)
 
     return served
+
+
+def _wants_ids(scope: Scope) -> bool:
+    here = connection_here()
+    return isinstance(here, Exchange) and here.scope is scope and here.settings.id_headers
 
 
 def _is_start(message: Any) -> bool:

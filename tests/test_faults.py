@@ -14,6 +14,7 @@ import contextlib
 import functools
 import gc
 import inspect
+import io
 import logging
 import os
 import sys
@@ -30,10 +31,12 @@ from sentry_sdk.scope import Scope as SentryScope, ScopeType, use_isolation_scop
 
 import sentry_asgi
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._failures.dedupe import HEADER
+from sentry_asgi._failures import dedupe
 from sentry_asgi._scopes import isolation as _isolation
 from sentry_asgi._sdk import diagnostics, internals
 from sentry_asgi._stacktrace import objects
+from sentry_asgi._tracing import ids
+from sentry_asgi.logging import RequestFilter
 
 from .support import (
     DSN,
@@ -111,7 +114,7 @@ def guards(code: CodeType) -> bool:
 
 # What the constructor makes of its arguments, which is the user's to hear of, and what does no more than hold.
 NOT_GUARDED = {
-    *("as_asgi3", "_takes", "exclusion", "put_back", "isolation"),
+    *("as_asgi3", "_takes", "exclusion", "put_back", "isolation", "telling"),
     *(
         "answering",
         "answering.<locals>.<genexpr>",
@@ -327,7 +330,7 @@ async def observe(wrap: Any, app: Any, scope: Scope, messages: list[Message]) ->
         return waiting.pop(0)
 
     async def send(message: Message) -> None:
-        seen.append(without_event_id(message))
+        seen.append(without_ids(message))
         if scope.get("path") == "/gone" and len(seen) > 4:
             raise Gone("gone")
 
@@ -348,8 +351,11 @@ async def observe(wrap: Any, app: Any, scope: Scope, messages: list[Message]) ->
     return [described(one) for one in seen]
 
 
-def without_event_id(message: Message) -> Message:
-    headers = [pair for pair in message.get("headers", ()) if pair[0] != HEADER]
+IDS = {ids.HEADER, dedupe.HEADER}
+
+
+def without_ids(message: Message) -> Message:
+    headers = [pair for pair in message.get("headers", ()) if pair[0] not in IDS]
     return {**message, "headers": headers} if "headers" in message else dict(message)
 
 
@@ -436,8 +442,14 @@ def run(
             if only in (None, number)
         }
 
-    with use_isolation_scope(isolation), use_scope(SentryScope(ty=ScopeType.CURRENT)):
-        return asyncio.run(main())
+    logger, handler = logging.getLogger("app"), logging.StreamHandler(io.StringIO())
+    handler.addFilter(RequestFilter())
+    logger.addHandler(handler)
+    try:
+        with use_isolation_scope(isolation), use_scope(SentryScope(ty=ScopeType.CURRENT)):
+            return asyncio.run(main())
+    finally:
+        logger.removeHandler(handler)
 
 
 # What holds
@@ -450,7 +462,7 @@ alive: list[Any] = []
 
 def beneath(app: Any) -> Any:
     """The middleware around an app; kept, for what is done when one is let go of could be done anywhere."""
-    alive.append(SentryMiddleware(app))
+    alive.append(SentryMiddleware(app, id_headers=True))
     return alive[-1]
 
 

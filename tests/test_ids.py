@@ -202,15 +202,26 @@ def test_an_sdk_that_tells_no_trace_adds_nothing(
     assert headers(run(SentryMiddleware(starting(headers=[]), id_headers=True))) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("trace_here", "telling a response's ids failed"),
+        ("connection_here", "looking for a response's connection failed"),
+    ],
+)
 def test_what_fails_in_here_is_said_and_the_response_passes(
-    sentry: Sentry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    sentry: Sentry,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    said: str,
 ) -> None:
     def broken() -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(ids, "trace_here", broken)
+    monkeypatch.setattr(ids, name, broken)
     assert headers(run(SentryMiddleware(starting(headers=[]), id_headers=True))) == {}
-    assert "telling a response's ids failed" in logged(caplog)[0]
+    assert said in logged(caplog)[0]
 
 
 def test_a_denied_websocket_is_answered_with_the_ids_and_an_accepted_one_is_not(

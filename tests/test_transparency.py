@@ -201,6 +201,42 @@ def test_everything_is_as_without_the_middleware(
     assert observe(beneath, copy.deepcopy(scope), course, incoming, fails_at) == expected
 
 
+@settings(max_examples=400)
+@given(
+    scope=scopes,
+    course=steps,
+    incoming=st.lists(st.sampled_from(INCOMING), max_size=4),
+    fails_at=st.none() | st.integers(0, 3),
+)
+def test_with_id_headers_everything_is_as_without_but_for_these(
+    sentry: Sentry,
+    scope: Scope,
+    course: list[Any],
+    incoming: list[Message],
+    fails_at: int | None,
+) -> None:
+    def beneath(app: Any) -> Any:
+        return SentryMiddleware(app, id_headers=True)
+
+    def bare(app: Any) -> Any:
+        return app
+
+    sentry.transport.envelopes.clear()
+    expected = observe(bare, copy.deepcopy(scope), course, incoming, fails_at)
+    seen = observe(beneath, copy.deepcopy(scope), course, incoming, fails_at)
+    assert list(map(without_ids, seen)) == list(map(without_ids, expected))
+
+
+IDS = {b"x-trace-id", b"x-sentry-event-id"}
+
+
+def without_ids(seen: Any) -> Any:
+    if seen[0] != "server: send":
+        return seen
+    kept = [one for one in seen[1].get("headers", ()) if one[0] not in IDS]
+    return (seen[0], {**seen[1], "headers": kept})
+
+
 @settings(max_examples=200)
 @given(scope=scopes)
 def test_what_is_reported_of_any_scope_is_what_sentry_takes(sentry: Sentry, scope: Scope) -> None:

@@ -46,8 +46,12 @@ def telling(serve: App) -> App:
 
 
 def _wants_ids(scope: Scope) -> bool:
-    here = connection_here()
-    return isinstance(here, Exchange) and here.scope is scope and here.settings.id_headers
+    try:
+        here = connection_here()
+        return isinstance(here, Exchange) and here.scope is scope and here.settings.id_headers
+    except Exception:
+        log_failure("looking for a response's connection")
+        return False
 
 
 def _is_start(message: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from sentry_asgi._connection import body as _body, request
+from sentry_asgi._connection import body as _body, queue, request
 from sentry_asgi._connection.exchange import Exchange
 from sentry_asgi._connection.settings import Settings
 from sentry_asgi._events import contexts, event, user
@@ -61,6 +61,7 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
         b"referer",
         b"x-forwarded-for",
         b"forwarded",
+        b"x-request-start",
         b"host",
         sent[:20],
     )
@@ -72,6 +73,7 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
     event.request_data(exchange, allowed)
     contexts.contexts(exchange, allowed)
     request.client_address(exchange)
+    queue.milliseconds(exchange)
     user.describe({"id": text})
     redact.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)
     took = time.perf_counter() - started

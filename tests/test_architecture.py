@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "middleware": {
         *("_reporting", "_tracing", "_scopes", "_connection", "_failures", "_sdk", "_python"),
     },
+    "logging": {"_scopes", "_connection", "_sdk"},
     "privacy": {"_scopes", "_events", "_redaction", "_sdk"},
     "testing": {"_sdk"},
     "executor": set(),

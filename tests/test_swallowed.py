@@ -1104,6 +1104,54 @@ def test_djangos_failures_are_found_without_its_log(sentry: Sentry, view: str) -
     assert exception_values(sentry.event) == [("ValueError", "nope")]
 
 
+LOGGED = """
+import logging
+
+def record():
+    logging.getLogger("framework").error("answers so", extra={"status_code": 500})
+
+async def serve(endpoint, then, send):
+    try:
+        endpoint()
+    except Exception:
+        pass
+    then()
+    await respond(send, status=500)
+"""
+
+
+@monitored
+@pytest.mark.parametrize("endpoint", [missing, lambda: None])
+def test_a_frameworks_record_of_a_failing_status_tells_what_is_behind_it(
+    sentry: Sentry, endpoint: Any
+) -> None:
+    framework = library(LOGGED)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await framework.serve(endpoint, framework.record, send)
+
+    run(SentryMiddleware(app))
+    assert sentry.event["logentry"]["message"] == "answers so"
+    if endpoint is missing:
+        assert exception_values(sentry.event) == [("KeyError", "'missing'")]
+    else:
+        assert "exception" not in sentry.event
+
+
+@monitored
+def test_an_applications_record_of_anothers_status_tells_of_nothing_else(sentry: Sentry) -> None:
+    framework = library(LOGGED)
+
+    def record() -> None:
+        logging.getLogger("shop").error("they answered so", extra={"status_code": 500})
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await framework.serve(missing, record, send)
+
+    run(SentryMiddleware(app))
+    assert ["exception" in event for event in sentry.events] == [False, True]
+
+
 def test_the_sdks_options_tell_what_else_is_the_applications() -> None:
     files = in_app.Files()
     installed, vendored = "/x/site-packages/shop/views.py", "/srv/shop/vendored/thing.py"

@@ -15,6 +15,8 @@ The rules:
   application's own code logs is its own. A cancellation that a server logs is no failure.
 - A log record can hold the exception that is being handled as text: a traceback, plain or as a string of JSON or of
   Python, or a structure of frames. It reports that exception if the text names it and what it says.
+- A framework's log record can hold the failing status that it is about to answer with, and no exception
+  (`status_code`, Django's): it reports the exception behind that response.
 - What work leaves behind that outlives its request, an exception that nobody retrieves, is logged in any context; it
   is marked with the request as it leaves the work's frames, as far as `unwinding` sees it.
 - A failing response may carry the event's id; whatever event then reports the failure gets that id.
@@ -49,7 +51,7 @@ from sentry_asgi._python.in_app import FOLDER, application
 from sentry_asgi._python.locks import Lock
 
 from .budget import raise_site
-from .swallowed import Failure
+from .swallowed import Failure, failure
 
 OVER: Final = ("the connection is over",)
 """What a connection has reported when nothing more is noted of it."""
@@ -81,7 +83,7 @@ def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> 
     """Whether this event is to be sent; from now on, what it reports is known."""
     exception = _exception_of(hint)
     if exception is None:
-        exception = _told_as_text(event, hint)
+        exception = _told_in_words(exchange, event, hint)
     if exchange.reported is OVER:
         return True
     if exception is None:
@@ -125,8 +127,8 @@ def _exception_of(hint: Any) -> BaseException | None:
     return exc_info[1] if isinstance(exc_info, tuple) else None
 
 
-def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
-    """Return the exception that a log record tells in its text; the event then shows it."""
+def _told_in_words(exchange: Any, event: dict[str, Any], hint: Any) -> BaseException | None:
+    """Return the exception that a log record tells of without holding it; the event then shows it."""
     record = (hint or {}).get("log_record")
     if record is None:
         return None
@@ -134,12 +136,25 @@ def _told_as_text(event: dict[str, Any], hint: Any) -> BaseException | None:
     if exception is None:
         exception = sys.exc_info()[1]
         if exception is None or not _tells_of(record.getMessage(), exception):
-            return None
+            exception = _told_by_status(exchange, record)
+            if exception is None:
+                return None
     from sentry_asgi._stacktrace.traceback import event_from  # noqa: PLC0415  # imported with the first middleware
 
     shown, _ = event_from(exception, {"type": "logging", "handled": True})
     event["exception"] = shown["exception"]
     return exception
+
+
+def _told_by_status(exchange: Any, record: Any) -> BaseException | None:
+    """Return what is behind a response that is to start, if this is a framework's record of its failing status."""
+    status = getattr(record, "status_code", None)
+    if not isinstance(status, int) or status not in exchange.settings.failing:
+        return None
+    if exchange.status is not None or _is_the_applications(record):
+        return None
+    found = failure(exchange)
+    return None if found is None else found.exception
 
 
 def _held_in(record: Any) -> BaseException | None:

@@ -154,12 +154,20 @@ def matrix_table(session: nox.Session) -> None:
     session.run("python", "-m", "tests.frameworks.table", directory, *session.posargs)
 
 
+# What the invariants are judged of besides, with what is to be installed of each.
+BESIDES = {
+    "raw": [],
+    "rest_framework": ["djangorestframework", "django"],
+    "ninja": ["django-ninja"],
+}
+
+
 @nox.session
-@nox.parametrize("framework", ["raw", *FRAMEWORKS])
+@nox.parametrize("framework", [*BESIDES, *FRAMEWORKS])
 def invariants(session: nox.Session, framework: str) -> None:
     """What holds of every request, in one framework's part of the planned combinations, on each SDK."""
     directory = Path(session.cache_dir).resolve() / "invariants"
-    packages = [] if framework == "raw" else [framework]
+    packages = list(BESIDES.get(framework, [framework]))
     if framework == "channels":
         packages.append("django")
     session.install("--reinstall-package=sentry-asgi", ".", f"sentry-sdk=={SDK}", *packages)

@@ -23,6 +23,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from tests.frameworks import failing
 from tests.support import pii
 
 from .positions import assemble
+from .requests import Request, request_of
 
 Combination = dict[str, str]
 
@@ -77,6 +79,8 @@ class Driver:
         self.reports: list[Any] = []
         self.requests: dict[str, Any] = {}
         self.dice = random.Random(7)
+        self.module = importlib.import_module(app_module(combination))
+        self.request_of = getattr(self.module, "request_of", request_of)
         self.other = self.client("other")
 
     # The SDK
@@ -153,6 +157,17 @@ class Driver:
         self.mark("handler")
         return f"{cell} of {RID.get()}"
 
+    def is_told(self, cell: str) -> bool:
+        """Return whether a request fails, and something tells of it: an answer of 200 does not tell by itself."""
+        if cell in {"left", "fine"}:
+            return False
+        told_by: set[str] | None = getattr(self.module, "TOLD_BY", None)
+        if told_by is None:
+            return True
+        quiet = {"logging"} if self.combination["integrations"] == "quiet" else set()
+        client = sentry_sdk.get_client()
+        return any(client.get_integration(name) for name in told_by - quiet)
+
     # The server's part
 
     async def request(self, app: Any, number: int, cell: str) -> None:
@@ -160,11 +175,11 @@ class Driver:
         RID.set(rid)
         trace = md5(rid.encode()).hexdigest() if number % 2 else None
         asked: dict[str, Any] = {"rid": rid, "number": number, "cell": cell, "trace": trace}
-        asked |= {"tags": [], "user": False, "client": "main", "path": path_of(cell), "sent": []}
-        asked |= {"asked_again": 0, "raised": None, "fails": cell not in {"left", "fine"}}
+        request = self.request_of(cell)
+        asked |= {"tags": [], "user": False, "client": "main", "path": request.path, "sent": []}
+        asked |= {"asked_again": 0, "raised": None, "fails": self.is_told(cell)}
         self.requests[rid] = asked
-        messages = messages_of(cell)
-
+        messages = list(request.messages)
         over = asyncio.Event()
 
         async def receive() -> Any:
@@ -189,7 +204,7 @@ class Driver:
 
         before = contextvars.copy_context()
         try:
-            await asyncio.wait_for(app(scope_of(asked), receive, send), 20)
+            await asyncio.wait_for(app(scope_of(asked, request), receive, send), 20)
         except Exception as error:
             asked["raised"] = f"{type(error).__name__}: {error}"
         now = contextvars.copy_context()
@@ -205,8 +220,7 @@ class Driver:
                 self.requests.clear()
                 self.init()
             name = self.combination["framework"]
-            module = importlib.import_module(app_module(self.combination))
-            without: set[str] = getattr(module, "WITHOUT", set())
+            without: set[str] = getattr(self.module, "WITHOUT", set())
             without = {cell for cell in CELLS if (name, cell) in UNSUITED} | without
             cells = [cell for cell in CELLS if cell not in without] * ROUNDS
             await asyncio.gather(
@@ -215,10 +229,21 @@ class Driver:
                     for number, cell in enumerate(cells, 1)
                 )
             )
+            self.check_served()
             await asyncio.sleep(0.2)
         await asyncio.sleep(0.05)
         running = asyncio.all_tasks() - {asyncio.current_task()}
         return {"tasks": sorted(str(task.get_coro().__qualname__) for task in running)}  # type: ignore[union-attr]
+
+    def check_served(self) -> None:
+        """Raise if a request that was to fail has come to no handler, by a wrong path for instance."""
+        missed = {
+            asked["cell"]
+            for asked in self.requests.values()
+            if asked["cell"] not in {"left", "fine"} and "handler" not in asked["tags"]
+        }
+        if missed:
+            raise LookupError(f"no handler was asked for {sorted(missed)}")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any) -> Any:
@@ -255,8 +280,7 @@ class Driver:
             self.init()
         if init == "twice":
             self.init("first")
-        module = importlib.import_module(app_module(self.combination))
-        app = assemble(self, module, self.combination["framework"], position, bare=self.bare)
+        app = assemble(self, self.module, self.combination["framework"], position, bare=self.bare)
         if init == "after":
             self.init()
         left = asyncio.run(self.serve(app))
@@ -264,6 +288,7 @@ class Driver:
         if not self.bare:
             sentry_sdk.flush(5)
             self.other.flush(5)
+        time.sleep(0.05)  # threads that have been told to end, with the loop, end
         for _ in range(3):
             gc.collect()
         left["exceptions"] = sum(isinstance(one, BaseException) for one in failing.alive)
@@ -281,16 +306,15 @@ class Driver:
 
 
 def app_module(combination: Combination) -> str:
-    return f"tests.frameworks.apps.{combination['framework']}"
+    """Return where a framework's application is: here, or in the matrix."""
+    name = combination["framework"]
+    here = Path(__file__).with_name("apps") / f"{name}.py"
+    return f"tests.{'invariants' if here.exists() else 'frameworks'}.apps.{name}"
 
 
 def tool_of(number: int) -> str | None:
     monitoring = getattr(sys, "monitoring", None)
     return monitoring.get_tool(number) if monitoring else None
-
-
-def path_of(cell: str) -> str:
-    return {"mounted": "/sub/42/raise", "fine": "/left"}.get(cell, f"/{cell}")
 
 
 def gone(cell: str) -> str:
@@ -301,25 +325,16 @@ def is_last(message: Any) -> bool:
     return message["type"].endswith("response.body") and not message.get("more_body")
 
 
-def messages_of(cell: str) -> list[Any]:
-    if cell == "websocket":
-        return [{"type": "websocket.connect"}]
-    if cell in {"left", "fine"}:
-        last = {"type": gone(cell)} if cell == "left" else {"type": "http.request", "body": b"end"}
-        return [{"type": "http.request", "body": b"part", "more_body": True}, last]
-    return [{"type": "http.request", "body": b"", "more_body": False}]
-
-
-def scope_of(asked: dict[str, Any]) -> dict[str, Any]:
-    cell, query = asked["cell"], f"rid={asked['rid']}".encode()
-    headers = [(b"host", b"example.org"), (b"x-rid", asked["rid"].encode())]
+def scope_of(asked: dict[str, Any], request: Request) -> dict[str, Any]:
+    query = f"rid={asked['rid']}{request.query}".encode()
+    headers = [(b"host", b"example.org"), (b"x-rid", asked["rid"].encode()), *request.headers]
     if asked["trace"]:
         headers.append((b"sentry-trace", f"{asked['trace']}-{PARENT}-1".encode()))
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
-        "method": "POST" if cell in {"left", "fine"} else "GET",
+        "method": request.method,
         "scheme": "http",
         "path": asked["path"],
         "raw_path": asked["path"].encode(),
@@ -330,9 +345,7 @@ def scope_of(asked: dict[str, Any]) -> dict[str, Any]:
         "server": ("127.0.0.1", 8000),
         "state": {},
     }
-    if cell in {"left", "fine"}:
-        headers.append((b"content-length", b"100" if cell == "left" else b"7"))
-    if cell == "websocket":
+    if asked["cell"] == "websocket":
         del scope["method"]
         scope |= {"type": "websocket", "scheme": "ws", "subprotocols": []}
     return scope

@@ -17,6 +17,8 @@ Pair = frozenset[tuple[str, str]]
 FRAMEWORKS = (
     *("raw", "starlette", "fastapi", "litestar", "quart", "django", "channels", "sanic", "falcon"),
     *("blacksheep", "connexion", "lilya", "ravyn", "emmett", "microdot", "nexios", "muffin"),
+    # What is built on these, or stands among them.
+    *("rest_framework", "ninja", "strawberry", "ariadne", "mcp", "socketio", "a2wsgi"),
 )
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
@@ -49,7 +51,10 @@ RULES = (
     Rule(
         {"position": ["own"]},
         "framework",
-        ["starlette", "fastapi", "django"],
+        [
+            *("starlette", "fastapi", "strawberry", "ariadne", "mcp", "a2wsgi"),
+            *("django", "rest_framework", "ninja"),
+        ],
         "where a middleware of the framework's own kind is written here",
     ),
     Rule(
@@ -58,6 +63,7 @@ RULES = (
         [
             *("raw", "starlette", "fastapi", "litestar", "quart", "falcon", "blacksheep"),
             *("connexion", "lilya", "ravyn", "nexios", "muffin"),
+            *("strawberry", "ariadne", "mcp", "socketio", "a2wsgi"),
         ],
         "the others have no start-up of their own",
     ),

@@ -7,7 +7,8 @@ from typing import Any
 from sentry_asgi import SentryMiddleware
 
 # Those whose `add_middleware(cls)` takes ASGI middlewares, the last one outermost.
-ADDING = {"starlette", "fastapi"}
+ADDING = {"starlette", "fastapi", "strawberry", "ariadne", "mcp", "a2wsgi"}
+DJANGO = {"django", "rest_framework", "ninja"}
 
 
 class Marking:
@@ -68,7 +69,7 @@ def assemble(driver: Any, module: Any, framework: str, position: str, *, bare: b
 
 def _own(driver: Any, module: Any, framework: str, chain: list[Any]) -> Any:
     in_lifespan = driver.combination["init"] == "lifespan"
-    if framework == "django":
+    if framework in DJANGO:
         _DjangoMarking.driver = driver
         own = f"{__name__}.{_DjangoMarking.__name__}"
         return _wrap(module.make(in_lifespan, middleware=[own]), chain)

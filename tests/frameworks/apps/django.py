@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -52,14 +53,26 @@ urlpatterns = [
 ]
 
 
-def make(startup_fails: bool, middleware: Any = ()) -> Any:
+class Urls:
+    """Stands for a module: its patterns are made when Django, once set up, asks for them."""
+
+    def __init__(self, patterns: Any) -> None:
+        self.patterns = patterns
+
+    @functools.cached_property
+    def urlpatterns(self) -> Any:
+        return self.patterns()
+
+
+def make(startup_fails: bool, middleware: Any = (), patterns: Any = None, **more: Any) -> Any:
     if not settings.configured:
         settings.configure(
-            ROOT_URLCONF=__name__,
+            ROOT_URLCONF=Urls(patterns) if patterns else __name__,
             SECRET_KEY="test",
             ALLOWED_HOSTS=["*"],
             DEBUG=False,
             MIDDLEWARE=list(middleware),
+            **more,
         )
         django.setup()
     assert sys.modules[__name__]

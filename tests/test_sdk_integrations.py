@@ -111,6 +111,17 @@ def test_what_litestar_answers_is_handled_though_its_integration_reports_it(sent
     sentry.transport.envelopes.clear()  # the integration adds what Sentry drops
 
 
+def test_the_members_of_what_a_framework_answers_are_handled_too(sentry: Sentry) -> None:
+    @get("/")
+    async def failing() -> None:
+        raise ExceptionGroup("both", [ValueError("nope"), KeyError("neither")])
+
+    sentry.init(integrations=[LitestarIntegration()])
+    run(SentryMiddleware(Litestar([failing], openapi_config=None)))
+    assert {handled for _, handled in mechanisms(sentry)} == {True}
+    sentry.transport.envelopes.clear()  # the integration adds what Sentry drops
+
+
 @pytest.mark.parametrize(
     "mechanism", ["ariadne", "falcon", "graphene", "mcp", "sanic", "strawberry"]
 )

@@ -50,9 +50,12 @@ def _show_as_ours(event: dict[str, Any], hint: dict[str, Any] | None) -> None:
 
 
 def _tell_handled(event: dict[str, Any]) -> None:
-    for value in (event.get("exception") or {}).get("values") or ():
-        mechanism = value.get("mechanism") or {}
-        if mechanism.get("handled") is False and is_answered(mechanism.get("type")):
+    values = (event.get("exception") or {}).get("values") or [{}]
+    told = [value.get("mechanism") or {} for value in values]
+    if told[-1].get("handled") is not False or not is_answered(told[-1].get("type")):
+        return
+    for mechanism in told:  # of causes and members it is `chained`
+        if mechanism.get("handled") is False:
             mechanism["handled"] = True
 
 

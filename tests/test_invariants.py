@@ -127,6 +127,8 @@ def a_trace_of_its_own(run: Any, kind: str) -> None:
     payload(run, kind)["contexts"]["trace"]["trace_id"] = "f" * 30
 
 
+HANDLED = {"type": "chained", "handled": True}
+
 DOCTORED: dict[str, list[Callable[[Any], Any]]] = {
     "I1": [
         lambda run: payload(run, "event")["user"].update(id="user-rq002z"),
@@ -156,6 +158,7 @@ DOCTORED: dict[str, list[Callable[[Any], Any]]] = {
         lambda run: without(run, "event"),
         lambda run: payload(run, "event")["exception"]["values"][0].update(value="another"),
         lambda run: payload(run, "event")["exception"]["values"][0].pop("mechanism"),
+        lambda run: payload(run, "event")["exception"]["values"].insert(0, {"mechanism": HANDLED}),
         lambda run: run["requests"]["rq001z"].update(raised=None),
     ],
     "I4": [

@@ -128,10 +128,13 @@ class Judge:
             values = (event.get("exception") or {}).get("values") or [{}]
             itself = [one for one in values if one.get("value") == f"{cell} of {rid}"]
             yield from self._hold(itself, "I3", f"{cell}: another exception: {values[-1]}"[:200])
-            handled = (values[-1].get("mechanism") or {}).get("handled")
+            *causes, handled = [(one.get("mechanism") or {}).get("handled") for one in values]
             returned = asked["raised"] is None
             yield from self._hold(
                 handled is returned, "I3", f"{cell}: handled is {handled}, returned is {returned}"
+            )
+            yield from self._hold(
+                (not returned) not in causes, "I3", f"{cell}: a cause's handled is {not returned}"
             )
             crumbs = (event.get("breadcrumbs") or {}).get("values") or []
             said = {crumb.get("message") for crumb in crumbs}

@@ -159,6 +159,8 @@ BESIDES = {
     "raw": [],
     "rest_framework": ["djangorestframework", "django"],
     "ninja": ["django-ninja"],
+    "strawberry": ["strawberry-graphql[fastapi]"],
+    "ariadne": ["ariadne"],
 }
 
 

@@ -161,6 +161,7 @@ BESIDES = {
     "ninja": ["django-ninja"],
     "strawberry": ["strawberry-graphql[fastapi]"],
     "ariadne": ["ariadne"],
+    "mcp": ["mcp"],
 }
 
 

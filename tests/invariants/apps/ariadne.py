@@ -15,7 +15,7 @@ from tests.frameworks.failing import fail
 from tests.invariants.requests import Request, posted
 
 # Of the SDK's integrations, those that tell of what failed.
-TOLD_BY = {"ariadne", "logging"}
+TOLD_BY = dict.fromkeys(["raise", "sync", "mounted"], {"ariadne", "logging"})
 # GraphQL has none of these.
 WITHOUT = {"handled", "stream", "websocket"}
 

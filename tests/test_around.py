@@ -766,7 +766,8 @@ def test_a_requests_scope_is_not_claimed(sentry: Sentry) -> None:
     assert "user" not in sentry.event
 
 
-def test_a_wsgi_app_beneath_is_of_the_same_request(sentry: Sentry) -> None:
+@pytest.mark.parametrize("around", [lambda app: app, SentryAsgiMiddleware])
+def test_a_wsgi_app_beneath_is_of_the_same_request(sentry: Sentry, around: Any) -> None:
     """Flask's integration puts the SDK's middleware around each app; a bridge runs it in a thread, with the context."""
     from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 
@@ -791,7 +792,7 @@ def test_a_wsgi_app_beneath_is_of_the_same_request(sentry: Sentry) -> None:
 
     sentry.init(traces_sample_rate=1.0, release="r@1")
     for _ in range(2):
-        run(SentryMiddleware(bridge))
+        run(around(SentryMiddleware(bridge)))
     within, without = sentry.events[:2]
     assert within["contexts"]["trace"]["trace_id"] == without["contexts"]["trace"]["trace_id"]
     assert without["tags"]["wsgi"] == "within"

@@ -475,11 +475,20 @@ def _is_nested(nesting: internals.Nesting) -> bool:
     return nesting is not None and nesting.get(False)
 
 
-def _join(scope: Any, connection: Connection) -> None:
+def _join(scope: Any, connection: Connection, wsgi: internals.Nesting) -> None:
     """Have a connection report in the scopes that the SDK's middleware further out has made for it."""
     connection.outer = connection.outer_current = None
     _describe(scope, connection)
     _public_connection.set(connection)
+    if wsgi is not None:  # which has told its own kind alone to step aside
+        wsgi.set(True)
+
+
+def _part(wsgi: internals.Nesting) -> None:
+    """Undo what `_join` has put into the context."""
+    _public_connection.set(None)
+    if wsgi is not None:
+        wsgi.set(False)
 
 
 class LazyScopes:
@@ -506,7 +515,7 @@ class LazyScopes:
         connection.outer = base = self._isolation.get()
         is_ambient = type(base) is Scope
         if self._nesting is not None and is_ambient and self._nesting.get(False):
-            _join(base, connection)
+            _join(base, connection, self._nesting_of_wsgi)
             return True
         isolation: Any = _new(_IsolationScope)
         nested = False
@@ -560,7 +569,7 @@ class LazyScopes:
                 if self._nesting_of_wsgi is not None:
                     self._nesting_of_wsgi.set(False)
         elif _public_connection.get() is connection:
-            _public_connection.set(None)
+            _part(self._nesting_of_wsgi)
         # Or each request of a kept-alive connection would keep the one before it alive.
         connection.outer = connection.outer_current = None
 
@@ -697,7 +706,7 @@ class PublicScopes:
     def enter(self, connection: Connection) -> bool:
         base = _process_scope.get()
         if base is None and _is_nested(self._nesting):
-            _join(Scope.get_isolation_scope(), connection)
+            _join(Scope.get_isolation_scope(), connection, self._nesting_of_wsgi)
             return True
         base = base or self._lifespan_scope or Scope.get_isolation_scope()
         with contextlib.ExitStack() as stack:
@@ -721,7 +730,7 @@ class PublicScopes:
 
     def leave(self, connection: Connection) -> None:
         if connection.outer is None:
-            _public_connection.set(None)
+            _part(self._nesting_of_wsgi)
             return
         with contextlib.suppress(
             ValueError

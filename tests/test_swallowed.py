@@ -1096,6 +1096,31 @@ def test_helpers_of_the_framework_that_answers_are_looked_through(
     assert len(sentry.events) == events
 
 
+BRIDGE = """
+async def serve(endpoint, send, catcher):
+    catcher.caught(endpoint)
+    await asyncio.create_task(sender(send))
+
+async def sender(send):
+    await respond(send, status=500)
+"""
+
+
+@monitored
+@pytest.mark.parametrize(
+    ("bridge", "catcher", "events"),
+    [("a2wsgi", "flask", 1), ("a2wsgi", "templates", 0), ("framework", "flask", 0)],
+)
+def test_behind_a_bridge_to_wsgi_any_framework_may_answer(
+    sentry: Sentry, bridge: str, catcher: str, events: int
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await library(BRIDGE, bridge).serve(missing, send, library(HELPED, catcher))
+
+    run(SentryMiddleware(app))
+    assert len(sentry.events) == events
+
+
 @monitored
 @pytest.mark.parametrize("view", ["failing", "failing_async"])
 def test_djangos_failures_are_found_without_its_log(sentry: Sentry, view: str) -> None:

@@ -11,7 +11,7 @@ The rules:
   caught by a frame of the very library that now answers, or of one that is built on it (`ninja` on `django`); a helper
   of that library's (asgiref, anyio) may have raised it anew since. So one that the application caught again itself is
   none, nor one that some other library (a template engine, a validator) swallowed after calling back into the
-  application.
+  application. Who answers behind a bridge to WSGI does so in a thread, and is on no stack: it may be any framework.
 - One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
   gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
 - Its traceback is kept with it: a framework may take it away when it has answered.
@@ -37,6 +37,9 @@ _ACCEPTED: Final = 101  # a websocket, closed later
 _NO_FAILURES: Final = (StopIteration, StopAsyncIteration)  # control flow that looks like it
 _HELPERS: Final = frozenset({"", "anyio", "asgiref", "sniffio"})
 """Libraries, the standard one among them, that answer nothing by themselves."""
+
+_BRIDGES: Final = {"a2wsgi": {"bottle", "django", "falcon", "flask", "pyramid", "werkzeug"}}
+"""Libraries that send in a task of their own what others have answered in a thread, and who those may be."""
 
 _CHAIN: Final = 20  # of contexts followed
 
@@ -133,11 +136,9 @@ def _handled_within(exchange: Any, frames: list[FrameType]) -> Exception | None:
 
 def _answering(frames: list[FrameType]) -> set[str | None]:
     """The libraries that are at work on the answer."""
-    return {library(frame.f_code.co_filename) for frame in frames} - {
-        *_HELPERS,
-        None,
-        PACKAGE,
-    }
+    found = {library(frame.f_code.co_filename) for frame in frames}
+    behind = (others for bridge, others in _BRIDGES.items() if bridge in found)
+    return found.union(*behind) - {*_HELPERS, None, PACKAGE}
 
 
 def _crossed(exchange: Any, answering: set[str | None]) -> Exception | None:

@@ -162,6 +162,7 @@ BESIDES = {
     "strawberry": ["strawberry-graphql[fastapi]"],
     "ariadne": ["ariadne"],
     "mcp": ["mcp"],
+    "a2wsgi": ["a2wsgi", "flask", "starlette"],
 }
 
 

@@ -15,7 +15,7 @@ from tests.frameworks.failing import fail
 from tests.invariants.requests import Request, posted
 
 # Of the SDK's integrations, those that tell of what failed.
-TOLD_BY = dict.fromkeys(["raise", "sync", "mounted"], {"ariadne", "logging"})
+TOLD_BY = {cell: {"ariadne", "logging"} for cell in ("raise", "sync", "mounted")}
 # GraphQL has none of these.
 WITHOUT = {"handled", "stream", "websocket"}
 

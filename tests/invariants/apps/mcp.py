@@ -15,7 +15,7 @@ from tests.invariants.requests import Request, posted
 
 # Of the SDK's integrations, those that tell of what failed: MCP's own sees no failure of a tool.
 TOLD_BY = {
-    **dict.fromkeys(["raise", "sync", "mounted"], {"logging"}),
+    **{cell: {"logging"} for cell in ("raise", "sync", "mounted")},
     "handled": {"logging", "mcp"},
 }
 # A server streams to who listens, not to who asks.

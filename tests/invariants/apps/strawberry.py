@@ -15,7 +15,7 @@ from tests.frameworks.failing import fail
 from tests.invariants.requests import Request, posted
 
 # Of the SDK's integrations, those that tell of what failed.
-TOLD_BY = dict.fromkeys(["raise", "sync", "mounted"], {"strawberry", "logging"})
+TOLD_BY = {cell: {"strawberry", "logging"} for cell in ("raise", "sync", "mounted")}
 # GraphQL has neither.
 WITHOUT = {"handled", "stream", "websocket"}
 

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import json
 import warnings
+from collections.abc import Iterator
 from time import perf_counter, sleep
 from typing import Any
 
@@ -946,3 +947,54 @@ def test_profiles_are_taken_of_sampled_requests(sentry: Sentry) -> None:
 
     run(SentryMiddleware(app))
     assert len(sentry.transport.items("profile")) == 1
+
+
+# Another tracer, which the SDK follows
+
+
+@pytest.fixture
+def span() -> Iterator[contextvars.ContextVar[Any]]:
+    """Hold the ids of the trace and the span that another tracer has in a context."""
+    held: contextvars.ContextVar[Any] = contextvars.ContextVar("span", default=None)
+    sentry_sdk.scope.register_external_propagation_context(held.get)
+    yield held
+    sentry_sdk.scope.remove_external_propagation_context()
+
+
+def reports(scope: Any) -> None:
+    sentry_sdk.capture_message("within")
+
+
+@pytest.mark.parametrize("within", [reports, lambda scope: None])
+def test_what_is_reported_when_the_span_of_another_tracer_is_over_is_in_its_trace(
+    sentry: Sentry, span: contextvars.ContextVar[Any], within: Any
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        token = span.set((TRACE, PARENT))
+        try:
+            within(scope)
+            await respond(send, status=500)
+            raise ValueError("nope")
+        finally:
+            span.reset(token)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="nope"):
+            run(SentryMiddleware(app))
+    traces = {event["contexts"]["trace"]["trace_id"] for event in sentry.events}
+    assert traces == {TRACE}
+
+
+def test_without_lazy_scopes_what_begins_within_the_span_is_in_its_trace(
+    sentry: Sentry, span: contextvars.ContextVar[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        span.set(None)
+        sentry_sdk.capture_message("after it")
+        await respond(send)
+
+    monkeypatch.setattr(isolation, "_chosen", lambda: PublicScopes)
+    token = span.set((TRACE, PARENT))
+    run(SentryMiddleware(app))
+    span.reset(token)
+    assert sentry.event["contexts"]["trace"]["trace_id"] == TRACE

@@ -27,6 +27,7 @@ from sentry_asgi._failures.dedupe import OVER, leaves_late, with_event_id
 from sentry_asgi._failures.swallowed import Failure, failure
 from sentry_asgi._frameworks import disconnects
 from sentry_asgi._sdk.diagnostics import log_failure
+from sentry_asgi._sdk.internals import keep_others_trace
 
 from .body import KNOWN, Kept, limit
 from .request import Connection
@@ -256,6 +257,7 @@ class Exchange(Connection, Holding):
         """Note what is behind a response that tells of a failure, and name its event if it is to."""
         try:
             self.holding().failure = failure(self)
+            keep_others_trace()
             if self.failure is None or not self.settings.id_headers:
                 return message
             return with_event_id(message, self, self.failure)

@@ -384,8 +384,12 @@ def _take_session(scope: Scope, connection: Connection) -> None:
 
 
 def _trace_of(connection: Connection, base: Any = None) -> Any:
-    """The trace that a connection continues, or begins: its caller's, or that of the scope that it begins with."""
-    incoming = request.incoming_trace(connection)
+    """The trace that a connection continues, or begins: its caller's, or that of the scope that it begins with.
+
+    Another tracer that the SDK follows has the first word: reports are in its trace while its span lasts, and so are
+    those that come later.
+    """
+    incoming = internals.others_trace() or request.incoming_trace(connection)
     if incoming:
         try:
             return internals.continued_trace(incoming)
@@ -749,7 +753,7 @@ def _continue_publicly(scope: Scope, connection: Connection) -> None:
     """As `_trace_of`, by public means."""
     scope.set_new_propagation_context()
     try:
-        incoming = request.incoming_trace(connection)
+        incoming = internals.others_trace() or request.incoming_trace(connection)
         if incoming:
             scope.generate_propagation_context(incoming)
     except Exception:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation, sessions
@@ -69,6 +72,22 @@ def test_the_sdks_own_middleware_counts_the_same(sentry: Sentry) -> None:
     for path in PATHS:
         serve(wrapped, path)
     assert counts(sentry) == EXPECTED
+
+
+def test_the_thread_that_sends_the_counts_holds_no_request(sentry: Sentry) -> None:
+    """The SDK's threading integration has a thread keep the scopes in which it is started."""
+    sentry.init(release="app@1", auto_session_tracking=True, integrations=[ThreadingIntegration()])
+    held = Held()
+    seen = weakref.ref(held)
+    run(SentryMiddleware(app), {**http_scope("/tag"), "state": {"held": held}})
+    del held
+    gc.collect()
+    assert counts(sentry) == {"exited": 1}
+    assert seen() is None
+
+
+class Held:
+    pass
 
 
 def test_counting_goes_on_after_a_flush_and_in_another_minute(

@@ -279,9 +279,10 @@ class SentryMiddleware:
             if failed and exchange.reported is not None:
                 capture.close(exchange)
             exchange.held = NOTHING_MORE
+            self._leave(exchange)
+            # Out of its scopes: the SDK starts a thread for it, which would hold them for ever.
             if exchange.session:
                 exchange.served.sessions.count(exchange)
-            self._leave(exchange)
             if exchange.scope.get(MARK) == id(exchange.scope):
                 del exchange.scope[MARK]
         except Exception:

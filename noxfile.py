@@ -162,8 +162,14 @@ BESIDES = {
     "strawberry": ["strawberry-graphql[fastapi]"],
     "ariadne": ["ariadne"],
     "mcp": ["mcp"],
+    "socketio": ["python-socketio", "starlette"],
     "a2wsgi": ["a2wsgi", "flask", "starlette"],
 }
+OPENTELEMETRY = [
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-asgi",
+    "opentelemetry-exporter-otlp-proto-http",
+]
 
 
 @nox.session
@@ -174,6 +180,7 @@ def invariants(session: nox.Session, framework: str) -> None:
     packages = list(BESIDES.get(framework, [framework]))
     if framework == "channels":
         packages.append("django")
+    packages += OPENTELEMETRY
     session.install("--reinstall-package=sentry-asgi", ".", f"sentry-sdk=={SDK}", *packages)
     for version in [SDK, *OTHER_SDKS]:
         target = directory / "sdks" / version / "site-packages"

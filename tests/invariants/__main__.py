@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import otel
 from .judge import Break, Judge
 from .plan import DIMENSIONS, FRAMEWORKS, Combination, Plan, pairs_of
 
@@ -46,10 +47,13 @@ class Verdict(NamedTuple):
 
 
 def dimensions_for(frameworks: Sequence[str], sdks: Path | None) -> dict[str, tuple[str, ...]]:
-    """Return the dimensions, cut down to some frameworks, and to the installed SDK where no other is given."""
+    """Return the dimensions, cut down to some frameworks, and to what is installed where no SDKs are given."""
     dimensions = {**DIMENSIONS, "framework": tuple(frameworks)}
     if sdks is None:
         dimensions["sdk"] = (version("sentry-sdk"),)
+        if not otel.is_installed():
+            ways = dimensions["integrations"]
+            dimensions["integrations"] = tuple(way for way in ways if way != "otlp")
     return dimensions
 
 

@@ -37,6 +37,7 @@ from sentry_sdk.transport import Transport
 from tests.frameworks import failing
 from tests.support import pii
 
+from . import otel
 from .positions import assemble
 from .requests import Request, request_of
 
@@ -106,6 +107,10 @@ class Driver:
             from sentry_sdk.integrations.logging import LoggingIntegration
 
             options["integrations"] = [LoggingIntegration(event_level=None)]
+        if way == "otlp":
+            from sentry_sdk.integrations.otlp import OTLPIntegration
+
+            options["integrations"] = [OTLPIntegration(setup_otlp_traces_exporter=False)]
         return options
 
     def client(self, name: str) -> Any:
@@ -124,6 +129,8 @@ class Driver:
         sentry_sdk.set_tag(name, rid)
         asked = self.requests[rid]
         asked["tags"].append(name)
+        if self.combination["integrations"] == "otlp" and not asked["trace"]:
+            asked["trace"] = otel.trace_here()
         sentry_sdk.add_breadcrumb(message=f"{name} {rid}")
         if self.combination["clients"] == name and asked["number"] % 2:
             asked["client"] = "other"
@@ -224,7 +231,9 @@ class Driver:
             name = self.combination["framework"]
             without: set[str] = getattr(self.module, "WITHOUT", set())
             without = {cell for cell in CELLS if (name, cell) in UNSUITED} | without
-            cells = [cell for cell in CELLS if cell not in without] * ROUNDS
+            cells = [cell for cell in CELLS if cell not in without]
+            # Back and forth: each cell has odd numbers and even ones.
+            cells = [*cells, *reversed(cells)] * (ROUNDS // 2)
             await asyncio.gather(
                 *(
                     asyncio.create_task(self.request(app, number, cell))
@@ -282,6 +291,8 @@ class Driver:
             self.init()
         if init == "twice":
             self.init("first")
+        if self.combination["integrations"] == "otlp":
+            otel.begin()
         app = assemble(self, self.module, self.combination["framework"], position, bare=self.bare)
         if init == "after":
             self.init()

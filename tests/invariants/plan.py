@@ -26,8 +26,9 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     # outermost: nothing stands further out. added: one middleware further out and one further in, in the framework's
     # own list where it has one. own: the middleware further out is of the framework's own kind.
     "position": ("outermost", "added", "own"),
-    # quiet: the logging integration makes no events. bare: no default integrations either.
-    "integrations": ("auto", "none", "bare", "quiet"),
+    # quiet: the logging integration makes no events. bare: no default integrations either. otlp: OpenTelemetry traces,
+    # by its own middleware, and the SDK's integration has reports be in its traces.
+    "integrations": ("auto", "none", "bare", "quiet", "otlp"),
     "init": ("before", "after", "lifespan", "twice"),
     "sdk": ("2.75.0", "2.47.0", "3.0.0b2"),
     "tracing": ("transactions", "streamed", "off"),
@@ -48,6 +49,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule({"sdk": ["3.0.0b2"]}, "tracing", ["streamed", "off"], "it has no transactions"),
     Rule({"sdk": ["2.47.0"]}, "tracing", ["transactions", "off"], "it streams no spans"),
+    Rule({"integrations": ["otlp"]}, "tracing", ["off"], "OpenTelemetry traces, not the SDK"),
     Rule(
         {"position": ["own"]},
         "framework",

@@ -6,6 +6,8 @@ from typing import Any
 
 from sentry_asgi import SentryMiddleware
 
+from . import otel
+
 # Those whose `add_middleware(cls)` takes ASGI middlewares, the last one outermost.
 ADDING = {"starlette", "fastapi", "strawberry", "ariadne", "mcp", "a2wsgi"}
 DJANGO = {"django", "rest_framework", "ninja"}
@@ -43,17 +45,22 @@ def marking(driver: Any, name: str, *, says_user: bool) -> Any:
 
 
 def assemble(driver: Any, module: Any, framework: str, position: str, *, bare: bool) -> Any:
-    """Return the application with the middlewares, outermost first: `outer`, Sentry's, `middleware`."""
+    """Return the application with the middlewares, outermost first: `outer`, Sentry's, `middleware`.
+
+    OpenTelemetry's is the outermost, but for Sentry's where that is to be.
+    """
+    traces = driver.combination["integrations"] == "otlp"
+    tracing = [otel.middleware()] if traces else []
     inner = marking(driver, "middleware", says_user=position == "outermost")
     sentry = [] if bare else [SentryMiddleware]
     outer = marking(driver, "outer", says_user=True)
     in_lifespan = driver.combination["init"] == "lifespan"
     if position == "own":
-        return _own(driver, module, framework, [*sentry, inner])
+        return _own(driver, module, framework, tracing, [*sentry, inner])
     if position == "outermost":
-        app = _wrap(module.make(in_lifespan), [inner])
+        app = _wrap(module.make(in_lifespan), [*tracing, inner])
         return _wrap(app, sentry)
-    chain = [outer, *sentry, inner]
+    chain = [*tracing, outer, *sentry, inner]
     if framework == "litestar":
         return module.make(in_lifespan, middleware=chain)
     app = module.make(in_lifespan)
@@ -67,12 +74,12 @@ def assemble(driver: Any, module: Any, framework: str, position: str, *, bare: b
     return app
 
 
-def _own(driver: Any, module: Any, framework: str, chain: list[Any]) -> Any:
+def _own(driver: Any, module: Any, framework: str, tracing: list[Any], chain: list[Any]) -> Any:
     in_lifespan = driver.combination["init"] == "lifespan"
     if framework in DJANGO:
         _DjangoMarking.driver = driver
         own = f"{__name__}.{_DjangoMarking.__name__}"
-        return _wrap(module.make(in_lifespan, middleware=[own]), chain)
+        return _wrap(module.make(in_lifespan, middleware=[own]), [*tracing, *chain])
     from starlette.middleware.base import BaseHTTPMiddleware
 
     async def dispatch(request: Any, call_next: Any) -> Any:
@@ -85,6 +92,8 @@ def _own(driver: Any, module: Any, framework: str, chain: list[Any]) -> Any:
     for one in reversed(chain):
         app.add_middleware(one)
     app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+    for one in tracing:
+        app.add_middleware(one)
     return app
 
 

@@ -153,6 +153,12 @@ INTRODUCTION = [
 ]
 
 ABOUT = [
+    "## What else is run",
+    "",
+    "`scripts/invariants` has requests overlap, in combinations of a framework, the middlewares' order, the SDK's version,",
+    "integrations and tracing; of these frameworks, and of Django REST framework, Django Ninja, Strawberry, Ariadne, an MCP server,",
+    "Socket.IO around Starlette, and Flask behind a2wsgi; with OpenTelemetry, too, and the SDK's `OTLPIntegration`.",
+    "",
     "## Servers",
     "",
     "The same run has uvicorn (h11 and httptools, asyncio and uvloop), Hypercorn, Granian and Daphne serve the Starlette",
@@ -168,6 +174,8 @@ ABOUT = [
     "  has happened, only an exception that it swallowed makes one.",
     "- A lifespan that fails, raised or sent; flushed before the server learns of it.",
     "- A start-up or shutdown hook whose exception the framework swallows, to go on as if nothing were: `handled` true.",
+    "- A failure within an answer of 200, as GraphQL and MCP have it: what the SDK's integration for the library reports, or what",
+    "  the library logs as an error, `handled` true. With neither (SDK 3 makes no events of logs by itself), nothing tells of it.",
     "- What a framework or the SDK's integration for it reports first is the one event; ours is not made then. `handled` tells",
     "  whether the app returned, whatever that integration says.",
     "",

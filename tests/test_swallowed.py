@@ -1151,6 +1151,7 @@ def test_a_frameworks_record_of_a_failing_status_tells_what_is_behind_it(
     sentry: Sentry, endpoint: Any
 ) -> None:
     framework = library(LOGGED)
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await framework.serve(endpoint, framework.record, send)
@@ -1166,6 +1167,7 @@ def test_a_frameworks_record_of_a_failing_status_tells_what_is_behind_it(
 @monitored
 def test_an_applications_record_of_anothers_status_tells_of_nothing_else(sentry: Sentry) -> None:
     framework = library(LOGGED)
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
 
     def record() -> None:
         logging.getLogger("shop").error("they answered so", extra={"status_code": 500})

@@ -766,6 +766,15 @@ def test_a_requests_scope_is_not_claimed(sentry: Sentry) -> None:
     assert "user" not in sentry.event
 
 
+def test_where_the_sdk_has_loaded_no_wsgi_there_is_nothing_to_step_aside(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nesting, _ = _isolation._nestings()
+    monkeypatch.setattr(_isolation, "_nestings", lambda: (nesting, None))
+    run(SentryAsgiMiddleware(SentryMiddleware(reports)))
+    assert len(sentry.events) == 1
+
+
 @pytest.mark.parametrize("around", [lambda app: app, SentryAsgiMiddleware])
 def test_a_wsgi_app_beneath_is_of_the_same_request(sentry: Sentry, around: Any) -> None:
     """Flask's integration puts the SDK's middleware around each app; a bridge runs it in a thread, with the context."""

@@ -55,8 +55,7 @@ def _tell_handled(event: dict[str, Any]) -> None:
     if told[-1].get("handled") is not False or not is_answered(told[-1].get("type")):
         return
     for mechanism in told:  # of causes and members it is `chained`
-        if mechanism.get("handled") is False:
-            mechanism["handled"] = True
+        mechanism["handled"] = True
 
 
 def _context(event: dict[str, Any]) -> dict[str, Any]:

@@ -354,9 +354,7 @@ def continued_trace(incoming: dict[str, str]) -> Any:
     return PropagationContext.from_incoming_data(incoming) or PropagationContext()
 
 
-_other_tracer: Final[Any] = getattr(
-    sentry_sdk.scope, "get_external_propagation_context", lambda: None
-)
+_other_tracer: Final[Any] = getattr(sentry_sdk.scope, "get_external_propagation_context", NoneType)
 
 
 def others_trace() -> dict[str, str]:

@@ -354,18 +354,15 @@ def continued_trace(incoming: dict[str, str]) -> Any:
     return PropagationContext.from_incoming_data(incoming) or PropagationContext()
 
 
-_other_tracer: Final[Any] = getattr(sentry_sdk.scope, "get_external_propagation_context", NoneType)
-
-
 def others_trace() -> dict[str, str]:
     """The trace of the span that another tracer, as OpenTelemetry, has here, and reports are in; as a header."""
-    found = _other_tracer()
+    found = external_trace()
     return {"sentry-trace": "-".join(found)} if found else {}
 
 
 def keep_others_trace() -> None:
     """Have the request's scope be of that trace from now on: there may be a report when the span is over."""
-    if _other_tracer():
+    if external_trace():
         sentry_sdk.get_isolation_scope()._propagation_context  # noqa: B018, SLF001 - which a lazy scope makes now
 
 

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from sentry_asgi._frameworks import routes
-from sentry_asgi._redaction.names import FILTERED, VARIABLES
+from sentry_asgi._redaction.names import FILTERED
+from sentry_asgi._redaction.rules import Rules
 
 from .settings import DEFAULTS, Settings
 
@@ -292,7 +293,9 @@ def full_path(connection: Connection) -> str | None:
     path = _path_as_sent(connection)
     # Known once the request is routed.
     parameters = connection.scope.get("path_params")
-    return _without_secrets(path, parameters) if path and parameters.__class__ is dict else path
+    if not path or parameters.__class__ is not dict:
+        return path
+    return _without_secrets(path, parameters, connection.settings.rules)
 
 
 def _path_as_sent(connection: Connection) -> str | None:
@@ -303,11 +306,11 @@ def _path_as_sent(connection: Connection) -> str | None:
         return connection._full_path  # noqa: SLF001
 
 
-def _without_secrets(path: str, parameters: dict[Any, Any]) -> str:
+def _without_secrets(path: str, parameters: dict[Any, Any], rules: Rules) -> str:
     secret = {
         str(value)
         for name, value in parameters.items()
-        if VARIABLES[name] and value and isinstance(value, (str, int))
+        if rules.variables[name] and value and isinstance(value, (str, int))
     }
     if not secret:
         return path

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sentry_asgi._failures.budget import Budget
+from sentry_asgi._redaction.rules import RULES, Rules
 from sentry_asgi._sdk.diagnostics import log_failure
 
 FAILING: Final = range(500, 600)
@@ -57,6 +58,8 @@ class Settings:
     library_locals: bool = False
     # How many events of each raise site are sent; None if all are.
     budget: Budget | None = None
+    # What is secret.
+    rules: Rules = RULES
     # What is served: frameworks' routers are asked for names.
     app: Any = None
 

@@ -39,7 +39,7 @@ def describe(
             return None
         if not connection.settings.library_locals:
             redact.hide_library_variables(event)
-        allowed = names.privacy(sentry_sdk.get_client().options)
+        allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)
         _add_request(connection, event, allowed)
         _add_user(connection, event, hint, allowed)
         _add_contexts(connection, event, allowed)
@@ -67,7 +67,8 @@ def protect(
     try:
         _unify_url(connection, event)
         _add_stacktrace(event)
-        redact.redact(event, known_secrets(connection))
+        rules = connection.settings.rules
+        redact.redact(event, known_secrets(connection), rules, remarks=True)
         _drop_filtered(event)
         return event
     except Exception:  # the SDK would send the event as it is
@@ -151,7 +152,7 @@ def shared_attributes(connection: Connection) -> dict[str, Any]:
     https://conventions.sentry.dev
     """
     agent = _request.headers(connection).get("user-agent")
-    allowed = names.privacy(sentry_sdk.get_client().options)
+    allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)
     address = _request.client_address(connection) if allowed.user_info else None
     shared = {
         "sentry.is_localhost": _request.is_localhost(connection),
@@ -164,8 +165,8 @@ def shared_attributes(connection: Connection) -> dict[str, Any]:
 def segment_attributes(connection: Connection) -> dict[str, Any]:
     """What a request's streamed segment tells of what was sent, without its secrets: no event processor sees it."""
     options = sentry_sdk.get_client().options
-    event = {"request": request_data(connection, names.privacy(options))}
-    redact.redact(event, known_secrets(connection))
+    event = {"request": request_data(connection, names.privacy(options, connection.settings.rules))}
+    redact.redact(event, known_secrets(connection), connection.settings.rules)
     request = event["request"]
     if not isinstance(request, dict):  # it could not be looked at
         return {}
@@ -199,9 +200,9 @@ def _body_data(connection: Connection) -> Any:
         return internals.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
     if body.data is None:
         return internals.annotated("", {"rem": [["!raw", "x"]], "len": read})
-    data = names.clean_data(body.data)
+    data = names.clean_data(body.data, connection.settings.rules)
     if isinstance(data, str):
-        data = texts.clean_lines(data)
+        data = texts.clean_lines(data, connection.settings.rules)
     if not _contexts.body_cut(connection, size):
         return data
     return internals.annotated(data, {"rem": [["!limit", "x"]], "len": read})
@@ -276,7 +277,10 @@ def known_secrets(connection: Connection) -> list[str]:
     """
     message = _contexts.message(connection)
     if message is not None:
-        sources = [*_secrets_of(connection), secrets.of_body(message.raw, message.data)]
+        sources = [
+            *_secrets_of(connection),
+            secrets.of_body(message.raw, message.data, connection.settings.rules),
+        ]
         return secrets.shared(sources)
     scope, kept = connection.scope, getattr(connection, "body", None)
     state = (
@@ -298,26 +302,26 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _secrets_of(connection: Connection) -> Iterator[Iterable[str]]:
     """The request's secrets, by where they come from."""
-    headers = list(_request.header_pairs(connection))
-    yield secrets.of_headers(headers)
-    yield secrets.of_cookies(headers)
-    yield secrets.of_query(_request.query_string(connection))
+    headers, rules = list(_request.header_pairs(connection)), connection.settings.rules
+    yield secrets.of_headers(headers, rules)
+    yield secrets.of_cookies(headers, rules)
+    yield secrets.of_query(_request.query_string(connection), rules)
     yield secrets.of_set_cookies(_contexts.header_pairs(connection))
     yield _of_path(connection)
     body = _contexts.body(connection)
     if isinstance(body, Body):
-        yield secrets.of_body(body.raw, body.data)
+        yield secrets.of_body(body.raw, body.data, rules)
 
 
 def _of_path(connection: Connection) -> Iterator[str]:
-    path = _request.full_path(connection)
+    path, rules = _request.full_path(connection), connection.settings.rules
     if path and "%" in path:
-        yield from secrets.within(path)
+        yield from secrets.within(path, rules)
     parameters = connection.scope.get("path_params")
-    yield from secrets.of_path(parameters)
+    yield from secrets.of_path(parameters, rules)
     template = None if parameters else _request.route(connection)
     if template and isinstance(connection.path, str):
-        yield from secrets.of_template(template, connection.path)
+        yield from secrets.of_template(template, connection.path, rules)
 
 
 def _add_name(connection: Connection, event: dict[str, Any]) -> None:

@@ -30,20 +30,17 @@ from sentry_asgi._sdk import internals
 
 from .names import (
     FILTERED,
-    MOST,
-    SECRETS,
     VALUE_KEYS,
-    VARIABLES,
-    Names,
-    Work,
     clean_query,
     is_name_of,
+    is_nothing,
     secret_parameters,
-    told_by_name,
+    told,
 )
+from .rules import IN_COMPANY, MOST, RULES, Rules, Work
 from .secrets import ALONE, ANYWHERE, EDGE, forms, packed, plain_forms, to_encode
 from .shapes import SHORTEST
-from .texts import ALL_HINTS, HINTS, PLACES, clean_text, found_hints, secret_values
+from .texts import ALL_HINTS, HINTS, PLACES, clean_and_tell, found_hints, secret_values
 
 _NODES: Final = 50_000
 _DEPTH: Final = 40
@@ -59,6 +56,8 @@ _PER_TEXT: Final = (
     10  # edges of texts that are compared, for each place that may take a closer look
 )
 # What texts are joined by to be searched as one. No text holds it, for nobody knows it.
+# Of mappings that tell by what stands in them what is secret.
+_BESIDE: Final = VALUE_KEYS | IN_COMPANY
 _BETWEEN: Final = f"\n{uuid4().hex}\n"
 
 # Of an event, what holds no text of a request.
@@ -72,6 +71,8 @@ _OF_EXCEPTIONS: Final = frozenset({"type", "module"})
 _OF_SPANS: Final = frozenset({"op", "origin", "status"})
 # Given by the application as a whole: what is cut stands elsewhere.
 _UNCUT: Final = frozenset({"user", "tags", "transaction"})
+# What the SDK reads again before it sends an event.
+_UNREMARKED: Final = _UNCUT | {"message", "logger", "fingerprint"}
 # Where integrations keep query strings.
 _QUERIES: Final = frozenset({"query_string", "http.query", "url.query"})
 # Where what an event holds is data of the application's, keys and all.
@@ -88,6 +89,10 @@ _PLACES: Final[dict[str, Place]] = {
 _SAYING: Final = (
     *("exception", "threads", "message", "logentry", "breadcrumbs", "extra", "spans"),
 )
+# Contexts that nobody but the SDK and this package writes.
+_FACTS: Final = frozenset(
+    {"trace", "asgi", "response", "runtime", "os", "profile", "cloud_resource"}
+)
 # By what events are joined: that a client sends it is no secret.
 _IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id", "segment_id"})
 _HEX: Final = re.compile("[0-9a-f]{16}|[0-9a-f]{32}")
@@ -97,31 +102,35 @@ _CODE: Final = frozenset(
 )
 _VARIABLES_AND_CODE: Final = _CODE | {"vars"}
 _NAME: Final = re.compile(r"b?(['\"]?)([\w.-]{1,100})\1")
-# What says nothing of a secret, rendered or not: was it None is the first question that a debugger asks.
-_NOTHING: Final = frozenset(
-    {"", FILTERED, "None", "True", "False", "''", '""', "b''", "[]", "()", "{}", "set()", "null"}
-)
 _PLAIN: Final = frozenset({type(None), bool, int, float, datetime})
 
 
-def redact(event: dict[str, Any], secrets: Collection[str]) -> None:
+def redact(
+    event: dict[str, Any],
+    secrets: Collection[str],
+    rules: Rules = RULES,
+    *,
+    remarks: bool = False,
+) -> None:
     """Removes the given secrets from an event of any type, and whatever else is secret by its name or looks.
 
-    `secrets` are those of the request, as many as `secrets.shared` leaves, the most important first.
+    `secrets` are those of the request, as many as `secrets.shared` leaves, the most important first. With `remarks`,
+    what was replaced is marked with the rule, as Sentry marks it.
     """
     hide_own_variables(event)
-    _hide_parameters(event)
+    _hide_parameters(event, rules, remarks=remarks)
     if internals.VARIABLES_ARE_LATE:
         _render_variables(event)
     parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
     if (event.get("transaction_info") or {}).get("source") in {"component", "route"}:
         parts.pop("transaction", None)  # a name of the code's
     known = [one for one in secrets if len(one) >= ALONE and one != FILTERED]
-    redactor = _Redactor(parts, known)
+    redactor = _Redactor(parts, known, rules)
     if redactor.nothing_to_do:
         return
     for key, value in parts.items():
         redactor.looks_at_edges(key not in _UNCUT)
+        redactor.remarks = remarks and key not in _UNREMARKED
         cleaned = redactor.clean(value, key, "event")
         if cleaned is not value:
             event[key] = cleaned
@@ -149,25 +158,32 @@ def hide_library_variables(event: dict[str, Any]) -> None:
             frame.pop("vars", None)
 
 
-def _hide_parameters(event: dict[str, Any]) -> None:
+def remarked(value: Any, *why: str) -> Any:
+    """A value that was replaced, marked with the rules, as Sentry marks it: `@` and the rule, `s` for substituted."""
+    return internals.annotated(value, {"rem": [[f"@{rule}", "s"] for rule in why]})
+
+
+def _hide_parameters(event: dict[str, Any], rules: Rules, *, remarks: bool) -> None:
     """Takes from a log record's parameters what is secret where its text says it: `logger.error("password=%s", x)`."""
     entry = internals.plain(event.get("logentry"))
     given = internals.plain(entry.get("params")) if isinstance(entry, dict) else None
     if not given or not isinstance(given, (list, tuple, dict)):
         return
     said = entry.get("formatted")
-    secret = set(secret_values(said)) - {""} if isinstance(said, str) else None
+    secret = set(secret_values(said, Work(PLACES, rules))) - {""} if isinstance(said, str) else None
     if secret:
-        hide = functools.partial(_hidden, secret=secret)
+        hide = functools.partial(_hidden, secret=secret, remarks=remarks)
         if isinstance(given, dict):
             entry["params"] = {name: hide(one) for name, one in given.items()}
         else:
             entry["params"] = [hide(one) for one in given]
 
 
-def _hidden(value: Any, secret: set[str]) -> Any:
+def _hidden(value: Any, secret: set[str], *, remarks: bool) -> Any:
     said = value if isinstance(value, str) else _written(value)
-    return FILTERED if any(map(said.startswith, secret)) else value
+    if not any(map(said.startswith, secret)):
+        return value
+    return remarked(FILTERED, "text") if remarks else FILTERED
 
 
 def _render_variables(event: dict[str, Any]) -> None:
@@ -260,7 +276,7 @@ def _glances(parts: dict[str, Any], names_left: Work) -> Iterator[_Glance]:
     for frame in _frames(parts):
         variables = internals.plain(frame.get("vars"))
         if variables:
-            yield _glance([variables], VARIABLES, names_left)
+            yield _glance([variables], names_left, variables=True)
         if frame.keys() - _VARIABLES_AND_CODE:
             small.append({key: one for key, one in frame.items() if key not in _VARIABLES_AND_CODE})
     for key, part in parts.items():
@@ -272,15 +288,15 @@ def _glances(parts: dict[str, Any], names_left: Work) -> Iterator[_Glance]:
         elif key in {"breadcrumbs", "spans"}:
             values = _values(part)
             if values:
-                yield _glance(values, SECRETS, names_left)
+                yield _glance(values, names_left)
         elif key == "contexts" and part.__class__ is dict:
             small.extend(part.values())
         elif key != "stacktrace":
             small.append(part)
-    yield _glance(small, SECRETS, names_left)
+    yield _glance(small, names_left)
 
 
-def _glance(pieces: list[Any], names: Names, names_left: Work) -> _Glance:
+def _glance(pieces: list[Any], names_left: Work, *, variables: bool = False) -> _Glance:
     waiting = list(pieces)
     mappings: list[Any] = []
     texts: dict[str, None] = {}
@@ -307,22 +323,25 @@ def _glance(pieces: list[Any], names: Names, names_left: Work) -> _Glance:
         if left < len(waiting):
             return _Glance(pieces, texts, "\n".join(texts), set(), named=True, whole=False)
     keys = set().union(*mappings)
-    named = named or _names_secret(keys, mappings, names, names_left)
+    named = named or _names_secret(keys, mappings, names_left, variables=variables)
     return _Glance(pieces, texts, "\n".join(texts), keys, named, whole=True)
 
 
-def _names_secret(keys: set[Any], mappings: list[Any], names: Names, names_left: Work) -> bool:
+def _names_secret(
+    keys: set[Any], mappings: list[Any], names_left: Work, *, variables: bool
+) -> bool:
     """Whether something stands in one of the mappings that has to go for its name."""
-    if not keys.isdisjoint(VALUE_KEYS) and any(told_by_name(one, names_left) for one in mappings):
+    if not keys.isdisjoint(_BESIDE) and any(told(one, names_left) for one in mappings):
         return True
+    names = names_left.rules.variables if variables else names_left.rules.keys
     if keys <= names.keys():
         secret = {key for key in keys if names[key]}
     else:
-        secret = {key for key in keys if names_left.hides(key, names)}
+        secret = {key for key in keys if names_left.hides(key, variable=variables)}
     asked = keys & _QUERIES
-    return any(map(_queries_secret, _under(asked, mappings))) or not all(
-        map(_is_nothing, _under(secret, mappings))
-    )
+    return any(
+        _queries_secret(one, names_left.rules) for one in _under(asked, mappings)
+    ) or not all(map(is_nothing, _under(secret, mappings)))
 
 
 def _under(keys: set[Any], mappings: list[Any]) -> Iterator[Any]:
@@ -332,15 +351,10 @@ def _under(keys: set[Any], mappings: list[Any]) -> Iterator[Any]:
     return (internals.plain(one[key]) for one in mappings for key in one if key in keys)
 
 
-def _queries_secret(query: Any) -> bool:
+def _queries_secret(query: Any, rules: Rules) -> bool:
     """Whether a query string has secret parameters."""
-    return isinstance(query, str) and any(value != FILTERED for value in secret_parameters(query))
-
-
-def _is_nothing(value: Any) -> bool:
-    """Whether a value says nothing, whatever it is called."""
-    return (
-        value is None or value.__class__ is bool or (value.__class__ is str and value in _NOTHING)
+    return isinstance(query, str) and any(
+        value not in {"", FILTERED} for value in secret_parameters(query, rules)
     )
 
 
@@ -391,9 +405,12 @@ def _joined(keys: set[Any]) -> str:
 class _Redactor:
     """Cleans the parts of one event: gives a part back as it is, or a copy without its secrets."""
 
-    def __init__(self, parts: dict[str, Any], secrets: list[str]) -> None:
+    def __init__(self, parts: dict[str, Any], secrets: list[str], rules: Rules) -> None:
+        self.remarks = False
+        self._rules = rules
+        self._why: dict[str, list[str]] = {}
         # New names: of what clients and the application name, and of what the SDK does.
-        self._names_left = {"event": Work(MOST), "data": Work(MOST), "variables": Work(MOST)}
+        self._names_left = {place: Work(MOST, rules) for place in ("event", "data", "variables")}
         self._places_left = Work(PLACES)
         self._edges_left = Work(PLACES * _PER_TEXT)
         self._left = _NODES
@@ -402,7 +419,7 @@ class _Redactor:
         self._starts: dict[str, list[str]] = {}
         self._ends: dict[str, list[str]] = {}
         # Kept, for pieces are told by their ids.
-        self._seen_at_a_glance = glances = self._shortened(list(_glances(parts, Work(MOST))))
+        self._seen_at_a_glance = glances = self._shortened(list(_glances(parts, Work(MOST, rules))))
         texts = "\n".join([one.everything for one in glances])
         self._hints = found_hints(texts.lower(), _hints_for(parts))
         if secrets:
@@ -507,6 +524,8 @@ class _Redactor:
             keys = _joined(glance.keys)
             if any(form in glance.everything or form in keys for form in self._sought):
                 return True
+        if self._rules.own:
+            return any(self.text(text) is not text for text in glance.texts)
         if not self._hints:
             return False
         hints = found_hints(glance.everything.lower(), self._hints)
@@ -524,7 +543,7 @@ class _Redactor:
                 yield from map(id, one.pieces)
             elif len(one.pieces) > 1:
                 for piece in one.pieces:
-                    glance = _glance([piece], SECRETS, Work(MOST))
+                    glance = _glance([piece], Work(MOST, self._rules))
                     if len(glance.everything) <= self._longest and not self._suspicious(glance):
                         yield id(piece)
 
@@ -535,13 +554,22 @@ class _Redactor:
             self._left -= 1
             if self._left <= 0:
                 return FILTERED
-            return self.text(value) if len(value) <= self._longest else self._cut(value)
+            return self._marked(value) if len(value) <= self._longest else self._cut(value)
         if kind in _PLAIN or id(value) in self._harmless:
             return value
         try:
             return self._clean(value, name, place, depth)
         except Exception:  # of an object of the application's; what cannot be looked at is not sent
             return FILTERED
+
+    def _marked(self, text: str) -> Any:
+        cleaned = self.text(text)
+        if cleaned is text or not self.remarks:
+            return cleaned
+        return remarked(cleaned, *(self._why.get(text) or ["request"]))
+
+    def _filtered(self, why: str) -> Any:
+        return remarked(FILTERED, why) if self.remarks else FILTERED
 
     def _cut(self, text: str) -> Any:
         """A text that is too long, as Sentry marks it."""
@@ -570,8 +598,7 @@ class _Redactor:
         code = place == "event" and ("function" in value or "filename" in value)
         left = _left_alone(value) if place == "event" else frozenset[str]()
         left_to_judge = self._names_left[place]
-        told = told_by_name(value, left_to_judge)
-        names = VARIABLES if place == "variables" else SECRETS
+        beside = told(value, left_to_judge)
         cleaned: dict[Any, Any] = {}
         same = True
         for key, one in value.items():
@@ -579,33 +606,36 @@ class _Redactor:
                 cleaned[key] = one
                 continue
             shown = key if place == "event" or not isinstance(key, str) else self.text(key)
-            if told and key in VALUE_KEYS:
-                hidden = FILTERED
-            elif (
-                not _is_nothing(internals.plain(one))
-                and left_to_judge.hides(key, names)
-                and not is_name_of(value, key)
-            ):
-                hidden = self._secret(key, one, depth)
-            else:
-                hidden = self._named(key, one, place, depth)
+            kind = ""
+            if not is_nothing(internals.plain(one)):
+                kind = left_to_judge.hides(key, variable=place == "variables")
+                if key in beside:
+                    kind = kind or "beside"
+                elif kind and is_name_of(value, key):
+                    kind = ""
+            hidden = (
+                self._secret(kind, key, one, depth) if kind else self._named(key, one, place, depth)
+            )
             same = same and hidden is one and shown is key
             cleaned[shown] = hidden
         return value if same else cleaned
 
-    def _secret(self, name: Any, value: Any, depth: int) -> Any:
+    def _secret(self, kind: str, name: Any, value: Any, depth: int) -> Any:
         """What stands under the name of a secret."""
         if name == "cookies" and isinstance(
             internals.plain(value), Mapping
         ):  # which have names of their own
             return self.clean(value, "", "data", depth)
-        return FILTERED
+        return self._filtered(f"name:{kind}")
 
     def _named(self, name: Any, value: Any, place: Place, depth: int) -> Any:
         if name in _QUERIES:
             plain = internals.plain(value)
-            cleaned = clean_query(plain, _anything) if isinstance(plain, str) else plain
-            value = value if cleaned == plain else cleaned
+            cleaned = plain
+            if isinstance(plain, str):
+                cleaned = clean_query(plain, _anything, Work(MOST, self._rules))
+            if cleaned != plain:
+                value = remarked(cleaned, "name") if self.remarks else cleaned
         return self.clean(value, name, place, depth)
 
     def _sequence(self, value: Any, place: Place, depth: int) -> Any:
@@ -616,7 +646,7 @@ class _Redactor:
         else:
             cleaned = [self.clean(one, "", place, depth) for one in value]
             for at in _values_of_pair(value, self._names_left[place]):
-                cleaned[at] = FILTERED
+                cleaned[at] = self._filtered("name")
         return value if all(map(_is, cleaned, value)) else cleaned
 
     def _object(self, value: Any, place: Place, depth: int) -> Any:
@@ -634,19 +664,26 @@ class _Redactor:
             cleaned = self._seen[text] = self._cleaned(text)
         return text if cleaned == text else cleaned
 
-    def _cleaned(self, text: str) -> str:
+    def _cleaned(self, given: str) -> str:
+        text = given
         if self._whole_ones:
             known = self._without_whole_ones.get(text)
             text = self._without_them(text) if known is None else known
         if self._looks_at_edges and (self._starts or self._ends):
             text = self._edges(text)
-        if not self._hints or _is_a_name(text) or not found_hints(text.lower(), self._hints):
+        if not self._rules.own and (
+            not self._hints or _is_a_name(text) or not found_hints(text.lower(), self._hints)
+        ):
             return text
         left = self._places_left.left
         if left <= 0:
             return FILTERED
-        work = Work(min(left, PLACES // 5))  # so that one text does not use up what all may take
-        granted, cleaned = work.left, clean_text(text, work)
+        work = Work(
+            min(left, PLACES // 5), self._rules
+        )  # so that one text does not use up what all may take
+        granted, (cleaned, why) = work.left, clean_and_tell(text, work)
+        if why:
+            self._why[given] = why
         self._places_left.spend(granted - max(work.left, 0))
         return cleaned
 
@@ -676,7 +713,8 @@ def _is_a_name(text: str) -> bool:
 
 def _hints_for(parts: dict[str, Any]) -> tuple[str, ...]:
     """What is looked for; no vendors' credentials in what tells of the request alone, as most transactions do."""
-    return ALL_HINTS if any(map(parts.get, _SAYING)) else HINTS
+    said = any(map(parts.get, _SAYING)) or not _FACTS >= set(parts.get("contexts") or ())
+    return ALL_HINTS if said else HINTS
 
 
 def _shown(forms: set[str], text: str, *, many: bool) -> set[str]:
@@ -728,7 +766,7 @@ def _values_of_pair(values: Any, names_left: Work) -> list[int]:
         and value[:1] not in {"-", b"-"}
         and value != FILTERED
         and "=" not in name
-        and names_left.hides(name, VARIABLES)
+        and names_left.hides(name, variable=True)
     ]
 
 
@@ -737,7 +775,7 @@ def _is_name(name: Any, names_left: Work) -> bool:
     if not _is_text(name):
         return False
     bare = _NAME.fullmatch(name.decode("latin-1") if isinstance(name, bytes) else name)
-    return bare is not None and names_left.hides(bare[2])
+    return bare is not None and bool(names_left.hides(bare[2]))
 
 
 def _is_text(value: Any) -> bool:

@@ -27,17 +27,8 @@ from itertools import pairwise, zip_longest
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_plus
 
-from .names import (
-    FILTERED,
-    MOST,
-    SECRETS,
-    VARIABLES,
-    Work,
-    cookie_pairs,
-    decoded,
-    secret_data,
-    secret_parameters,
-)
+from .names import FILTERED, cookie_pairs, decoded, secret_data, secret_parameters
+from .rules import IN_TEXTS, MOST, RULES, Rules, Work
 from .texts import PLACES, secret_values
 
 ALONE: Final = 4
@@ -60,7 +51,7 @@ _ALL_ENCODED: Final = 6_000  # of all that are
 
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[\w+/=.~-]{4,}", re.IGNORECASE)
 _JSON_VALUE: Final = re.compile(
-    r'"[^"\\]{0,100}(?:passw|passphrase|pwd|secret|token|key|credential|session|csrf|xsrf|cookie|auth|bearer|jwt)'
+    rf'"[^"\\]{{0,100}}(?:{IN_TEXTS}|key|auth)'
     r'[^"\\]{0,100}"\s*:\s*"((?:[^"\\]|\\.)*)',
     re.IGNORECASE,
 )
@@ -73,9 +64,9 @@ _UNCHANGED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 # What is secret in a request.
 
 
-def of_headers(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+def of_headers(headers: Iterable[tuple[str, str]], rules: Rules = RULES) -> Iterator[str]:
     """The secret values among headers (lower-case names, not joined), but for cookies."""
-    names_left, values_left = Work(MOST), Work(SHARE)
+    names_left, values_left = Work(MOST, rules), Work(SHARE)
     secret: list[str] = []
     for name, value in headers:
         if name == "cookie" or name == "set-cookie":  # noqa: PLR1714  # half the time of `in`
@@ -83,17 +74,17 @@ def of_headers(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         if names_left.tells(name) or (value[:1] in "bB" and _SCHEME.match(value)):
             secret.append(value)
         elif name == "sec-websocket-protocol":
-            secret += _of_protocols(value)
+            secret += _of_protocols(value, rules)
         elif ("?" in value or "%" in value) and values_left.spend():
-            yield from of_query(value[value.find("?") + 1 :].partition("#")[0])
+            yield from of_query(value[value.find("?") + 1 :].partition("#")[0], rules)
     for value in _share_of(secret):
-        yield from _credentials(value)
+        yield from _credentials(value, rules)
 
 
-def of_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+def of_cookies(headers: Iterable[tuple[str, str]], rules: Rules = RULES) -> Iterator[str]:
     """The secret values of cookies, as clients send them."""
     sent = [value for name, value in headers if name == "cookie"]
-    work = Work(MOST)
+    work = Work(MOST, rules)
     secret = [value for header in sent for name, value in cookie_pairs(header) if work.tells(name)]
     for value in _share_of(secret):
         yield value
@@ -101,17 +92,17 @@ def of_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield _ESCAPED.sub(_unescaped, value[1:].removesuffix('"'))
     for header in sent[:SHARE]:
         if "%" in header:
-            yield from within(header)
+            yield from within(header, rules)
 
 
 def _unescaped(match: re.Match[str]) -> str:
     return chr(int(match[1], 8)) if match[1] else match[2]
 
 
-def _of_protocols(header: str) -> Iterator[str]:
+def _of_protocols(header: str, rules: Rules) -> Iterator[str]:
     """Browsers can send a websocket no other header, so some send `bearer, <token>`."""
     protocols = [one.strip() for one in header.split(",")]
-    yield from (one for name, one in pairwise(protocols) if SECRETS[name])
+    yield from (one for name, one in pairwise(protocols) if rules.keys[name])
 
 
 def of_set_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -121,17 +112,17 @@ def of_set_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
             yield value.partition(";")[0].partition("=")[2].strip()
 
 
-def of_query(query: str) -> Iterator[str]:
+def of_query(query: str, rules: Rules = RULES) -> Iterator[str]:
     """The secret values of a raw query string or urlencoded form."""
-    yield from secret_parameters(query)
+    yield from secret_parameters(query, rules)
     if query:
-        yield from within(query)
+        yield from within(query, rules)
 
 
-def within(text: str) -> Iterator[str]:
+def within(text: str, rules: Rules = RULES) -> Iterator[str]:
     """What is secret by itself in a text, or in what it says once it is percent-decoded, or twice, or three times."""
     text = _ends(text)
-    work = Work(PLACES // 4)
+    work = Work(PLACES // 4, rules)
     for times in range(4):
         for value in secret_values(text, work):
             yield value
@@ -143,16 +134,16 @@ def within(text: str) -> Iterator[str]:
             break
 
 
-def of_body(raw: str, data: Any) -> Iterator[str]:
+def of_body(raw: str, data: Any, rules: Rules = RULES) -> Iterator[str]:
     """The secret values of a body: of what was understood of it, and of its text as it came."""
-    yield from secret_data(data)
-    yield from secret_values(_ends(raw), Work(PLACES // 4))
+    yield from secret_data(data, rules)
+    yield from secret_values(_ends(raw), Work(PLACES // 4, rules))
     if isinstance(data, str):
         return
-    yield from of_query(raw)
+    yield from of_query(raw, rules)
     yield from (match[1] for match in _JSON_VALUE.finditer(_ends(raw)))
     if 'name="' in raw:
-        work = Work(MOST)
+        work = Work(MOST, rules)
         yield from (value for name, value in _fields(raw) if work.tells(name))
 
 
@@ -163,22 +154,22 @@ def _ends(text: str) -> str:
     return f"{text[: _SEARCHED // 2]}\n{text[-_SEARCHED // 2 :]}"
 
 
-def of_path(parameters: Any) -> Iterator[str]:
+def of_path(parameters: Any, rules: Rules = RULES) -> Iterator[str]:
     """The secret parameters of a path, where the framework tells them."""
     if isinstance(parameters, Mapping):
         for name, value in parameters.items():
-            if isinstance(name, str) and VARIABLES[name] and isinstance(value, (str, int)):
+            if isinstance(name, str) and rules.variables[name] and isinstance(value, (str, int)):
                 yield str(value)
 
 
-def of_template(template: str, path: str) -> Iterator[str]:
+def of_template(template: str, path: str, rules: Rules = RULES) -> Iterator[str]:
     """The same by a route's template, `/reset/{token}` or `/reset/<str:token>`, and the path."""
     names, values = template.split("/"), path.split("/")
     if len(names) != len(values):
         return
     for name, value in zip(names, values, strict=True):
         bare = name.strip("{}<>:").split(":")
-        if name[:1] in {"{", "<", ":"} and any(map(VARIABLES.__getitem__, bare)):
+        if name[:1] in {"{", "<", ":"} and any(map(rules.variables.__getitem__, bare)):
             yield value
 
 
@@ -203,12 +194,12 @@ def _fields(raw: str) -> Iterator[tuple[str, str]]:
         yield name[1], "\n".join(value)
 
 
-def _credentials(value: str) -> Iterator[str]:
+def _credentials(value: str, rules: Rules) -> Iterator[str]:
     scheme, _, rest = value.strip().partition(" ")
     if not _SCHEME.match(value):
         yield value
     yield rest
-    yield from secret_values(_ends(value), Work(PLACES // 4))
+    yield from secret_values(_ends(value), Work(PLACES // 4, rules))
     if scheme.lower() == "basic":
         plain = _unbase64(rest) or ""
         yield plain

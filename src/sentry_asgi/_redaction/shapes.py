@@ -1,4 +1,4 @@
-"""Credentials that are known by their own shape, whatever they are called: a table, and nothing else.
+"""Credentials that are known by their own shape or by what stands around them, whatever they are called: a table.
 
 Each row has what stands in every such text, in small letters (`hints`: most texts hold none, and to look for them is
 cheap), the pattern, and an example that is made up; the tests are made of the examples. The formats are those that
@@ -21,6 +21,11 @@ class Shape(NamedTuple):
     hints: tuple[str, ...]
     pattern: re.Pattern[str]
     example: str
+
+    @property
+    def rule(self) -> str:
+        """What Sentry shows as the reason."""
+        return f"shape:{self.kind.lower().replace(' ', '-')}"
 
 
 def _shape(kind: str, hints: str, pattern: str, example: str) -> Shape:
@@ -183,6 +188,102 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.",
         r"\bdp\.(?:pt|st|ct|sa|scim|audit)\.[\w.-]{40,80}",
         f"dp.pt.{_A[:43]}",
+    ),
+    # Whoever made them.
+    _shape(
+        "JSON web token",
+        "eyj",
+        r"(?<![\w-])(?=(?:[\w]{0,60}-)*?eyJ)[\w-]{11,}+\.[\w-]{4,}+\.[\w-]*+",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
+    ),
+    _shape(
+        "CAS ticket",
+        "st- pgt- tgt-",
+        r"\b(?:ST|PGT|TGT)-\d{1,10}-[\w.-]{20,250}",
+        f"ST-12-{_A[:24]}",
+    ),
+    # Protocols and commands: what stands there is secret, whatever it looks like.
+    _shape(
+        "bearer or basic",
+        "bearer basic",
+        r"\b(?i:bearer|basic)\s{1,3}(?![a-z]+(?![\w+/=.~-]))([\w+/=.~-]{4,})",
+        f"Bearer {_A[:20]}",
+    ),
+    _shape(
+        "URL with a password",
+        "://",
+        # No part crosses another "://", so that none is looked through twice. Passwords are put into URLs as they are,
+        # and then hold what a URL gives a meaning; but there is none in `host:80/a@b`, and a user of a database is none.
+        r"(?:(?<=http)|(?<=https)|(?<=ftp))://([^\s/?#'\"]{1,4000})@"
+        r"|://([^\s/?#'\"@:]{0,4000}:[^\s/?#'\"]{1,4000}"
+        r"|[^\s/@:?#'\"]{0,100}:(?!\d{0,5}(?:[/?#]|\Z))(?:[^\s/@'\"]|/(?!/)){1,256})@",
+        "https://bob:hunter2@example.org",
+    ),
+    _shape(
+        "URL with a password, encoded",
+        "%3a%2f%2f %253a%252f%252f",
+        r"(?i)%(?:25)?3A(?:%(?:25)?2F){2}([\w.%~-]{1,200}?%(?:25)?3A[\w.%~-]{1,200}?)%(?:25)?40",
+        "next=https%3A%2F%2Fbob%3Ahunter2%40example.org",
+    ),
+    _shape(
+        "private key",
+        "-----begin",
+        r"-----BEGIN (?:[A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?|PGP MESSAGE)-----(?!\[Filtered\])([^-]*+(?:-(?!----END)[^-]*+)*+)",
+        "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
+    ),
+    _shape(
+        "PuTTY key",
+        "private-lines:",
+        r"Private-Lines: \d{1,4}\s{1,2}((?:[A-Za-z0-9+/=]{1,100}\s?){1,100})",
+        f"Private-Lines: 1\n{_A[:64]}\nPrivate-MAC: x",
+    ),
+    _shape(
+        "login of a mail server",
+        "auth ",
+        r"\bAUTH (?:PLAIN|LOGIN|XOAUTH2) (\S{8,2000})",
+        "AUTH PLAIN AGJvYgBwdw==",
+    ),
+    _shape(
+        "curl -u",
+        "curl",
+        r"\bcurl\b[^\n|;]{0,300}? (?:-u|--user|-U|--proxy-user)[ =]['\"]?([^\s:'\"]{1,100}:[^\s'\"]{1,200})",
+        "curl -u bob:hunter2 x",
+    ),
+    _shape(
+        "mysql -p",
+        "mysql mariadb",
+        r"\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;]{0,300}? -p([^\s'\"]{1,200})",
+        "mysql -u bob -phunter2 x",
+    ),
+    _shape(
+        "sshpass -p",
+        "sshpass",
+        r"\bsshpass -p ?['\"]?([^\s'\"]{1,200})",
+        "sshpass -p hunter2 ssh x",
+    ),
+    _shape(
+        "redis-cli -a",
+        "redis-cli",
+        r"\bredis-cli\b[^\n|;]{0,300}? (?:-a|--pass)(?: |['\"], ['\"])([^\s'\"]{1,200})",
+        "redis-cli -h x -a hunter2",
+    ),
+    _shape(
+        "openssl -passin",
+        "pass:",
+        r"-pass(?:in|out)? pass:([^\s'\"]{1,200})",
+        "openssl x -passin pass:hunter2",
+    ),
+    _shape(
+        "SQL IDENTIFIED BY",
+        "identified",
+        r"(?i)\bIDENTIFIED (?:WITH \w{1,40} )?BY '([^'\n]{1,200})'",
+        "CREATE USER x IDENTIFIED BY 'hunter2'",
+    ),
+    _shape(
+        "Oracle URL",
+        "jdbc:oracle",
+        r"jdbc:oracle:\w{1,10}:[^\s/@]{1,60}/([^\s@]{1,200})@",
+        "jdbc:oracle:thin:bob/hunter2@db",
     ),
     # Keys by themselves.
     _shape(

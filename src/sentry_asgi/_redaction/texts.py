@@ -2,16 +2,15 @@
 
 The rules:
 
-- A name is one that `names` calls secret for variables; the value goes that stands beside it: quoted
+- A name is one that `rules` calls secret for variables; the value goes that stands beside it: quoted
   (`'token': 'x'`), with quotes within brackets (`tokens=['x', 'y']`, `token=Secret('x')`), as a pair
-  (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), or told by a
-  name (`"name": "password", "value": "x"`).
-- After a colon, words that are followed by words stay, and words that are said of secrets: "password: This field is
-  required", "token: expired". A passphrase in prose cannot be told from prose.
-- Credentials in URLs, secret parameters of URLs, what follows `Bearer` or `Basic`, JSON web tokens and private keys go.
-- So do options of commands, `--password x`, what pydantic says of a value of that name, credentials of a shape of their
-  own (`shapes`), and lines of a dotenv file (`STRIPE_KEY=x`).
-- What stands for a value is none: a placeholder (`$1`, `%s`, `{}`, `***`), the call of a function.
+  (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), as an option
+  (`--password x`) or a setting (`login bob password x`), as the part of a form, or told by a name
+  (`"name": "password", "value": "x"`); percent-encoded and escaped for HTML, too.
+- In prose, what is quoted goes (`wrong password 'x'`), and what has letters and digits (`token ab12… has expired`); words
+  stay: "password: This field is required", "token: expired". A passphrase in prose cannot be told from prose.
+- So do secret parameters of queries and what has a shape of its own (`shapes`).
+- What stands for a value is none: a placeholder (`$1`, `%s`, `{}`, `***`), the call of a function, an attribute in code.
 - Most texts hold none of it, and every text of an event is asked: so a few plain words are looked for first. The
   patterns are matched against the text in small letters, which takes a fifth of the time of ignoring case.
 - Matching is linear in the text's length: nothing is searched for twice from the same place. Each place that takes a
@@ -24,29 +23,29 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .names import FILTERED, VARIABLES, Work, clean_query
-from .shapes import HINTS as SHAPE_HINTS, SHAPES
+from .names import FILTERED, clean_query
+from .rules import COMPANY, IN_COMPANY, IN_TEXTS, RULES, SHORT, SIGN, Rules, Work
+from .shapes import HINTS as SHAPE_HINTS
 
 # Whoever has none of these has nothing.
 HINTS: Final = (
-    *("pass", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie", "auth", "jwt"),
-    *("bearer", "basic ", "://", "eyj", "</", "_key=", "_pass=", "_pw="),
+    *("passw", "passp", "passk", "passc", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie"),
+    *("authori", "authent", "jwt", "bearer", "basic ", "://", "eyj", "</", "signature", "saml", "assertion"),
+    *("grant_type", "state=", "'state'", '"state"', "%3a%2f%2f", "_code", "-code", "verification code"),
+    *("auth", "pass", "otp", "pin", "pw", "psk", "sig", "cvv", "cvc", "ssn", "creds", "ring", "hrase", "mnemonic"),
+    *("answer", "card", "tok", "hmac", "dpop", "kek"),
 )  # fmt: skip
 ALL_HINTS: Final = (*HINTS, *SHAPE_HINTS)
-_TELLING: Final = {
-    "pass": ("passw", "passp", "passc"),
-    "auth": ("authori", "authent"),
-}
-_WORDS: Final = (
-    r"(?:passw|passphrase|passcode|pwd|secret|token|api[ _-]?key|access[_-]?key|private[ _-]?key"
-    r"|credential|session|csrf|xsrf|cookie|authori[sz]ation|authentication|bearer|jwt)"
+# Of these, those that are in many a harmless text tell something only where a sign follows, or the rest of a word.
+_FOLLOWED: Final = re.compile(SIGN)
+_BRIEF: Final = frozenset(
+    "auth pass otp pin pw psk sig cvv cvc ssn creds ring hrase mnemonic answer card tok hmac dpop kek _code -code".split()
 )
-_NAME: Final = re.compile(rf"{_WORDS}[\w.\[\]%-]{{0,40}}")
 _REST_OF_NAME: Final = re.compile(r"[\w%-]{1,40}\Z")
 
 # What stands between a name and its value begins with one of these; or the text ends.
-_BEFORE_VALUE: Final = frozenset("=:'\"\\] \t\n\r\f\v")
-_QUOTED: Final = re.compile(r"\\{0,20}['\"]?\]?\s{0,3}(?:=>|[:=])\s{0,3}b?(\\{0,20})(['\"])")
+_BEFORE_VALUE: Final = frozenset("=:'\"\\] \t\n\r\f\v%&)")
+_QUOTED: Final = re.compile(r"\\{0,20}['\"]?\]?[ \t]{0,20}(?:=>|[:=])\s{0,20}b?(\\{0,20})(['\"])")
 _NESTED: Final = re.compile(
     r"\\{0,20}['\"]?\]?\s{0,3}(?:=>|[:=])\s{0,3}((?:[a-z_][\w.]{0,60})?[\[({]"
     r"(?=[^'\")\]}]{0,200}+['\"]))"
@@ -54,15 +53,31 @@ _NESTED: Final = re.compile(
 # As pydantic tells of a value that it refuses: the name, on a line of its own, and the value at the end of the next.
 _REFUSED: Final = re.compile(
     # Atomic: what begins again and again is tried once.
-    r"(?:\n|\\{1,4}n)  (?>[^\n]{1,300}?\[type=)\w{1,60}, input_value=((?>[^\n]{1,1000}?(?=, input_type=)))"
+    r"(?:\n|\\{1,4}n)  (?>[^\n]{1,300}?\[type=)(?!missing)\w{1,60}, input_value=((?>[^\n]{1,1000}?(?=, input_type=)))"
 )
 # Of a command, as one text or as a list of its parts.
 _OPTION: Final = re.compile(
-    r"(?:\\{0,20}['\"],\s?\\{0,20}['\"]|[ \t]{1,3}['\"]?)((?!-)[^\s'\"\\]{1,4000})"
+    r"(?:\\{0,20}['\"],\s?\\{0,20}['\"]|[ \t]{1,3}['\"]?)((?![-=:])[^\s'\"\\]{1,4000})"
+)
+_SET: Final = re.compile(
+    r"(?:login[ \t]\S{1,80}|\b(?:env|set|aws configure set))\s{1,8}\Z|(?:^|\n)[ \t]{0,8}\Z"
 )
 _PAIRED: Final = re.compile(r"\\{0,20}['\"],\s?b?(\\{0,20})(['\"])")
 _TOLD: Final = re.compile(
-    r"\\{0,20}['\"](?:\s{0,3},\s{0,3}|\s{1,3})b?\\{0,20}['\"]?(?:value|val|content)\\{0,20}['\"]?\s{0,3}[:=]\s{0,3}b?(\\{0,20})(['\"])"
+    r"\\{0,20}['\"](?:"
+    r"(?:\s{0,3},\s{0,3}|\s{1,3})b?\\{0,20}['\"]?(?:v|value|val|content)"
+    # As pydantic's errors are listed.
+    r"|[\])]{0,2},\s?\\{0,20}['\"]msg\\{0,20}['\"]:\s?\\{0,20}['\"][^'\"]{0,200}['\"],\s?\\{0,20}['\"]input"
+    r")\\{0,20}['\"]?\s{0,3}[:=]\s{0,3}b?(\\{0,20})(['\"])"
+)
+# Where no quote stands at both ends: `Key (token)=(x)`; a list in YAML; a part of a form; percent-encoded; in HTML.
+_OTHERWISE: Final = re.compile(
+    r"\)=\(([^()\n]{1,1000})"
+    r"|[ \t]{0,3}\n[ \t]{0,40}value:[ \t]{1,3}['\"]?([^\s'\"]{1,4000})"
+    r"|['\"](?:;[^\n]{0,200})?(?:\r?\n(?:[a-z-]{1,40}:[^\n]{0,200}\n)?\r?\n|(?:\\r)?\\n(?:\\r)?\\n)([^\r\n\\]{1,4000})"
+    r"|%(?:25){0,3}3d((?:[^\s&'\"%]|%(?!(?:25){0,3}26)){1,4000})"
+    r"|&(?:quot|#x27|#39|#34);[ \t]{0,3}[:=][ \t]{0,3}&(?:quot|#x27|#39|#34);([^&\n]{1,1000})"
+    r"|&gt;([^&<\n]{1,1000})"
 )
 _BARE: Final = re.compile(
     r"=(?![\s=]|none\b|true\b|false\b|null\b|\\{0,20}['\"]|b['\"])[^\s,;&'\")}\\]+"
@@ -70,52 +85,56 @@ _BARE: Final = re.compile(
 _SAID: Final = re.compile(
     r"[ \t]{0,20}[:=][ \t]{0,20}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
 )
-_COOKIES: Final = re.compile(r"[ \t]{0,2}[:=][ \t]{0,3}([^\s=;,'\"\\]{1,200}=[^\r\n'\"\\]{1,8000})")
-_WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `_schemes` sees to it
-_CREDENTIALS: Final = re.compile(
-    r"[ \t]{0,2}:[ \t]{0,3}((?:digest|negotiate|ntlm|token|apikey|hawk|aws4-hmac-sha256) [^\r\n'\"\\]{1,4000})"
+# In prose: what is quoted, or has letters and digits in it.
+_SPOKEN: Final = re.compile(
+    r"[ \t](?:(?:provided|given|is|was):?[ \t])?(?:(['\"])([^'\"\n]{2,200})\1"
+    r"|((?=[\w.+/=-]{0,100}\d)(?=[\w.+/=-]{0,100}[a-z])[\w+/=-][\w.+/=-]{7,500}[\w+/=-]))"
 )
+_SPOKEN_CODE: Final = re.compile(r"[ \t](?:is|was)[ \t]((?=\w{0,9}\d)\w{4,10})\b")
+_COOKIES: Final = re.compile(r"[ \t]{0,2}[:=][ \t]{0,3}([^\s=;,'\"\\]{1,200}=[^\r\n'\"\\]{1,8000})")
+_WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `shapes` sees to it
+_CREDENTIALS: Final = re.compile(
+    r"[ \t]{0,2}:[ \t]{0,3}((?:digest|negotiate|ntlm|token|oauth|hawk|aws4-hmac-sha256|\w{1,20}key(?:lite)?) "
+    r"(?:[^\r\n'\"\\]|\"[^\r\n\"\\]{0,1000}\"){1,4000})"
+)
+_PROTOCOLS: Final = re.compile(r", ?([\w.+/=-]{4,4000})")
 # Words that are said about a secret, or that stand for one in code.
 _PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z]")
 _PLAIN: Final = frozenset(
-    {"none", "null", "nil", "true", "false", "yes", "no", "ok", "str", "string", "bytes", "int"}
-    | {"optional", "any", "expired", "invalid", "missing", "required", "revoked", "rejected"}
-    | {"expected", "unknown", "unset", "empty", "undefined", "redacted", "filtered"}
-    | {"return", "raise", "pass", "continue", "break"}
+    "none null nil true false yes no ok str string bytes int optional any expired invalid missing required revoked"
+    " rejected expected unknown unset empty undefined redacted filtered return raise pass continue break on off enabled"
+    " disabled session secretstr user await".split()
 )
-# What stands for a value in a statement, a template or a log; and what calls a function for it.
+# What stands for a value in a statement, a template or a log; and code that has it.
 _STANDS_FOR: Final = re.compile(
-    r"\$\d{1,3}|\$?\{{1,2}[^{}]{0,60}\}{1,2}|%s|%r|%d"
+    r"\$\d{1,3}|\$?\{{1,2}[^{}]{0,60}\}{1,2}|\$[a-z_]\w{0,60}|%s|%r|%d"
     r"|%\(\w{1,60}\)s|\*{1,100}|x{3,100}|\.{3}|\?|<[\w -]{1,60}>|:\w{1,60}"
 )
-_CALL: Final = re.compile(r"[ \t]{1,3}=[ \t]{1,3}[a-z_][\w.]{0,80}\([^()'\"=]{0,200}\)(?![^\s,;)])")
-_ENVIRONMENT: Final = re.compile(
-    r"\b[A-Z][A-Z0-9_]{0,60}_(?:KEY|PASS|PW)=['\"]?([^\s'\"&;,]{1,4000})"
+_CALL: Final = re.compile(r"[ \t]{1,3}=[ \t]{1,3}[a-z_][\w.]{0,80}\([^()'\"]{0,200}\)(?![^\s,;)])")
+_IN_CODE: Final = re.compile(
+    r"[ \t]{0,3}[:=][ \t]{0,3}(?:self|cls|os|settings|config|conf|request|req|response|form|data|app|env|environ|args"
+    r"|options|params|body|payload|user|document|session|token|ctx|context|process)\.\w+"
+)
+_ASKED_FOR: Final = re.compile(
+    r"(?:for|argument|option|parameter|field|named|attribute) \\?['\"](?:--)?\Z"
 )
 _VALUE_FIRST: Final = re.compile(
     r"['\"](?:value|val|content)\\{0,20}['\"]\s{0,3}:\s{0,3}(\\{0,20})(['\"])([^'\"\\]{1,500})\1\2\s{0,3},\s{0,3}"
-    rf"\\{{0,20}}['\"](?:name|key|field|label|param)\\{{0,20}}['\"]\s{{0,3}}:\s{{0,3}}\\{{0,20}}['\"][\w-]{{0,40}}{_WORDS}"
+    rf"\\{{0,20}}['\"](?:name|key|field|label|param)\\{{0,20}}['\"]\s{{0,3}}:\s{{0,3}}\\{{0,20}}['\"][\w-]{{0,40}}(?:{IN_TEXTS})"
 )
 _ELEMENT: Final = re.compile(r"<([\w:.-]{1,64})(?:\s[^<>]{0,300})?>\s{0,20}(<!\[cdata\[)?")
 _END: Final = re.compile(r"(?<!\\)(\\*)(['\"])")
 _BRACKET: Final = re.compile(r"(?<!\\)(\\*)(['\"])|([\[({])|[\])}]")
 _AFTER_VALUE: Final = re.compile(r"\s*(?:[,;:)\]}>\\]|\Z)")
 _PAIR_LENGTH: Final = 4_000
-
-_SCHEME: Final = re.compile(r"\b(?:bearer|basic)\s{1,3}([\w+/=.~-]{4,})")
-# No part crosses another "://", so that none is looked through twice. Passwords are put into URLs as they are, and then
-# hold what a URL gives a meaning; but there is none in `host:80/a@b`.
-_USER_INFO: Final = re.compile(
-    r"://([^\s/?#'\"]{1,4000}|[^\s/@:?#'\"]{1,100}:(?!\d{0,5}(?:[/?#]|\Z))(?:[^\s/@'\"]|/(?!/)){1,256})@"
+_PARAMETER: Final = r"[\w.%\[\]-]{1,100}+=[^\s&'\"<>#]*+"
+_QUERY: Final = re.compile(
+    rf"(?<=[?#;])({_PARAMETER}(?:&{_PARAMETER})*+)|(?<![\w.%\[\]-])({_PARAMETER}(?:&{_PARAMETER})++)"
 )
-_URL: Final = re.compile(r"://[^\s'\"<>?#:]*+(?::(?!//)[^\s'\"<>?#:]*+)*+\?([^\s'\"<>#]+)")
 _TELLING_URL: Final = re.compile(r"://[^\s@?:]*+(?::(?!//)[^\s@?:]*+)*+[@?]")
-_PRIVATE_KEY: Final = re.compile(r"-----begin [a-z ]{0,30}private key-----(?!\[filtered\])")
-_JWT: Final = re.compile(r"(?<![\w-])([\w-]{11,}+)(?=\.[\w-]{4,}+\.([\w-]*+))")
-_JWT_START: Final = re.compile(r"\beyj[\w-]{8}")
 
-# What is to go of a text: from where to where, and what stands there instead.
-Cut: TypeAlias = tuple[int, int, str]
+# What is to go of a text: from where to where, what stands there instead, and by which rule.
+Cut: TypeAlias = tuple[int, int, str, str]
 
 
 class Looked(NamedTuple):
@@ -132,17 +151,21 @@ PLACES: Final = 1_000
 
 def clean_text(text: str, work: Work | None = None) -> str:
     """A text without what is secret in it by a name or by its looks; the very same one if there is nothing."""
+    return clean_and_tell(text, work or Work(PLACES))[0]
+
+
+def clean_and_tell(text: str, work: Work) -> tuple[str, list[str]]:
+    """The same, and by which rules."""
     small = _small(text)
-    if not found_hints(small, ALL_HINTS):
-        return text
-    work = work or Work(PLACES)
-    for hints, find in _FINDERS:
-        if hints and not any(hint in small for hint in hints):
-            continue
+    why: list[str] = []
+    if not (found_hints(small, ALL_HINTS) or work.rules.own):
+        return text, why
+    for find in _FINDERS:
         cuts = list(_counted(find(Looked(text, small, work)), text, work))
         if cuts:
             text, small = _without(text, cuts), _without(small, cuts)
-    return text
+            why += dict.fromkeys(cut[3] for cut in cuts)
+    return text, why
 
 
 def _counted(cuts: Iterator[Cut], text: str, work: Work) -> Iterator[Cut]:
@@ -151,7 +174,7 @@ def _counted(cuts: Iterator[Cut], text: str, work: Work) -> Iterator[Cut]:
         if work.spend():
             yield cut
             continue
-        yield cut[0], len(text), FILTERED
+        yield cut[0], len(text), FILTERED, "unseen"
         return
 
 
@@ -163,18 +186,20 @@ def found_hints(small: str, among: tuple[str, ...] = HINTS) -> tuple[str, ...]:
 
 def _is_telling(hint: str, small: str) -> bool:
     """Whether a hint that is in many a harmless text tells anything in this one."""
-    if hint in _TELLING:
-        return any(one in small for one in _TELLING[hint])
     if hint == "://":
         return _TELLING_URL.search(small) is not None
-    if hint == "key":  # of an API, for access, or private
-        at = small.find("key")
-        while at >= 0:
-            if small[max(0, at - 4) : at].rstrip(" _-").endswith(("api", "ess", "ate")):
-                return True
-            at = small.find("key", at + 3)
-        return False
-    return True
+    if hint not in _BRIEF and hint != "key":
+        return True
+    at = small.find(hint)
+    while at >= 0:
+        if _FOLLOWED.match(small, at + len(hint)):
+            return True
+        if hint == "key" and small[max(0, at - 4) : at].rstrip(" _-").endswith(
+            ("api", "ess", "ate")
+        ):
+            return True
+        at = small.find(hint, at + 1)
+    return False
 
 
 def clean_texts(texts: dict[str, str]) -> dict[str, str]:
@@ -184,38 +209,40 @@ def clean_texts(texts: dict[str, str]) -> dict[str, str]:
     return {name: clean_text(text) for name, text in texts.items()}
 
 
-def clean_lines(text: str) -> str:
+def clean_lines(text: str, rules: Rules = RULES) -> str:
     """A whole text that somebody sent, the lines of which may each be a name and a value. For `clean_text` to go on."""
-    cuts = list(_counted(_lines(text), text, Work(PLACES)))
+    work = Work(PLACES, rules)
+    cuts = list(_counted(_lines(text, work), text, work))
     return _without(text, cuts) if cuts else text
 
 
 def secret_values(text: str, work: Work | None = None) -> Iterator[str]:
     """What a text, such as a request's body, holds of all that is removed here, but for parameters of URLs."""
     small = _small(text)
-    if not found_hints(small, ALL_HINTS):
-        return
     work = work or Work(PLACES)
-    for hints, find in _FINDERS:
-        if find is _queries or (hints and not any(hint in small for hint in hints)):
+    if not (found_hints(small, ALL_HINTS) or work.rules.own):
+        return
+    for find in _FINDERS:
+        if find is _queries:
             continue
-        for start, end, _ in _counted(find(Looked(text, small, work)), text, work):
+        for start, end, _, why in _counted(find(Looked(text, small, work)), text, work):
             if work.left < 0:
                 return  # all that is left, unseen: no value of anything
             yield text[start:end]
-            if find is _user_info:
+            if why.startswith("shape:url"):
                 yield text[start:end].partition(":")[2]
-    yield from (text[start:end] for start, end, _ in _lines(text) if work.spend())
+    yield from (text[start:end] for start, end, _, _ in _lines(text, work) if work.spend())
 
 
-def _lines(text: str) -> Iterator[Cut]:
+def _lines(text: str, work: Work) -> Iterator[Cut]:
     for match in _LINE.finditer(text):
-        if VARIABLES[match[1]]:
-            yield match.start(2), match.start(2) + len(match[2].rstrip()), FILTERED
+        kind = work.hides(match[1], variable=True)
+        if kind:
+            yield match.start(2), match.start(2) + len(match[2].rstrip()), FILTERED, f"name:{kind}"
 
 
 _LINE: Final = re.compile(
-    rf"^[ \t]{{0,20}}([\w-]{{0,20}}{_WORDS}[\w-]{{0,20}})[ \t]{{0,3}}[:=][ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
+    rf"^[ \t]{{0,20}}([\w-]{{0,20}}(?:{IN_TEXTS}|{SHORT})[\w-]{{0,20}})[ \t]{{0,3}}[:=][ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -230,7 +257,7 @@ def _small(text: str) -> str:
 def _without(text: str, cuts: list[Cut]) -> str:
     pieces: list[str] = []
     at = 0
-    for start, end, instead in cuts:
+    for start, end, instead, _ in cuts:
         if start >= at:
             pieces += text[at:start], instead
             at = end
@@ -241,21 +268,26 @@ def _named(looked: Looked) -> Iterator[Cut]:
     """The values that stand beside names."""
     text, small, work = looked
     at = 0
-    for match in _NAME.finditer(small):
+    in_company = any(one in small for one in COMPANY)
+    for match in work.rules.in_texts.finditer(small):
         if match.start() < at or small[match.end() : match.end() + 1] not in _BEFORE_VALUE:
             continue  # within a value, or followed by none
         whole = f"{_before(text, match.start())}{text[match.start() : match.end()]}"
-        if not work.hides(whole.strip(), VARIABLES):
+        kind = work.hides(whole.strip("% "), variable=True)
+        if not kind and in_company and whole in IN_COMPANY:
+            kind = "code"
+        if not kind:
             continue
-        if whole.startswith("--"):
-            found = _option(small, match.end())
+        begun = match.end() - len(whole)
+        if whole.startswith("--") or _SET.search(small, max(0, begun - 100), begun):
+            found = _option(small, match.end(), match.start(), as_option=whole.startswith("--"))
         else:
             found = _value_after(small, match.end(), match.start())
         if found is not None:
             start, at = found
-            yield start, at, FILTERED
+            yield start, at, FILTERED, f"name:{kind}"
         elif not work.spend():  # it was looked for; who counts the cuts asks for no more
-            yield match.start(), len(text), FILTERED
+            yield match.start(), len(text), FILTERED, "unseen"
 
 
 def _before(text: str, at: int) -> str:
@@ -267,19 +299,29 @@ def _before(text: str, at: int) -> str:
     return found[0] if found else ""
 
 
-def _option(small: str, at: int) -> tuple[int, int] | None:
-    """Where the value stands of an option `--password`, the name of which ends at `at`."""
+def _option(small: str, at: int, name_at: int, *, as_option: bool) -> tuple[int, int] | None:
+    """Where the value stands of an option `--password`, or of a setting, the name of which ends at `at`."""
     found = _OPTION.match(small, at)
-    if found is None:
-        return _value_after(small, at, at)
+    if found is None or (
+        not as_option and (small[at : at + 1] != " " or _says_nothing_of(found, small))
+    ):
+        return _value_after(small, at, name_at)
     return None if _PROSE.match(small, found.start(1)) else found.span(1)
+
+
+def _says_nothing_of(found: re.Match[str], small: str) -> bool:
+    """Whether what follows a name at the beginning of a line is no value: prose, which goes on."""
+    end = found.end()
+    return small[end : end + 1] not in {"", "\n", "\r"} or found[1].rstrip(".") in _PLAIN
 
 
 def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     """Where the value stands of a name that ends at `at`."""
     next_one = small[at : at + 1]
     within_quotes = next_one in _QUOTES
-    if next_one == " " and _CALL.match(small, at):
+    if (next_one == " " and _CALL.match(small, at)) or _IN_CODE.match(small, at):
+        return None
+    if within_quotes and _ASKED_FOR.search(small, max(0, name_at - 20), name_at):
         return None
     found = _QUOTED.match(small, at) or (_TOLD.match(small, at) if within_quotes else None)
     if found is not None:
@@ -290,11 +332,27 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     found = _PAIRED.match(small, at) if within_quotes else None
     if found is not None:
         return _second_of_pair(small, found)
+    found = _OTHERWISE.match(small, at)
+    if found is not None:
+        return found.span(found.lastindex or 0)
     found = _BARE.match(small, at) if next_one == "=" else None
     if found is not None:
         counted = _is_number_of(small[name_at:at], found[0][1:])
         return None if counted or _stands_for(small, at + 1) else (at + 1, found.end())
-    return _said(small, at, name_at)
+    return _said(small, at, name_at) or _spoken(small, at, name_at)
+
+
+def _spoken(small: str, at: int, name_at: int) -> tuple[int, int] | None:
+    """Where the value stands of a name in prose."""
+    if small[at : at + 1] != " " or small[name_at - 1 : name_at] in {"_", "-"}:
+        return None
+    found = _SPOKEN.match(small, at)
+    if found is None and small[name_at:at].endswith("code"):
+        found = _SPOKEN_CODE.match(small, at)
+    if found is None:
+        return None
+    start, end = found.span(found.lastindex or 0)
+    return None if _STANDS_FOR.fullmatch(small, start, end) else (start, end)
 
 
 def _quoted(small: str, opened: re.Match[str]) -> tuple[int, int] | None:
@@ -333,7 +391,11 @@ def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     if refused is not None:
         return refused.span(1)
     found = _SAID.match(small, at)
-    if found is None or small[max(0, name_at - 11) : name_at].strip() == "unexpected":
+    if (
+        found is None
+        or small[found.end() : found.end() + 1] == "="
+        or small[max(0, name_at - 11) : name_at].strip() == "unexpected"
+    ):
         return None
     return None if _says_nothing(small, name, found) else found.span(1)
 
@@ -390,7 +452,7 @@ def _closed_at(small: str, start: int) -> int:
 
 def _value_first(looked: Looked) -> Iterator[Cut]:
     for match in _VALUE_FIRST.finditer(looked.small):
-        yield match.start(3), match.end(3), FILTERED
+        yield match.start(3), match.end(3), FILTERED, "name"
 
 
 def _elements(looked: Looked) -> Iterator[Cut]:
@@ -401,7 +463,8 @@ def _elements(looked: Looked) -> Iterator[Cut]:
         name, start = match[1], match.end()
         if start < at or match[0].rstrip().endswith("/>"):
             continue
-        if not work.hides(text[match.start(1) : match.end(1)].rpartition(":")[2]):
+        kind = work.hides(text[match.start(1) : match.end(1)].rpartition(":")[2])
+        if not kind:
             continue
         at = small.find("]]>" if match[2] else f"</{name}", start, start + _PAIR_LENGTH)
         if at < 0:
@@ -411,7 +474,7 @@ def _elements(looked: Looked) -> Iterator[Cut]:
         inner = [(start, at)] if as_one else _texts_in(small, start, at)
         for begun, ended in inner:
             if small[begun:ended].strip() not in {"", FILTERED.lower()}:
-                yield begun, ended, FILTERED
+                yield begun, ended, FILTERED, f"name:{kind}"
 
 
 def _texts_in(small: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -424,61 +487,21 @@ def _texts_in(small: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             return
 
 
-def _schemes(looked: Looked) -> Iterator[Cut]:
-    text, small, _ = looked
-    for match in _SCHEME.finditer(small):
-        said = text[match.start(1) : match.end(1)]
-        # "Basic authentication" and "bearer token" are words, unless a header says otherwise.
-        if (
-            not said.islower()
-            or not said.isalpha()
-            or "authori" in small[max(0, match.start() - 20) : match.start()]
-        ):
-            yield match.start(1), match.end(1), FILTERED
-
-
-def _user_info(looked: Looked) -> Iterator[Cut]:
-    for match in _USER_INFO.finditer(looked.small):
-        yield match.start(1), match.end(1), FILTERED
-
-
 def _queries(looked: Looked) -> Iterator[Cut]:
-    for match in _URL.finditer(looked.small):
-        query = looked.text[match.start(1) : match.end(1)]
+    if "=" not in looked.small:
+        return
+    for match in _QUERY.finditer(looked.text):
+        query = match[0]
         cleaned = clean_query(query, _anything, looked.work)
         if cleaned != query:
-            yield match.start(1), match.end(1), cleaned
-
-
-def _private_keys(looked: Looked) -> Iterator[Cut]:
-    """What a PEM file holds (RFC 7468), or its beginning."""
-    small = looked.small
-    for match in _PRIVATE_KEY.finditer(small):
-        end = small.find("-----end", match.end())
-        yield match.end(), len(small) if end < 0 else end, FILTERED
-        if end < 0:
-            return
-
-
-def _tokens(looked: Looked) -> Iterator[Cut]:
-    for match in _JWT.finditer(looked.small):
-        begun = _JWT_START.search(looked.small, match.start(), match.end())
-        if begun is not None:
-            yield begun.start(), match.end(2), FILTERED
-
-
-def _dotenv(looked: Looked) -> Iterator[Cut]:
-    """Values of variables of the environment, which are written in capitals."""
-    for match in _ENVIRONMENT.finditer(looked.text):
-        if not _STANDS_FOR.fullmatch(match[1]):
-            yield match.start(1), match.end(1), FILTERED
+            yield *match.span(), cleaned, "name"
 
 
 def _shapes(looked: Looked) -> Iterator[Cut]:
-    shapes = [one for one in SHAPES if any(hint in looked.small for hint in one.hints)]
     found = [
-        (*match.span(min(shape.pattern.groups, 1)), FILTERED)
-        for shape in shapes
+        (*match.span(match.lastindex or 0), FILTERED, shape.rule)
+        for shape in looked.work.rules.shapes
+        if not shape.hints or any(hint in looked.small for hint in shape.hints)
         for match in shape.pattern.finditer(looked.text)
     ]
     yield from sorted(found)
@@ -488,16 +511,10 @@ def _anything(name: str) -> bool:  # noqa: ARG001
     return True
 
 
-# Each with what a text in small letters holds at least of it.
-_FINDERS: Final[tuple[tuple[tuple[str, ...], Callable[[Looked], Iterator[Cut]]], ...]] = (
-    ((), _named),
-    (("val", "content"), _value_first),
-    (("</",), _elements),
-    (("bearer", "basic"), _schemes),
-    (("://",), _user_info),
-    (("://",), _queries),
-    (("eyj",), _tokens),
-    (("-----begin",), _private_keys),
-    (("_key=", "_pass=", "_pw="), _dotenv),
-    (SHAPE_HINTS, _shapes),
+_FINDERS: Final[tuple[Callable[[Looked], Iterator[Cut]], ...]] = (
+    _shapes,
+    _queries,
+    _named,
+    _value_first,
+    _elements,
 )

@@ -247,7 +247,8 @@ def kinds() -> int:
 def agrees(part: str, found: Iterable[str]) -> None:
     """Whether the page lists what was found."""
     begin, end = f"<!-- {part}: begin -->\n", f"<!-- {part}: end -->"
-    listed = "".join(f"- `{one.encode('unicode_escape').decode()}`\n" for one in found)
+    lines = (one.replace("\n", "⏎") for one in found)
+    listed = "".join(f"- `{one}`\n" for one in lines)
     before, _, rest = PAGE.read_text("utf-8").partition(begin)
     written, _, after = rest.partition(end)
     if os.environ.get("UPDATE_DOCS"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sentry_asgi._redaction import names, texts
+from sentry_asgi._redaction import names, rules, texts
 from sentry_asgi._redaction.names import FILTERED
 
 # As pydantic has it.
@@ -147,7 +147,7 @@ INNOCENT_NAMES = [
 @pytest.mark.parametrize("name", INNOCENT_NAMES)
 def test_a_name_that_measures_or_describes_is_no_secrets(name: str) -> None:
     assert not names.is_secret(name)
-    assert not names.VARIABLES[name]
+    assert not rules.RULES.variables[name]
 
 
 @pytest.mark.parametrize("name", ["session_storage", "tokens", "token_value", "password_hash", "auth", "sessionid"])  # fmt: skip

@@ -95,6 +95,7 @@ _FACTS: Final = frozenset(
 )
 # By what events are joined: that a client sends it is no secret.
 _IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id", "segment_id"})
+_ENCODED: Final = re.compile("%[0-9A-Fa-f]{2}")
 _HEX: Final = re.compile("[0-9a-f]{16}|[0-9a-f]{32}")
 _CODE: Final = frozenset(
     {"filename", "abs_path", "module", "function", "lineno", "in_app", "context_line"}
@@ -743,7 +744,8 @@ def _without_word(text: str, word: str) -> str:
     at = text.find(word)
     while at >= 0:
         end = at + len(word)
-        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+        before = text[at - 1 : at].isalnum() and not _ENCODED.match(text, max(0, at - 3), at)
+        if not (before or text[end : end + 1].isalnum()):
             pieces += text[kept:at], FILTERED
             kept = end
         at = text.find(word, end)

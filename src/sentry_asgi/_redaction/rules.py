@@ -35,7 +35,7 @@ NAMES: Final[tuple[Name, ...]] = (
     Name(
         "password",
         "passw passphrase passcode passkey pwd",
-        "pw psk requirepass [a-z]{1,40}_pass",
+        "pw psk requirepass [a-z]{1,40}_pass auth_user_pass",
         "pass",
     ),
     Name(
@@ -61,7 +61,7 @@ NAMES: Final[tuple[Name, ...]] = (
         "session",
         "session csrf xsrf cookie sessid sess_id",
         "",
-        "sid sess sso ssid [1-9]?psid s?apisid sess[0-9a-f]{32} remember_?me cf_clearance keycloak_identity"
+        "sid sess sso ssid oauth2_proxy sec_websocket_protocol [1-9]?psid s?apisid sess[0-9a-f]{32} remember_?me cf_clearance keycloak_identity"
         " aspnetcore_[a-z_]{1,40} wordpress_logged_in_[a-z0-9]{1,64}",
     ),
     Name(
@@ -87,7 +87,7 @@ _OF_ONE: Final = (
     " issuer audience supported fields? names? label placeholder help_text prefix func error through"
     " created_at updated_at rotated_at changed_at start started_at"
     " backends? engine factory maker provider manager handler serializer middleware validators? hashers failure_view"
-    " secure domain path samesite httponly"
+    " samesite httponly"
 )
 _MEASURED: Final = "max min num total prompt completion input output cached reasoning audio thinking prediction limit"
 _COUNTED: Final = "n billed sampled generated reserved remaining consumed special stop"
@@ -113,7 +113,7 @@ DESCRIBED: Final = re.compile(
     r"|(?:^|_)token_(?:ids|logprobs|price|cost)$"
     # The name of a key, but for AWS's, which is half a credential; and what talks to a database or a service.
     r"|^(?!.*access_?key).*(?:^|_)key_id$|(?:^|_)(?:db|database|sql|orm|aiohttp|requests|boto3?)_session$"
-    r"|^active_sessions$|^sessionmaker$"
+    r"|^active_sessions$|^sessionmaker$|^cookie_(?:secure|domain|path)$"
 )
 
 COMPANY: Final = frozenset({"state", "grant_type", "redirect_uri", "session_state"})
@@ -203,12 +203,12 @@ def canonical(name: str) -> str:
 IN_TEXTS: Final = (
     "passw|passphrase|passcode|passkey|pwd|secret|token|jwt|bearer|credential|session|csrf|xsrf|cookie|authori[sz]ation"
     "|authentication|assertion|saml_?re|signature|mnemonic|one[ _-]?time[ _-]code|verification[ _-]code|sessid"
-    "|api[ _-]?key|private[ _-]?key|access[ _-]?key|connection_?string|seed_?phrase|recovery_?code|backup_?code"
-    "|code_verifier|device_?code|requirepass|auth-user-pass|sec-websocket-protocol"
+    "|api[ _-]?key|private[ _-]?key|access[ _-]?key|connection_?string|seed_?phrase|requirepass|auth-user-pass"
+    "|sec-websocket-protocol"
 )
 SHORT: Final = (
-    "auth|key|pass|otp|pin|pw|psk|sig|cvv|cvc|ssn|creds|conn_str|tok|kek|hmac|dpop|code|ticket|security_?answer"
-    "|card_?number"
+    "auth|key|pass|otp|pin|pw|psk|sig|cvv|cvc|ssn|creds|conn_?str|tok|kek|hmac|dpop|ticket|answer|number|honeycomb[_-]?team"
+    "|oidc[_-]?data|codes?"
 )
 SIGN: Final = (
     r"[\w.\[\]-]{0,40}+(?:\\{0,20}['\"\])]|&(?:quot|#x27|#39|#34);|[ \t]{0,20}[:=]|%(?:25)?3d)"
@@ -218,7 +218,7 @@ SIGN: Final = (
 def _name_in_texts(more: Iterable[str] = ()) -> re.Pattern[str]:
     short = "|".join([SHORT, *(re.escape(one).replace("_", "[_ .-]?") for one in more)])
     return re.compile(
-        rf"(?:(?:{IN_TEXTS})|(?:{short})(?={SIGN}))(?:[\w.\[\]-]|%(?!(?:25){{0,3}}3d)){{0,40}}"
+        rf"(?:(?:{IN_TEXTS})|(?:{short})(?={SIGN}))(?:[\w.\[\]-]|%(?!(?:25)?3d)){{0,40}}"
     )
 
 

@@ -193,7 +193,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     _shape(
         "JSON web token",
         "eyj",
-        r"(?<![\w-])(?=(?:[\w]{0,60}-)*?eyJ)[\w-]{11,}+\.[\w-]{4,}+\.[\w-]*+",
+        r"(?<![\w-])(?:[\w-]{0,64}?-)??(eyJ[\w-]{8,}+\.[\w-]{4,}+\.[\w-]*+)",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
     ),
     _shape(
@@ -206,7 +206,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     _shape(
         "bearer or basic",
         "bearer basic",
-        r"\b(?i:bearer|basic)\s{1,3}(?![a-z]+(?![\w+/=.~-]))([\w+/=.~-]{4,})",
+        r"\b(?i:bearer|basic)\s{1,3}(?=[\w+/=.~-]{0,200}?(?:[\d+/=~_]|[a-z][A-Z]))([\w+/=.~-]{4,})",
         f"Bearer {_A[:20]}",
     ),
     _shape(
@@ -238,10 +238,10 @@ SHAPES: Final[tuple[Shape, ...]] = (
         f"Private-Lines: 1\n{_A[:64]}\nPrivate-MAC: x",
     ),
     _shape(
-        "login of a mail server",
-        "auth ",
-        r"\bAUTH (?:PLAIN|LOGIN|XOAUTH2) (\S{8,2000})",
-        "AUTH PLAIN AGJvYgBwdw==",
+        "SMTP login",
+        "plain xoauth2",
+        r"\bAUTH (?:PLAIN|XOAUTH2) ([\w+/=]{8,2000})",
+        f"AUTH PLAIN {_A[:20]}",
     ),
     _shape(
         "curl -u",
@@ -253,7 +253,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
         "mysql -p",
         "mysql mariadb",
         r"\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;]{0,300}? -p([^\s'\"]{1,200})",
-        "mysql -u bob -phunter2 x",
+        "mysql -u bob -phunter2-of-bob x",
     ),
     _shape(
         "sshpass -p",
@@ -276,7 +276,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
     _shape(
         "SQL IDENTIFIED BY",
         "identified",
-        r"(?i)\bIDENTIFIED (?:WITH \w{1,40} )?BY '([^'\n]{1,200})'",
+        r"\bIDENTIFIED (?:WITH \w{1,40} )?BY '([^'\n]{1,200})'",
         "CREATE USER x IDENTIFIED BY 'hunter2'",
     ),
     _shape(

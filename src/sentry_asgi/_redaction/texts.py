@@ -31,15 +31,15 @@ from .shapes import HINTS as SHAPE_HINTS
 HINTS: Final = (
     *("passw", "passp", "passk", "passc", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie"),
     *("authori", "authent", "jwt", "bearer", "basic ", "://", "eyj", "</", "signature", "saml", "assertion"),
-    *("grant_type", "state=", "'state'", '"state"', "%3a%2f%2f", "_code", "-code", "verification code"),
+    *("grant_type", "state=", "'state'", '"state"', "%3a%2f%2f", "code", "number", "honeycomb", "oidc"),
     *("auth", "pass", "otp", "pin", "pw", "psk", "sig", "cvv", "cvc", "ssn", "creds", "ring", "hrase", "mnemonic"),
-    *("answer", "card", "tok", "hmac", "dpop", "kek"),
+    *("answer", "tok", "requirepass", "user-pass", "onn_str", "ion code", "time code", "hmac", "dpop", "kek"),
 )  # fmt: skip
 ALL_HINTS: Final = (*HINTS, *SHAPE_HINTS)
 # Of these, those that are in many a harmless text tell something only where a sign follows, or the rest of a word.
 _FOLLOWED: Final = re.compile(SIGN)
 _BRIEF: Final = frozenset(
-    "auth pass otp pin pw psk sig cvv cvc ssn creds ring hrase mnemonic answer card tok hmac dpop kek _code -code".split()
+    "auth pass otp pin pw psk sig cvv cvc ssn creds ring hrase mnemonic answer tok hmac dpop kek code number".split()
 )
 _REST_OF_NAME: Final = re.compile(r"[\w%-]{1,40}\Z")
 
@@ -75,7 +75,7 @@ _OTHERWISE: Final = re.compile(
     r"\)=\(([^()\n]{1,1000})"
     r"|[ \t]{0,3}\n[ \t]{0,40}value:[ \t]{1,3}['\"]?([^\s'\"]{1,4000})"
     r"|['\"](?:;[^\n]{0,200})?(?:\r?\n(?:[a-z-]{1,40}:[^\n]{0,200}\n)?\r?\n|(?:\\r)?\\n(?:\\r)?\\n)([^\r\n\\]{1,4000})"
-    r"|%(?:25){0,3}3d((?:[^\s&'\"%]|%(?!(?:25){0,3}26)){1,4000})"
+    r"|%(?:25)?3d((?:[^\s&'\"%]|%(?!(?:25)?26)){1,4000})"
     r"|&(?:quot|#x27|#39|#34);[ \t]{0,3}[:=][ \t]{0,3}&(?:quot|#x27|#39|#34);([^&\n]{1,1000})"
     r"|&gt;([^&<\n]{1,1000})"
 )
@@ -90,16 +90,22 @@ _SPOKEN: Final = re.compile(
     r"[ \t](?:(?:provided|given|is|was):?[ \t])?(?:(['\"])([^'\"\n]{2,200})\1"
     r"|((?=[\w.+/=-]{0,100}\d)(?=[\w.+/=-]{0,100}[a-z])[\w+/=-][\w.+/=-]{7,500}[\w+/=-]))"
 )
-_SPOKEN_CODE: Final = re.compile(r"[ \t](?:is|was)[ \t]((?=\w{0,9}\d)\w{4,10})\b")
+_SPOKEN_CODE: Final = re.compile(r"(?:[ \t](?:is|was)|:)?[ \t]((?=\w{0,40}\d)\w{4,40})\b")
 _COOKIES: Final = re.compile(r"[ \t]{0,2}[:=][ \t]{0,3}([^\s=;,'\"\\]{1,200}=[^\r\n'\"\\]{1,8000})")
-_WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ")  # `shapes` sees to it
+_WITH_SCHEME: Final = re.compile(r"[ \t]{0,2}:[ \t]{0,3}(?:bearer|basic) ([\w+/=.~-]{4,}|)")
 _CREDENTIALS: Final = re.compile(
     r"[ \t]{0,2}:[ \t]{0,3}((?:digest|negotiate|ntlm|token|oauth|hawk|aws4-hmac-sha256|\w{1,20}key(?:lite)?) "
     r"(?:[^\r\n'\"\\]|\"[^\r\n\"\\]{0,1000}\"){1,4000})"
 )
-_PROTOCOLS: Final = re.compile(r", ?([\w.+/=-]{4,4000})")
+_PROTOCOLS: Final = re.compile(r": ?[\w.-]{1,60}, ?([\w.+/=-]{4,4000})")
+_LINES: Final = (
+    ("cookie", _COOKIES),
+    ("authori", _CREDENTIALS),
+    ("authori", _WITH_SCHEME),
+    ("sec-websocket", _PROTOCOLS),
+)
 # Words that are said about a secret, or that stand for one in code.
-_PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z]")
+_PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z`]")
 _PLAIN: Final = frozenset(
     "none null nil true false yes no ok str string bytes int optional any expired invalid missing required revoked"
     " rejected expected unknown unset empty undefined redacted filtered return raise pass continue break on off enabled"
@@ -110,6 +116,8 @@ _STANDS_FOR: Final = re.compile(
     r"\$\d{1,3}|\$?\{{1,2}[^{}]{0,60}\}{1,2}|\$[a-z_]\w{0,60}|%s|%r|%d"
     r"|%\(\w{1,60}\)s|\*{1,100}|x{3,100}|\.{3}|\?|<[\w -]{1,60}>|:\w{1,60}"
 )
+# As pydantic shows its secrets.
+_HIDDEN: Final = re.compile(r"\w{1,60}\(b?\\{0,20}['\"]\*{0,100}\\{0,20}['\"]\)")
 _CALL: Final = re.compile(r"[ \t]{1,3}=[ \t]{1,3}[a-z_][\w.]{0,80}\([^()'\"]{0,200}\)(?![^\s,;)])")
 _IN_CODE: Final = re.compile(
     r"[ \t]{0,3}[:=][ \t]{0,3}(?:self|cls|os|settings|config|conf|request|req|response|form|data|app|env|environ|args"
@@ -129,7 +137,7 @@ _AFTER_VALUE: Final = re.compile(r"\s*(?:[,;:)\]}>\\]|\Z)")
 _PAIR_LENGTH: Final = 4_000
 _PARAMETER: Final = r"[\w.%\[\]-]{1,100}+=[^\s&'\"<>#]*+"
 _QUERY: Final = re.compile(
-    rf"(?<=[?#;])({_PARAMETER}(?:&{_PARAMETER})*+)|(?<![\w.%\[\]-])({_PARAMETER}(?:&{_PARAMETER})++)"
+    rf"(?<=[?#;])({_PARAMETER}(?:&{_PARAMETER})*+)|(?<![^\s&'\"<>#])({_PARAMETER}(?:&{_PARAMETER})++)"
 )
 _TELLING_URL: Final = re.compile(r"://[^\s@?:]*+(?::(?!//)[^\s@?:]*+)*+[@?]")
 
@@ -311,8 +319,10 @@ def _option(small: str, at: int, name_at: int, *, as_option: bool) -> tuple[int,
 
 def _says_nothing_of(found: re.Match[str], small: str) -> bool:
     """Whether what follows a name at the beginning of a line is no value: prose, which goes on."""
-    end = found.end()
-    return small[end : end + 1] not in {"", "\n", "\r"} or found[1].rstrip(".") in _PLAIN
+    return (
+        small[found.end() : found.end() + 1] not in _LINES_END
+        or found[1].strip(".,!?():").isalpha()
+    )
 
 
 def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
@@ -328,7 +338,8 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
         return _quoted(small, found)
     found = _NESTED.match(small, at)
     if found is not None:
-        return found.start(1), _closed_at(small, found.start(1))
+        start, end = found.start(1), _closed_at(small, found.start(1))
+        return None if _HIDDEN.fullmatch(small, start, end) else (start, end)
     found = _PAIRED.match(small, at) if within_quotes else None
     if found is not None:
         return _second_of_pair(small, found)
@@ -381,19 +392,17 @@ _QUOTES: Final = frozenset({"'", '"', "\\"})
 def _said(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     """Where the value stands that follows a name after a colon, an equals sign or a line, and is no prose."""
     name = small[name_at:at]
-    for begins, pattern in (("cookie", _COOKIES), ("authori", _CREDENTIALS)):
+    for begins, pattern in _LINES:
         line = pattern.match(small, at) if name.startswith(begins) else None
         if line is not None:
-            return line.span(1)
-    if name.startswith("authori") and _WITH_SCHEME.match(small, at):
-        return None
+            return line.span(1) if line[1] else None
     refused = _REFUSED.match(small, at) if small[at : at + 1] in _LINE_ENDS else None
     if refused is not None:
         return refused.span(1)
     found = _SAID.match(small, at)
     if (
         found is None
-        or small[found.end() : found.end() + 1] == "="
+        or (found[1][-1] == "=" and small[found.end() : found.end() + 1] in _QUOTES)
         or small[max(0, name_at - 11) : name_at].strip() == "unexpected"
     ):
         return None
@@ -405,12 +414,14 @@ def _says_nothing(small: str, name: str, found: re.Match[str]) -> Any:
     value, start = found[1], found.start(1)
     return (
         value in _PLAIN
+        or (value.isalpha() and small[found.end() : found.end() + 1] == "[")  # a type
         or _PROSE.match(small, start)
         or _is_number_of(name, value)
         or _stands_for(small, start)
     )
 
 
+_LINES_END: Final = frozenset({"", "\n", "\r"})
 _LINE_ENDS: Final = frozenset({"\n", "\\"})
 
 
@@ -458,12 +469,15 @@ def _value_first(looked: Looked) -> Iterator[Cut]:
 def _elements(looked: Looked) -> Iterator[Cut]:
     """The text of XML elements whose name is secret."""
     text, small, work = looked
+    if "</" not in small:
+        return
     at = 0
     for match in _ELEMENT.finditer(small):
         name, start = match[1], match.end()
         if start < at or match[0].rstrip().endswith("/>"):
             continue
-        kind = work.hides(text[match.start(1) : match.end(1)].rpartition(":")[2])
+        name_at_end = text[match.start(1) : match.end(1)].rpartition(":")[2]
+        kind = work.hides(name_at_end, variable=True)
         if not kind:
             continue
         at = small.find("]]>" if match[2] else f"</{name}", start, start + _PAIR_LENGTH)

@@ -17,7 +17,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection import request
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import contexts, event as _event
-from sentry_asgi._redaction import names, redact, secrets, texts
+from sentry_asgi._redaction import names, redact, rules, secrets, texts
 from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, run
@@ -33,7 +33,7 @@ SCOPE = http_scope(
 
 def functions() -> Iterator[tuple[Any, str]]:
     """Every function and method that cleaning an event may call, as its owner and its name."""
-    for module in (_event, redact, texts, secrets, names, request, contexts, internals):
+    for module in (_event, redact, texts, secrets, rules, names, request, contexts, internals):
         owners = [module, *(one for one in vars(module).values() if is_class_of(one, module))]
         for owner in owners:
             for name, one in vars(owner).items():
@@ -123,7 +123,7 @@ def test_no_call_that_fails_lets_a_secret_out() -> None:
             cleaned = _event.protect(connection, given, {})
         finally:
             sys.setprofile(None)
-        assert SECRET not in json.dumps(cleaned), number
+        assert SECRET not in json.dumps(cleaned, default=internals.plain), number
         if failing.left > 0:
             break
         failed += 1

@@ -41,7 +41,7 @@ def test_what_holds_nothing_secret_is_given_back_itself(value: Any) -> None:
 
 
 def test_what_cannot_be_looked_at_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(event: Any, secrets: Any) -> None:
+    def broken(event: Any, secrets: Any, *rules: Any, **more: Any) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(redact, "redact", broken)

@@ -22,7 +22,7 @@ from sentry_asgi._events import event as _event
 from sentry_asgi._redaction import (
     names as _names,
     redact,
-    rules,
+    rules as _rules,
     secrets as _secrets,
     texts as _texts,
 )
@@ -103,7 +103,7 @@ def test_a_message_with_a_stack_trace_shows_no_secret(sentry: Sentry) -> None:
 def test_where_secrets_cannot_be_removed_no_frame_shows_variables(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(event: Any, secrets: Any) -> None:
+    def broken(event: Any, secrets: Any, *rules: Any, **more: Any) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(redact, "redact", broken)
@@ -624,7 +624,7 @@ def test_what_an_sdk_adds_to_a_frame_is_looked_at_too() -> None:
 
 
 def test_names_without_end_are_not_remembered_without_end() -> None:
-    names = rules.Names(keys=True)
+    names = _rules.Names(keys=True)
     for number in range(5_000):
         assert names[f"token_{number}"]
     assert len(names) <= 2_048

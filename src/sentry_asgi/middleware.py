@@ -37,9 +37,11 @@ from ._sdk.fork import survive_forks
 from ._sdk.integrations import double, original, put_back, remember_call, switch_off
 from ._sdk.internals import trace_lifecycle
 from ._tracing.ids import telling
+from .privacy import rules_of
 
 if TYPE_CHECKING:
     from ._tracing.tracing import Tracing
+    from .privacy import Secrets
 
 
 _get_client: Final = SentryScope.get_client
@@ -91,6 +93,8 @@ class SentryMiddleware:
             client's address is then that many entries from the right; with 0, it is the server's to know.
         shutdown_timeout: seconds that may pass, when the app has shut down or failed to start, until what waits
             to be sent to Sentry is sent. With None it is the SDK's option of that name, with 0 nothing is waited for.
+        secrets: what is secret in this application, and what is not, beside what is known of all:
+            `sentry_asgi.privacy.Secrets(names=["tenant_code"], unless=["session_kind"])`.
 
     Raises:
         TypeError: if `app` cannot be called.
@@ -113,6 +117,7 @@ class SentryMiddleware:
         library_locals: bool = False,
         trusted_hops: int = 0,
         shutdown_timeout: float | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
@@ -146,6 +151,7 @@ class SentryMiddleware:
             message_spans=websocket_message_spans,
             library_locals=library_locals,
             budget=None if budget is None else Budget(budget),
+            rules=rules_of(secrets),
             app=app,
         )
         self._excluded_methods, self._excluded = exclusion(exclude)

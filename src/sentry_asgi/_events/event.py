@@ -20,7 +20,8 @@ from sentry_asgi._connection.body import Body
 from sentry_asgi._connection.exchange import Exchange, body_limit
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._redaction import names, redact, secrets, texts
-from sentry_asgi._redaction.names import Privacy
+from sentry_asgi._redaction.names import FILTERED, Privacy
+from sentry_asgi._redaction.rules import Rules
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 
@@ -107,7 +108,21 @@ def _unify_url(connection: Connection, event: dict[str, Any]) -> None:
 def _add_request(connection: Connection, event: dict[str, Any], allowed: Privacy) -> None:
     request = event.setdefault("request", {})
     for key, value in request_data(connection, allowed).items():
-        request.setdefault(key, value)
+        request.setdefault(key, _marked(value, connection.settings.rules))
+
+
+def _marked(value: Any, rules: Rules) -> Any:
+    """What a request has sent, marked where it was replaced: a query, or headers or cookies."""
+    if value.__class__ is str:
+        return redact.remarked(value, "name") if FILTERED in value else value
+    if value.__class__ is not dict or FILTERED not in value.values():
+        return value
+    return {
+        name: redact.remarked(one, f"name:{rules.keys[name] or 'personal'}")
+        if one == FILTERED
+        else one
+        for name, one in value.items()
+    }
 
 
 def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
@@ -200,7 +215,7 @@ def _body_data(connection: Connection) -> Any:
         return internals.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
     if body.data is None:
         return internals.annotated("", {"rem": [["!raw", "x"]], "len": read})
-    data = names.clean_data(body.data, connection.settings.rules)
+    data = names.clean_data(body.data, connection.settings.rules, redact.remarked)
     if isinstance(data, str):
         data = texts.clean_lines(data, connection.settings.rules)
     if not _contexts.body_cut(connection, size):

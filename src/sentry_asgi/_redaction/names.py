@@ -234,30 +234,42 @@ def is_name_of(data: Mapping[Any, Any], key: Any) -> bool:
     return bool(key == "key") and not VALUE_KEYS.isdisjoint(data)
 
 
-def secret_keys(data: Mapping[Any, Any], hides: Callable[[Any], Any], work: Work) -> set[Any]:
-    """The keys of a mapping under which secrets stand."""
+def secret_keys(data: Mapping[Any, Any], hides: Callable[[Any], str], work: Work) -> dict[Any, str]:
+    """The keys of a mapping under which secrets stand, each with the reason."""
     beside = told(data, work)
-    return {key for key in data if key in beside or (hides(key) and not is_name_of(data, key))}
+    found: dict[Any, str] = {}
+    for key in data:
+        kind = hides(key)
+        if key in beside:
+            found[key] = kind or "beside"
+        elif kind and not is_name_of(data, key):
+            found[key] = kind
+    return found
 
 
-def clean_data(data: Any, rules: Rules = RULES) -> Any:
+def unmarked(value: Any, why: str) -> Any:  # noqa: ARG001
+    """A value that was replaced, with no word of why."""
+    return value
+
+
+def clean_data(data: Any, rules: Rules = RULES, mark: Callable[[Any, str], Any] = unmarked) -> Any:
     """Parsed data (JSON, a form) with the values of secret keys replaced, at any depth."""
-    return _clean_data(data, Work(MOST, rules), 0)
+    return _clean_data(data, Work(MOST, rules), mark, 0)
 
 
-def _clean_data(data: Any, work: Work, depth: int) -> Any:
+def _clean_data(data: Any, work: Work, mark: Callable[[Any, str], Any], depth: int) -> Any:
     if depth > _DEPTH and isinstance(data, (dict, list)):
         return FILTERED
     if isinstance(data, dict):
         secret = secret_keys(data, work.hides, work)
         return {
-            key: FILTERED
+            key: mark(FILTERED, f"name:{secret[key]}")
             if key in secret and not is_nothing(value)
-            else _clean_data(value, work, depth + 1)
+            else _clean_data(value, work, mark, depth + 1)
             for key, value in data.items()
         }
     if isinstance(data, list):
-        return [_clean_data(value, work, depth + 1) for value in data]
+        return [_clean_data(value, work, mark, depth + 1) for value in data]
     return data
 
 

@@ -32,8 +32,8 @@ from .names import (
     FILTERED,
     VALUE_KEYS,
     clean_query,
-    is_name_of,
     is_nothing,
+    secret_keys,
     secret_parameters,
     told,
 )
@@ -599,7 +599,8 @@ class _Redactor:
         code = place == "event" and ("function" in value or "filename" in value)
         left = _left_alone(value) if place == "event" else frozenset[str]()
         left_to_judge = self._names_left[place]
-        beside = told(value, left_to_judge)
+        hides = functools.partial(left_to_judge.hides, variable=place == "variables")
+        secret = secret_keys(value, hides, left_to_judge)
         cleaned: dict[Any, Any] = {}
         same = True
         for key, one in value.items():
@@ -607,16 +608,10 @@ class _Redactor:
                 cleaned[key] = one
                 continue
             shown = key if place == "event" or not isinstance(key, str) else self.text(key)
-            kind = ""
-            if not is_nothing(internals.plain(one)):
-                kind = left_to_judge.hides(key, variable=place == "variables")
-                if key in beside:
-                    kind = kind or "beside"
-                elif kind and is_name_of(value, key):
-                    kind = ""
-            hidden = (
-                self._secret(kind, key, one, depth) if kind else self._named(key, one, place, depth)
-            )
+            if key in secret and not is_nothing(internals.plain(one)):
+                hidden = self._secret(secret[key], key, one, depth)
+            else:
+                hidden = self._named(key, one, place, depth)
             same = same and hidden is one and shown is key
             cleaned[shown] = hidden
         return value if same else cleaned

@@ -270,12 +270,12 @@ class Work:
             kind = names[name] if self.spend() else "unseen"
         return kind
 
-    def tells(self, name: Any) -> bool:
-        """Whether what has this name is known to be secret."""
+    def tells(self, name: Any) -> str:
+        """Why what has this name is known to be secret; "" if it is not."""
         kind = self.rules.keys.known(name)
         if kind is None:
-            return self.spend() and bool(self.rules.keys[name])
-        return bool(kind)
+            kind = self.rules.keys[name] if self.spend() else ""
+        return kind
 
 
 MOST: Final = 500

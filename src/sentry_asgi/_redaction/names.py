@@ -234,16 +234,21 @@ def is_name_of(data: Mapping[Any, Any], key: Any) -> bool:
     return bool(key == "key") and not VALUE_KEYS.isdisjoint(data)
 
 
-def secret_keys(data: Mapping[Any, Any], hides: Callable[[Any], str], work: Work) -> dict[Any, str]:
+def secret_keys(data: Mapping[Any, Any], work: Work, *, variable: bool = False) -> dict[Any, str]:
     """The keys of a mapping under which secrets stand, each with the reason."""
-    beside = told(data, work)
+    known = (work.rules.variables if variable else work.rules.keys).get
     found: dict[Any, str] = {}
     for key in data:
-        kind = hides(key)
-        if key in beside:
-            found[key] = kind or "beside"
-        elif kind and not is_name_of(data, key):
+        kind = known(key)
+        if kind is None:
+            kind = work.hides(key, variable=variable)
+        if kind:
             found[key] = kind
+    if "key" in found and is_name_of(data, "key"):
+        del found["key"]
+    for key in told(data, work):
+        if key in data:
+            found.setdefault(key, "beside")
     return found
 
 
@@ -261,7 +266,7 @@ def _clean_data(data: Any, work: Work, mark: Callable[[Any, str], Any], depth: i
     if depth > _DEPTH and isinstance(data, (dict, list)):
         return FILTERED
     if isinstance(data, dict):
-        secret = secret_keys(data, work.hides, work)
+        secret = secret_keys(data, work)
         return {
             key: mark(FILTERED, f"name:{secret[key]}")
             if key in secret and not is_nothing(value)
@@ -295,7 +300,7 @@ def _secret_data(data: Any, work: Work, *, secret: bool, depth: int) -> Iterator
     if depth > _DEPTH:
         return
     if isinstance(data, dict):
-        keys = secret_keys(data, work.tells, work)
+        keys = {key for key, kind in secret_keys(data, work).items() if kind != "unseen"}
         for key, value in data.items():
             yield from _secret_data(value, work, secret=secret or key in keys, depth=depth + 1)
     elif isinstance(data, list):

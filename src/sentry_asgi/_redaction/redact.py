@@ -126,7 +126,11 @@ def redact(
     if (event.get("transaction_info") or {}).get("source") in {"component", "route"}:
         parts.pop("transaction", None)  # a name of the code's
     known = [one for one in secrets if len(one) >= ALONE and one != FILTERED]
-    redactor = _Redactor(parts, known, rules)
+    glances = list(_glances(parts, Work(MOST, rules)))
+    among = _hints_for(parts)
+    if not known and not rules.own and _is_harmless(glances, among):
+        return
+    redactor = _Redactor(glances, among, known, rules)
     if redactor.nothing_to_do:
         return
     for key, value in parts.items():
@@ -403,10 +407,20 @@ def _joined(keys: set[Any]) -> str:
 # The closer look.
 
 
+def _is_harmless(glances: list[_Glance], among: tuple[str, ...]) -> bool:
+    """Whether there is nothing to do at all, as in most transactions."""
+    if any(one.named or not one.whole for one in glances):
+        return False
+    texts = "\n".join([one.everything for one in glances])
+    return len(texts) <= CHARACTERS and not found_hints(texts.lower(), among)
+
+
 class _Redactor:
     """Cleans the parts of one event: gives a part back as it is, or a copy without its secrets."""
 
-    def __init__(self, parts: dict[str, Any], secrets: list[str], rules: Rules) -> None:
+    def __init__(
+        self, glances: list[_Glance], among: tuple[str, ...], secrets: list[str], rules: Rules
+    ) -> None:
         self.remarks = False
         self._rules = rules
         self._why: dict[str, list[str]] = {}
@@ -420,9 +434,9 @@ class _Redactor:
         self._starts: dict[str, list[str]] = {}
         self._ends: dict[str, list[str]] = {}
         # Kept, for pieces are told by their ids.
-        self._seen_at_a_glance = glances = self._shortened(list(_glances(parts, Work(MOST, rules))))
+        self._seen_at_a_glance = glances = self._shortened(glances)
         texts = "\n".join([one.everything for one in glances])
-        self._hints = found_hints(texts.lower(), _hints_for(parts))
+        self._hints = found_hints(texts.lower(), among)
         if secrets:
             everything = "\n".join([texts, *[_joined(one.keys) for one in glances]])
             self._choose(secrets, everything, whole=all(one.whole for one in glances))
@@ -599,8 +613,7 @@ class _Redactor:
         code = place == "event" and ("function" in value or "filename" in value)
         left = _left_alone(value) if place == "event" else frozenset[str]()
         left_to_judge = self._names_left[place]
-        hides = functools.partial(left_to_judge.hides, variable=place == "variables")
-        secret = secret_keys(value, hides, left_to_judge)
+        secret = secret_keys(value, left_to_judge, variable=place == "variables")
         cleaned: dict[Any, Any] = {}
         same = True
         for key, one in value.items():
@@ -709,7 +722,7 @@ def _is_a_name(text: str) -> bool:
 
 def _hints_for(parts: dict[str, Any]) -> tuple[str, ...]:
     """What is looked for; no vendors' credentials in what tells of the request alone, as most transactions do."""
-    said = any(map(parts.get, _SAYING)) or not _FACTS >= set(parts.get("contexts") or ())
+    said = any(map(parts.get, _SAYING)) or not set(parts.get("contexts") or ()) <= _FACTS
     return ALL_HINTS if said else HINTS
 
 

@@ -61,7 +61,7 @@ NAMES: Final[tuple[Name, ...]] = (
         "session",
         "session csrf xsrf cookie sessid sess_id",
         "",
-        "sid sess sso ssid oauth2_proxy sec_websocket_protocol [1-9]?psid s?apisid sess[0-9a-f]{32} remember_?me cf_clearance keycloak_identity"
+        "sid sess sso ssid oauth2_proxy [1-9]?psid s?apisid sess[0-9a-f]{32} remember_?me cf_clearance keycloak_identity"
         " aspnetcore_[a-z_]{1,40} wordpress_logged_in_[a-z0-9]{1,64}",
     ),
     Name(
@@ -154,23 +154,18 @@ class Names(dict[Any, str]):
     ) -> None:
         super().__init__()
         self._keys, self._more, self._fewer = keys, more, fewer
-        self._older: dict[Any, str] = {}
+        self.older: dict[Any, str] = {}
 
     def __missing__(self, name: Any) -> str:
-        kind = self._older.get(name)
+        kind = self.older.get(name)
         if kind is None:
             kind = self._judge(str(name))
         if name.__class__ is str and len(name) <= _NAME_LENGTH:
             if len(self) >= _NAMES:
-                self._older = self.copy()
+                self.older = self.copy()
                 self.clear()
             self[name] = kind
         return kind
-
-    def known(self, name: Any) -> str | None:
-        """Its kind, as far as that is remembered."""
-        kind = self.get(name)
-        return self._older.get(name) if kind is None else kind
 
     def _judge(self, text: str) -> str:
         forms = [canonical(text)]
@@ -204,7 +199,6 @@ IN_TEXTS: Final = (
     "passw|passphrase|passcode|passkey|pwd|secret|token|jwt|bearer|credential|session|csrf|xsrf|cookie|authori[sz]ation"
     "|authentication|assertion|saml_?re|signature|mnemonic|one[ _-]?time[ _-]code|verification[ _-]code|sessid"
     "|api[ _-]?key|private[ _-]?key|access[ _-]?key|connection_?string|seed_?phrase|requirepass|auth-user-pass"
-    "|sec-websocket-protocol"
 )
 SHORT: Final = (
     "auth|key|pass|otp|pin|pw|psk|sig|cvv|cvc|ssn|creds|conn_?str|tok|kek|hmac|dpop|ticket|answer|number|honeycomb[_-]?team"
@@ -265,16 +259,18 @@ class Work:
     def hides(self, name: Any, *, variable: bool = False) -> str:
         """Why what has this name is to be replaced: it is secret, or there is no time left to tell; "" if it is not."""
         names = self.rules.variables if variable else self.rules.keys
-        kind = names.known(name)
-        if kind is None:
-            kind = names[name] if self.spend() else "unseen"
-        return kind
+        kind = names.get(name)  # most often
+        return self._judged(names, name, "unseen") if kind is None else kind
 
     def tells(self, name: Any) -> str:
         """Why what has this name is known to be secret; "" if it is not."""
-        kind = self.rules.keys.known(name)
+        kind = self.rules.keys.get(name)
+        return self._judged(self.rules.keys, name, "") if kind is None else kind
+
+    def _judged(self, names: Names, name: Any, unseen: str) -> str:
+        kind = names.older.get(name)
         if kind is None:
-            kind = self.rules.keys[name] if self.spend() else ""
+            kind = names[name] if self.spend() else unseen
         return kind
 
 

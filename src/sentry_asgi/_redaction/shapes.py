@@ -37,7 +37,7 @@ _A: Final = (
 )
 _H: Final = "0123456789abcdef" * 5
 
-SHAPES: Final[tuple[Shape, ...]] = (
+TOKENS: Final[tuple[Shape, ...]] = (
     # Code and packages.
     _shape(
         "GitHub token",
@@ -71,12 +71,6 @@ SHAPES: Final[tuple[Shape, ...]] = (
     _shape("Google API key", "aiza", r"\bAIza[\w-]{35}", f"AIza{_A[:35]}"),
     _shape("Google OAuth token", "ya29.", r"\bya29\.[\w-]{20,2000}", f"ya29.{_A[:60]}"),
     _shape("Google OAuth secret", "gocspx-", r"\bGOCSPX-[\w-]{28}", f"GOCSPX-{_A[:28]}"),
-    _shape(
-        "Azure storage key",
-        "accountkey=",
-        r"AccountKey=([A-Za-z0-9+/=]{40,100})",
-        f"AccountKey={_A[:86]}==",
-    ),
     _shape(
         "DigitalOcean token",
         "dop_v1_ doo_v1_ dor_v1_",
@@ -202,7 +196,23 @@ SHAPES: Final[tuple[Shape, ...]] = (
         r"\b(?:ST|PGT|TGT)-\d{1,10}-[\w.-]{20,250}",
         f"ST-12-{_A[:24]}",
     ),
-    # Protocols and commands: what stands there is secret, whatever it looks like.
+    # Keys by themselves.
+    _shape(
+        "age key",
+        "age-secret-key-",
+        r"AGE-SECRET-KEY-1[A-Z0-9]{58}",
+        f"AGE-SECRET-KEY-1{'ABCDEFGH0123456789' * 3}ABCD",
+    ),
+)
+
+# What is secret for what stands around it, whatever it looks like: protocols and commands.
+AROUND: Final[tuple[Shape, ...]] = (
+    _shape(
+        "websocket protocol",
+        "websocket-protocol",
+        r"(?i)Sec-WebSocket-Protocol\W{1,8}(?:bearer|jwt|token|auth|access_token), ?([\w.+/=-]{4,4000})",
+        f"Sec-WebSocket-Protocol: bearer, {_A[:20]}",
+    ),
     _shape(
         "bearer or basic",
         "bearer basic",
@@ -285,17 +295,29 @@ SHAPES: Final[tuple[Shape, ...]] = (
         r"jdbc:oracle:\w{1,10}:[^\s/@]{1,60}/([^\s@]{1,200})@",
         "jdbc:oracle:thin:bob/hunter2@db",
     ),
-    # Keys by themselves.
-    _shape(
-        "age key",
-        "age-secret-key-",
-        r"AGE-SECRET-KEY-1[A-Z0-9]{58}",
-        f"AGE-SECRET-KEY-1{'ABCDEFGH0123456789' * 3}ABCD",
-    ),
 )
 
-HINTS: Final = tuple(dict.fromkeys(hint for shape in SHAPES for hint in shape.hints))
-"""Of all of them; a text in small letters that holds none of these holds no such credential."""
+SHAPES: Final = (*TOKENS, *AROUND)
+
+
+def _all_hints(shapes: tuple[Shape, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(hint for shape in shapes for hint in shape.hints))
+
+
+HINTS: Final = _all_hints(AROUND)
+_HINTS_OF_TOKENS: Final = _all_hints(TOKENS)
+_RUN: Final = re.compile(r"[a-z0-9_./-]{15,}")
 
 SHORTEST: Final = 15
-"""Characters that each of them has at least."""
+"""Characters that each token has at least, with its prefix, in one run: what else a text holds need not be looked at."""
+
+
+def runs(small: str) -> str:
+    """What of a text in small letters may be tokens."""
+    return "\n".join(_RUN.findall(small))
+
+
+def may_hold_tokens(small: str) -> bool:
+    """Whether a text in small letters may hold a token."""
+    long = runs(small)
+    return bool(long) and any(hint in long for hint in _HINTS_OF_TOKENS)

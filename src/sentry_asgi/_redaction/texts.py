@@ -25,22 +25,20 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from .names import FILTERED, clean_query
 from .rules import COMPANY, IN_COMPANY, IN_TEXTS, RULES, SHORT, SIGN, Rules, Work
-from .shapes import HINTS as SHAPE_HINTS
+from .shapes import HINTS as SHAPE_HINTS, TOKENS, may_hold_tokens, runs
 
 # Whoever has none of these has nothing.
+_BRIEF: Final = "<names that are too short>"
+_TOKENS: Final = "<tokens>"
 HINTS: Final = (
-    *("passw", "passp", "passk", "passc", "pwd", "secret", "token", "key", "credential", "session", "srf", "cookie"),
-    *("authori", "authent", "jwt", "bearer", "basic ", "://", "eyj", "</", "signature", "saml", "assertion"),
-    *("grant_type", "state=", "'state'", '"state"', "%3a%2f%2f", "code", "number", "honeycomb", "oidc"),
-    *("auth", "pass", "otp", "pin", "pw", "psk", "sig", "cvv", "cvc", "ssn", "creds", "ring", "hrase", "mnemonic"),
-    *("answer", "tok", "requirepass", "user-pass", "onn_str", "ion code", "time code", "hmac", "dpop", "kek"),
+    *("passw", "passp", "passk", "passc", "pwd", "secret", "token", "credential", "session", "srf", "cookie"),
+    *("authori", "authent", "jwt", "</", "signature", "saml", "assertion", "grant_type", "state=", "'state'", '"state"'),
+    *("mnemonic", "requirepass", "user-pass", "ion code", "time code", "api key", "api_key", "api-key", "private key", "access key", "access_key", "access-key"),
+    *(hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain"}),
+    *("auth plain", _BRIEF),
 )  # fmt: skip
-ALL_HINTS: Final = (*HINTS, *SHAPE_HINTS)
-# Of these, those that are in many a harmless text tell something only where a sign follows, or the rest of a word.
-_FOLLOWED: Final = re.compile(SIGN)
-_BRIEF: Final = frozenset(
-    "auth pass otp pin pw psk sig cvv cvc ssn creds ring hrase mnemonic answer tok hmac dpop kek code number".split()
-)
+ALL_HINTS: Final = (*HINTS, _TOKENS)
+_BRIEF_NAME: Final = re.compile(rf"(?:{SHORT}|ring|hrase|number){SIGN}")
 _REST_OF_NAME: Final = re.compile(r"[\w%-]{1,40}\Z")
 
 # What stands between a name and its value begins with one of these; or the text ends.
@@ -97,19 +95,56 @@ _CREDENTIALS: Final = re.compile(
     r"[ \t]{0,2}:[ \t]{0,3}((?:digest|negotiate|ntlm|token|oauth|hawk|aws4-hmac-sha256|\w{1,20}key(?:lite)?) "
     r"(?:[^\r\n'\"\\]|\"[^\r\n\"\\]{0,1000}\"){1,4000})"
 )
-_PROTOCOLS: Final = re.compile(r": ?[\w.-]{1,60}, ?([\w.+/=-]{4,4000})")
 _LINES: Final = (
     ("cookie", _COOKIES),
     ("authori", _CREDENTIALS),
     ("authori", _WITH_SCHEME),
-    ("sec-websocket", _PROTOCOLS),
 )
 # Words that are said about a secret, or that stand for one in code.
 _PROSE: Final = re.compile(r"[a-z']{1,60}[,:]?[ \t]{1,2}[a-z`]")
 _PLAIN: Final = frozenset(
-    "none null nil true false yes no ok str string bytes int optional any expired invalid missing required revoked"
-    " rejected expected unknown unset empty undefined redacted filtered return raise pass continue break on off enabled"
-    " disabled session secretstr user await".split()
+    [
+        "none",
+        "null",
+        "nil",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "ok",
+        "str",
+        "string",
+        "bytes",
+        "int",
+        "optional",
+        "any",
+        "expired",
+        "invalid",
+        "missing",
+        "required",
+        "revoked",
+        "rejected",
+        "expected",
+        "unknown",
+        "unset",
+        "empty",
+        "undefined",
+        "redacted",
+        "filtered",
+        "return",
+        "raise",
+        "pass",
+        "continue",
+        "break",
+        "on",
+        "off",
+        "enabled",
+        "disabled",
+        "session",
+        "secretstr",
+        "user",
+        "await",
+    ]
 )
 # What stands for a value in a statement, a template or a log; and code that has it.
 _STANDS_FOR: Final = re.compile(
@@ -188,26 +223,17 @@ def _counted(cuts: Iterator[Cut], text: str, work: Work) -> Iterator[Cut]:
 
 def found_hints(small: str, among: tuple[str, ...] = HINTS) -> tuple[str, ...]:
     """What a text in small letters holds that `clean_text` may have something to remove for."""
-    found = [hint for hint in among if hint in small]
-    return tuple([hint for hint in found if _is_telling(hint, small)]) if found else ()
+    return tuple(
+        [hint for hint in among if (_LOOKING[hint](small) if hint in _LOOKING else hint in small)]
+    )
 
 
-def _is_telling(hint: str, small: str) -> bool:
-    """Whether a hint that is in many a harmless text tells anything in this one."""
-    if hint == "://":
-        return _TELLING_URL.search(small) is not None
-    if hint not in _BRIEF and hint != "key":
-        return True
-    at = small.find(hint)
-    while at >= 0:
-        if _FOLLOWED.match(small, at + len(hint)):
-            return True
-        if hint == "key" and small[max(0, at - 4) : at].rstrip(" _-").endswith(
-            ("api", "ess", "ate")
-        ):
-            return True
-        at = small.find(hint, at + 1)
-    return False
+# Of hints, those that are more than a piece of a text.
+_LOOKING: Final[dict[str, Callable[[str], Any]]] = {
+    _BRIEF: _BRIEF_NAME.search,
+    _TOKENS: may_hold_tokens,
+    "://": _TELLING_URL.search,
+}
 
 
 def clean_texts(texts: dict[str, str]) -> dict[str, str]:
@@ -512,11 +538,14 @@ def _queries(looked: Looked) -> Iterator[Cut]:
 
 
 def _shapes(looked: Looked) -> Iterator[Cut]:
+    text, small, work = looked
+    long = runs(small)
     found = [
         (*match.span(match.lastindex or 0), FILTERED, shape.rule)
-        for shape in looked.work.rules.shapes
-        if not shape.hints or any(hint in looked.small for hint in shape.hints)
-        for match in shape.pattern.finditer(looked.text)
+        for at, shape in enumerate(work.rules.shapes)
+        if not shape.hints
+        or any(map((long if at < len(TOKENS) else small).__contains__, shape.hints))
+        for match in shape.pattern.finditer(text)
     ]
     yield from sorted(found)
 

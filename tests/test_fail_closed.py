@@ -33,7 +33,17 @@ SCOPE = http_scope(
 
 def functions() -> Iterator[tuple[Any, str]]:
     """Every function and method that cleaning an event may call, as its owner and its name."""
-    for module in (_event, redact, texts, secrets, rules, names, request, contexts, internals):
+    for module in (
+        _event,
+        redact,
+        texts,
+        secrets,
+        rules,
+        names,
+        request,
+        contexts,
+        internals,
+    ):
         owners = [module, *(one for one in vars(module).values() if is_class_of(one, module))]
         for owner in owners:
             for name, one in vars(owner).items():

@@ -18,6 +18,7 @@ import pytest
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction import redact
+from sentry_asgi._redaction.rules import NAMES
 from sentry_asgi._redaction.shapes import SHAPES
 
 from .secrets import each_of, lines_of, words_of
@@ -244,11 +245,14 @@ def kinds() -> int:
     return len(set(words_of("names"))) + len(list(texts()))
 
 
-def agrees(part: str, found: Iterable[str]) -> None:
-    """Whether the page lists what was found."""
-    begin, end = f"<!-- {part}: begin -->\n", f"<!-- {part}: end -->"
+def listed(found: Iterable[str]) -> str:
     lines = (one.replace("\n", "⏎") for one in found)
-    listed = "".join(f"- `{one}`\n" for one in lines)
+    return "".join(f"- `{one}`\n" for one in lines)
+
+
+def agrees(part: str, listed: str) -> None:
+    """Whether the page has what was found."""
+    begin, end = f"<!-- {part}: begin -->\n", f"<!-- {part}: end -->"
     before, _, rest = PAGE.read_text("utf-8").partition(begin)
     written, _, after = rest.partition(end)
     if os.environ.get("UPDATE_DOCS"):
@@ -265,7 +269,7 @@ def test_of_a_hundred_kinds_of_secrets_ninety_nine_are_found_and_the_rest_is_lis
     missed = by_kind([*missed_names(), *missed_texts(), *missed_in_requests(sentry)])
     assert kinds() >= 300
     assert len(missed) <= kinds() / 100, json.dumps(missed, indent=1, ensure_ascii=False)
-    agrees("missed", missed)
+    agrees("missed", listed(missed))
 
 
 def test_of_a_hundred_harmless_names_and_texts_ninety_nine_stay_and_the_rest_is_listed() -> None:
@@ -274,4 +278,28 @@ def test_of_a_hundred_harmless_names_and_texts_ninety_nine_stay_and_the_rest_is_
     taken = list(dict.fromkeys(changed()))
     assert count >= 1_000
     assert len(taken) <= count / 100, "\n".join(taken)
-    agrees("taken", taken)
+    agrees("taken", listed(taken))
+
+
+def code(patterns: Iterable[str]) -> str:
+    return " ".join(f"`{one}`" for one in patterns).replace("|", "\\|")
+
+
+def test_the_page_has_the_table_of_names() -> None:
+    rows = [("Kind", "Anywhere in a name", "As whole words", "As whole words, but of variables")]
+    rows += [("---",) * 4]
+    rows += [
+        (
+            row.kind,
+            code(row.parts.split()),
+            code(row.words.split()),
+            code(row.words_of_keys.split()),
+        )
+        for row in NAMES
+    ]
+    agrees("names", "".join(f"| {' | '.join(row)} |\n" for row in rows))
+
+
+def test_the_page_has_the_table_of_shapes() -> None:
+    rows = [("Kind", "Rule"), ("---", "---"), *((one.kind, f"`@{one.rule}`") for one in SHAPES)]
+    agrees("shapes", "".join(f"| {' | '.join(row)} |\n" for row in rows))

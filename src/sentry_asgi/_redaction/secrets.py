@@ -28,7 +28,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from .names import FILTERED, cookie_pairs, decoded, secret_data, secret_parameters
-from .rules import IN_TEXTS, MOST, RULES, Rules, Work
+from .rules import MOST, RULES, Rules, Work
 from .texts import PLACES, secret_values
 
 ALONE: Final = 4
@@ -50,13 +50,7 @@ _ENCODED: Final = (
 _ALL_ENCODED: Final = 6_000  # of all that are
 
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[\w+/=.~-]{4,}", re.IGNORECASE)
-_JSON_VALUE: Final = re.compile(
-    rf'"[^"\\]{{0,100}}(?:{IN_TEXTS}|key|auth)'
-    r'[^"\\]{0,100}"\s*:\s*"((?:[^"\\]|\\.)*)',
-    re.IGNORECASE,
-)
 _ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
-_PART_NAME: Final = re.compile(r'name="?([^";]{1,200})')
 # What is the same in a URL, in JSON and as a repr.
 _UNCHANGED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -141,10 +135,6 @@ def of_body(raw: str, data: Any, rules: Rules = RULES) -> Iterator[str]:
     if isinstance(data, str):
         return
     yield from of_query(raw, rules)
-    yield from (match[1] for match in _JSON_VALUE.finditer(_ends(raw)))
-    if 'name="' in raw:
-        work = Work(MOST, rules)
-        yield from (value for name, value in _fields(raw) if work.tells(name))
 
 
 def _ends(text: str) -> str:
@@ -171,27 +161,6 @@ def of_template(template: str, path: str, rules: Rules = RULES) -> Iterator[str]
         bare = name.strip("{}<>:").split(":")
         if name[:1] in {"{", "<", ":"} and any(map(rules.variables.__getitem__, bare)):
             yield value
-
-
-def _fields(raw: str) -> Iterator[tuple[str, str]]:
-    """Names and values in what looks like the parts of a multipart form."""
-    # No regular expression: what anybody sends is to take no longer than it is long.
-    lines = iter(raw.split("\n"))
-    for line in lines:
-        if not line.lower().startswith("content-disposition:"):
-            continue
-        name = _PART_NAME.search(line)
-        if name is None:
-            continue
-        for header in lines:
-            if not header.strip():
-                break
-        value = []
-        for one in lines:
-            if one.startswith("--"):
-                break
-            value.append(one.removesuffix("\r"))
-        yield name[1], "\n".join(value)
 
 
 def _credentials(value: str, rules: Rules) -> Iterator[str]:

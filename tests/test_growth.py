@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import sentry_asgi
-from sentry_asgi._redaction.names import Work
+from sentry_asgi._redaction.rules import Work
 
 SMALL, LARGE = 2_000, 16_000
 ALLOWED = 4

@@ -61,8 +61,8 @@ NAMES: Final[tuple[Name, ...]] = (
         "session",
         "session csrf xsrf cookie sessid sess_id",
         "",
-        "sid sess sso ssid oauth2_proxy [1-9]?psid s?apisid sess[0-9a-f]{32} remember_?me cf_clearance keycloak_identity"
-        " aspnetcore_[a-z_]{1,40} wordpress_logged_in_[a-z0-9]{1,64}",
+        "sid sess sso ssid oauth2_proxy [1-9]?psid s?apisid sess[0-9a-f]{32} remember_?me cf_clearance"
+        " keycloak_identity aspnetcore_[a-z_]{1,40} wordpress_logged_in_[a-z0-9]{1,64}",
     ),
     Name(
         "auth",
@@ -194,7 +194,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[-. :\[\]]", "_", name.lower())
 
 
-# As they stand in texts, in small letters: those that are looked for by themselves, and those that are too short for it.
+# As they stand in texts, in small letters: those that are looked for by themselves, and those too short for it.
 IN_TEXTS: Final = (
     "passw|passphrase|passcode|passkey|pwd|secret|token|jwt|bearer|credential|session|csrf|xsrf|cookie|authori[sz]ation"
     "|authentication|assertion|saml_?re|signature|mnemonic|one[ _-]?time[ _-]code|verification[ _-]code|sessid"

@@ -223,7 +223,7 @@ AROUND: Final[tuple[Shape, ...]] = (
         "URL with a password",
         "://",
         # No part crosses another "://", so that none is looked through twice. Passwords are put into URLs as they are,
-        # and then hold what a URL gives a meaning; but there is none in `host:80/a@b`, and a user of a database is none.
+        # and then hold what a URL gives a meaning; but none is in `host:80/a@b`, and a user of a database is none.
         r"(?:(?<=http)|(?<=https)|(?<=ftp))://([^\s/?#'\"]{1,4000})@"
         r"|://([^\s/?#'\"@:]{0,4000}:[^\s/?#'\"]{1,4000}"
         r"|[^\s/@:?#'\"]{0,100}:(?!\d{0,5}(?:[/?#]|\Z))(?:[^\s/@'\"]|/(?!/)){1,256})@",
@@ -238,7 +238,8 @@ AROUND: Final[tuple[Shape, ...]] = (
     _shape(
         "private key",
         "-----begin",
-        r"-----BEGIN (?:[A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?|PGP MESSAGE)-----(?!\[Filtered\])([^-]*+(?:-(?!----END)[^-]*+)*+)",
+        r"-----BEGIN (?:[A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?|PGP MESSAGE)-----(?!\[Filtered\])"
+        r"([^-]*+(?:-(?!----END)[^-]*+)*+)",
         "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
     ),
     _shape(
@@ -309,7 +310,7 @@ _HINTS_OF_TOKENS: Final = _all_hints(TOKENS)
 _RUN: Final = re.compile(r"[a-z0-9_./-]{15,}")
 
 SHORTEST: Final = 15
-"""Characters that each token has at least, with its prefix, in one run: what else a text holds need not be looked at."""
+"""Characters that each token has at least, with its prefix, in one run; no shorter one need be looked at."""
 
 
 def runs(small: str) -> str:

@@ -7,10 +7,10 @@ The rules:
   (`('token', 'x')`), after `=`, after a colon (`Password: x`), as an element (`<password>x</password>`), as an option
   (`--password x`) or a setting (`login bob password x`), as the part of a form, or told by a name
   (`"name": "password", "value": "x"`); percent-encoded and escaped for HTML, too.
-- In prose, what is quoted goes (`wrong password 'x'`), and what has letters and digits (`token ab12… has expired`); words
-  stay: "password: This field is required", "token: expired". A passphrase in prose cannot be told from prose.
+- In prose, what is quoted goes (`wrong password 'x'`), and what has letters and digits (`token ab12… has expired`);
+  words stay: "password: This field is required", "token: expired". A passphrase in prose cannot be told from prose.
 - So do secret parameters of queries and what has a shape of its own (`shapes`).
-- What stands for a value is none: a placeholder (`$1`, `%s`, `{}`, `***`), the call of a function, an attribute in code.
+- What stands for a value is none: a placeholder (`$1`, `%s`, `{}`, `***`), a function's call, an attribute in code.
 - Most texts hold none of it, and every text of an event is asked: so a few plain words are looked for first. The
   patterns are matched against the text in small letters, which takes a fifth of the time of ignoring case.
 - Matching is linear in the text's length: nothing is searched for twice from the same place. Each place that takes a
@@ -32,8 +32,9 @@ _BRIEF: Final = "<names that are too short>"
 _TOKENS: Final = "<tokens>"
 HINTS: Final = (
     *("passw", "passp", "passk", "passc", "pwd", "secret", "token", "credential", "session", "srf", "cookie"),
-    *("authori", "authent", "jwt", "</", "signature", "saml", "assertion", "grant_type", "state=", "'state'", '"state"'),
-    *("mnemonic", "requirepass", "user-pass", "ion code", "time code", "api key", "api_key", "api-key", "private key", "access key", "access_key", "access-key"),
+    *("authori", "authent", "jwt", "</", "signature", "saml", "assertion"),
+    *("mnemonic", "requirepass", "user-pass", "ion code", "time code", "grant_type", "state=", "'state'", '"state"'),
+    *(f"{kind}{sign}key" for kind in ("api", "private", "access") for sign in " _-"),
     *(hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain"}),
     *("auth plain", _BRIEF),
 )  # fmt: skip
@@ -276,7 +277,8 @@ def _lines(text: str, work: Work) -> Iterator[Cut]:
 
 
 _LINE: Final = re.compile(
-    rf"^[ \t]{{0,20}}([\w-]{{0,20}}(?:{IN_TEXTS}|{SHORT})[\w-]{{0,20}})[ \t]{{0,3}}[:=][ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
+    rf"^[ \t]{{0,20}}([\w-]{{0,20}}(?:{IN_TEXTS}|{SHORT})[\w-]{{0,20}})[ \t]{{0,3}}[:=]"
+    rf"[ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -359,23 +361,11 @@ def _value_after(small: str, at: int, name_at: int) -> tuple[int, int] | None:
         return None
     if within_quotes and _ASKED_FOR.search(small, max(0, name_at - 20), name_at):
         return None
-    found = _QUOTED.match(small, at) or (_TOLD.match(small, at) if within_quotes else None)
-    if found is not None:
-        return _quoted(small, found)
-    found = _NESTED.match(small, at)
-    if found is not None:
-        start, end = found.start(1), _closed_at(small, found.start(1))
-        return None if _HIDDEN.fullmatch(small, start, end) else (start, end)
-    found = _PAIRED.match(small, at) if within_quotes else None
-    if found is not None:
-        return _second_of_pair(small, found)
-    found = _OTHERWISE.match(small, at)
-    if found is not None:
-        return found.span(found.lastindex or 0)
-    found = _BARE.match(small, at) if next_one == "=" else None
-    if found is not None:
-        counted = _is_number_of(small[name_at:at], found[0][1:])
-        return None if counted or _stands_for(small, at + 1) else (at + 1, found.end())
+    notations = _IN_QUOTES if within_quotes else _NOTATIONS
+    for pattern, value in notations:
+        found = pattern.match(small, at)
+        if found is not None:
+            return value(small, found, name_at)
     return _said(small, at, name_at) or _spoken(small, at, name_at)
 
 
@@ -392,17 +382,52 @@ def _spoken(small: str, at: int, name_at: int) -> tuple[int, int] | None:
     return None if _STANDS_FOR.fullmatch(small, start, end) else (start, end)
 
 
-def _quoted(small: str, opened: re.Match[str]) -> tuple[int, int] | None:
+# A name, the end of which a notation's pattern has matched from, stands at `name_at`; the value of it, or None.
+
+
+def _quoted(small: str, opened: re.Match[str], name_at: int) -> tuple[int, int] | None:  # noqa: ARG001
     start = opened.end()
     end = _end_of(small, start, opened, len(small))
     return None if start == end or _STANDS_FOR.fullmatch(small, start, end) else (start, end)
 
 
-def _second_of_pair(small: str, opened: re.Match[str]) -> tuple[int, int] | None:
+def _nested(small: str, found: re.Match[str], name_at: int) -> tuple[int, int] | None:  # noqa: ARG001
+    start, end = found.start(1), _closed_at(small, found.start(1))
+    return None if _HIDDEN.fullmatch(small, start, end) else (start, end)
+
+
+def _second_of_pair(small: str, opened: re.Match[str], name_at: int) -> tuple[int, int] | None:  # noqa: ARG001
     start = opened.end()
     end = _end_of(small, start, opened, start + _PAIR_LENGTH)
     closed = end + len(opened[1]) + 1
     return (start, end) if end > start and small[closed : closed + 1] in {")", "]"} else None
+
+
+def _otherwise(small: str, found: re.Match[str], name_at: int) -> tuple[int, int] | None:  # noqa: ARG001
+    return found.span(found.lastindex or 0)
+
+
+def _bare(small: str, found: re.Match[str], name_at: int) -> tuple[int, int] | None:
+    at = found.start()
+    if _is_number_of(small[name_at:at], found[0][1:]) or _stands_for(small, at + 1):
+        return None
+    return at + 1, found.end()
+
+
+_Value: TypeAlias = Callable[[str, re.Match[str], int], tuple[int, int] | None]
+_NOTATIONS: Final[tuple[tuple[re.Pattern[str], _Value], ...]] = (
+    (_QUOTED, _quoted),
+    (_NESTED, _nested),
+    (_OTHERWISE, _otherwise),
+    (_BARE, _bare),
+)
+_IN_QUOTES: Final = (
+    (_QUOTED, _quoted),
+    (_TOLD, _quoted),
+    (_NESTED, _nested),
+    (_PAIRED, _second_of_pair),
+    (_OTHERWISE, _otherwise),
+)
 
 
 def _stands_for(small: str, at: int) -> bool:

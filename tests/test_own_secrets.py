@@ -143,7 +143,8 @@ def remarks(event: dict[str, Any]) -> dict[str, list[str]]:
     def walk(meta: dict[str, Any], path: str) -> None:
         for key, inner in meta.items():
             if key == "":
-                found[path[1:]] = [rule for rule, *_ in inner.get("rem", ())]
+                rules = [rule for rule, *_ in inner.get("rem", ())]
+                found.update({path[1:]: rules} if rules else {})
             else:
                 walk(inner, f"{path}/{key}")
 

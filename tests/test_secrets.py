@@ -680,3 +680,25 @@ def test_what_a_streamed_span_says_is_looked_at_as_an_event_is(sentry: Sentry) -
     assert KNOWN not in json.dumps(span)
     assert span["name"] == f"/proxy/https://{FILTERED}@a.example/;token={FILTERED}"
     assert span["attributes"]["user_agent.original"]["value"] == f"a token={FILTERED}"
+
+
+def test_what_pydantic_lists_is_told_by_where_it_stood() -> None:
+    errors = [
+        {"loc": ("body", "token"), "msg": "no", "input": "x"},
+        {"loc": ["body", "page"], "msg": "no", "input": "x"},
+        {"loc": (), "input": "x"},
+    ]
+    assert [one["input"] for one in _names.clean_data(errors)] == [FILTERED, "x", "x"]
+    extra = redacted({"extra": {"errors": errors}}, "else")["extra"]["errors"]
+    assert [one["input"] for one in extra] == [FILTERED, "x", "x"]
+
+
+def test_keys_that_are_no_texts_and_queries_that_are_none_are_looked_at_as_others() -> None:
+    extra = {1: KNOWN, "query_string": b"token=x", "http.query": None, "a": "token=x"}
+    cleaned = redacted({"extra": extra})["extra"]
+    assert cleaned == {
+        1: FILTERED,
+        "query_string": f"token={FILTERED}",
+        "http.query": None,
+        "a": f"token={FILTERED}",
+    }

@@ -21,6 +21,7 @@ import pytest
 
 import sentry_asgi
 from sentry_asgi._redaction.rules import Work
+from sentry_asgi._redaction.shapes import SHAPES
 
 SMALL, LARGE = 2_000, 16_000
 ALLOWED = 4
@@ -60,6 +61,8 @@ def patterns() -> Iterator[Any]:
                 yield pytest.param(
                     value, id=f"{module.__name__.removeprefix('sentry_asgi.')}.{name}"
                 )
+    for shape in SHAPES:
+        yield pytest.param(shape.pattern, id=f"a shape: {shape.kind}")
 
 
 def literals(tree: Any) -> Iterator[str]:

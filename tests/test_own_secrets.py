@@ -164,7 +164,7 @@ def test_what_was_replaced_says_by_which_rule(sentry: Sentry) -> None:
         sentry_sdk.add_breadcrumb(message="token=hunter2 ghp_" + "aB3dE6gH9" * 4)
         raise ValueError("no such key: hunter2-of-alice")
 
-    sentry.init(event_scrubber=None, **pii(on=True))
+    sentry.init(**pii(on=True))
     headers = [
         (b"x-api-key", b"hunter2-of-alice"),
         (b"cookie", b"theme=dark; sid=hunter3-of-alice"),
@@ -200,7 +200,9 @@ def test_where_nothing_was_replaced_nothing_is_said(sentry: Sentry) -> None:
         sentry_sdk.capture_message("nothing")
 
     run(SentryMiddleware(app))
-    assert remarks(sentry.event) == {}
+    told = remarks(sentry.event)
+    # SDK 3 shows the stack, in which are the frames of the tests' runner.
+    assert [place for place in told if not place.startswith("threads")] == []
 
 
 def test_a_log_records_parameters_say_so_too() -> None:

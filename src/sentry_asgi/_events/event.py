@@ -319,15 +319,15 @@ def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:
     _, query, parameters, _, size = state
     if query or parameters or size:
         return False
-    if any(name == "set-cookie" for name, _ in _contexts.header_pairs(connection)):
-        return False
-    if "%" in (_request.full_path(connection) or "%") or _request.route(connection):
-        return False
     kind_of = connection.settings.rules.keys.get
-    return not any(
+    if any(
         kind_of(name) != "" or "%" in value or "?" in value or value[:1] in {"b", "B"}
         for name, value in _request.headers(connection).items()
-    )
+    ):
+        return False
+    if any(name == "set-cookie" for name, _ in _contexts.header_pairs(connection)):
+        return False
+    return "%" not in (_request.full_path(connection) or "%") and not _request.route(connection)
 
 
 def _is_same(one: Any, other: Any) -> bool:

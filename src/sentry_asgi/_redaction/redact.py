@@ -101,6 +101,7 @@ _CODE: Final = frozenset(
     {"filename", "abs_path", "module", "function", "lineno", "in_app", "context_line"}
     | {"pre_context", "post_context"}
 )
+_STACKS: Final = frozenset({"exception", "threads", "stacktrace"})
 _VARIABLES_AND_CODE: Final = _CODE | {"vars"}
 _NAME: Final = re.compile(r"b?(['\"]?)([\w.-]{1,100})\1")
 _PLAIN: Final = frozenset({type(None), bool, int, float, datetime})
@@ -235,6 +236,8 @@ def is_own(frame: dict[str, Any]) -> bool:
 
 
 def _frames(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if event.keys().isdisjoint(_STACKS):
+        return
     holders = [event]
     for key in ("exception", "threads"):
         if key in event:
@@ -407,7 +410,7 @@ def _joined(keys: set[Any]) -> str:
 # The closer look.
 
 
-def _is_harmless(glances: list[_Glance], among: tuple[str, ...]) -> bool:
+def _is_harmless(glances: list[_Glance], among: frozenset[str]) -> bool:
     """Whether there is nothing to do at all, as in most transactions."""
     if any(one.named or not one.whole for one in glances):
         return False
@@ -419,7 +422,7 @@ class _Redactor:
     """Cleans the parts of one event: gives a part back as it is, or a copy without its secrets."""
 
     def __init__(
-        self, glances: list[_Glance], among: tuple[str, ...], secrets: list[str], rules: Rules
+        self, glances: list[_Glance], among: frozenset[str], secrets: list[str], rules: Rules
     ) -> None:
         self.remarks = False
         self._rules = rules
@@ -720,7 +723,7 @@ def _is_a_name(text: str) -> bool:
     return len(text) < SHORTEST and text.isidentifier()
 
 
-def _hints_for(parts: dict[str, Any]) -> tuple[str, ...]:
+def _hints_for(parts: dict[str, Any]) -> frozenset[str]:
     """What is looked for; no vendors' credentials in what tells of the request alone, as most transactions do."""
     said = any(map(parts.get, _SAYING)) or not set(parts.get("contexts") or ()) <= _FACTS
     return ALL_HINTS if said else HINTS

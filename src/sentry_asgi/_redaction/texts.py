@@ -28,17 +28,18 @@ from .rules import COMPANY, IN_COMPANY, IN_TEXTS, RULES, SHORT, SIGN, Rules, Wor
 from .shapes import HINTS as SHAPE_HINTS, TOKENS, may_hold_tokens, runs
 
 # Whoever has none of these has nothing.
-_BRIEF: Final = "<names that are too short>"
-_TOKENS: Final = "<tokens>"
-HINTS: Final = (
-    *("passw", "passp", "passk", "passc", "pwd", "secret", "token", "credential", "session", "srf", "cookie"),
-    *("authori", "authent", "jwt", "</", "signature", "saml", "assertion"),
-    *("mnemonic", "requirepass", "user-pass", "ion code", "time code", "grant_type", "state=", "'state'", '"state"'),
+_BRIEF: Final = "\0 a name that is short"
+_TOKENS: Final = "\0 a token"
+_URL: Final = "\0 a URL that tells something"
+HINTS: Final = frozenset(
+    "passw passp passk passc pwd secret token credential session srf cookie authori authent jwt </ signature saml"
+    " assertion mnemonic requirepass user-pass grant_type state= 'state' \"state\"".split()
+) | {
     *(f"{kind}{sign}key" for kind in ("api", "private", "access") for sign in " _-"),
-    *(hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain"}),
-    *("auth plain", _BRIEF),
-)  # fmt: skip
-ALL_HINTS: Final = (*HINTS, _TOKENS)
+    *(hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain", "://"}),
+    *("ion code", "time code", "auth plain", _BRIEF, _URL),
+}
+ALL_HINTS: Final = HINTS | {_TOKENS}
 _BRIEF_NAME: Final = re.compile(rf"(?:{SHORT}|ring|hrase|number){SIGN}")
 _REST_OF_NAME: Final = re.compile(r"[\w%-]{1,40}\Z")
 
@@ -222,19 +223,19 @@ def _counted(cuts: Iterator[Cut], text: str, work: Work) -> Iterator[Cut]:
         return
 
 
-def found_hints(small: str, among: tuple[str, ...] = HINTS) -> tuple[str, ...]:
+def found_hints(small: str, among: frozenset[str] = HINTS) -> frozenset[str]:
     """What a text in small letters holds that `clean_text` may have something to remove for."""
-    return tuple(
-        [hint for hint in among if (_LOOKING[hint](small) if hint in _LOOKING else hint in small)]
-    )
+    found = list(filter(small.__contains__, among))
+    found += [hint for hint, look in _LOOKING if hint in among and look(small)]
+    return frozenset(found)
 
 
 # Of hints, those that are more than a piece of a text.
-_LOOKING: Final[dict[str, Callable[[str], Any]]] = {
-    _BRIEF: _BRIEF_NAME.search,
-    _TOKENS: may_hold_tokens,
-    "://": _TELLING_URL.search,
-}
+_LOOKING: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
+    (_BRIEF, _BRIEF_NAME.search),
+    (_TOKENS, may_hold_tokens),
+    (_URL, _TELLING_URL.search),
+)
 
 
 def clean_texts(texts: dict[str, str]) -> dict[str, str]:

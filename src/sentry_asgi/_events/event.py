@@ -171,7 +171,9 @@ def shared_attributes(connection: Connection) -> dict[str, Any]:
     address = _request.client_address(connection) if allowed.user_info else None
     shared = {
         "sentry.is_localhost": _request.is_localhost(connection),
-        "user_agent.original": texts.clean_text(agent) if agent else None,
+        "user_agent.original": texts.clean_texts({"": agent}, connection.settings.rules)[""]
+        if agent
+        else None,
         "user.ip_address": address,
     }
     return {name: value for name, value in shared.items() if value is not None}

@@ -334,23 +334,24 @@ def privacy(options: Mapping[str, Any], rules: Rules = RULES) -> Privacy:
     if options.get("send_default_pii"):
         return Privacy(
             user_info=True,
-            keep_header=_anything,
-            keep_parameter=_anything,
-            keep_cookie=_anything,
+            keep_header=anything,
+            keep_parameter=anything,
+            keep_cookie=anything,
             bodies=True,
             rules=rules,
         )
     return Privacy(
         user_info=False,
         keep_header=_impersonal,
-        keep_parameter=_anything,
+        keep_parameter=anything,
         keep_cookie=None,
         bodies=True,
         rules=rules,
     )
 
 
-def _anything(name: str) -> bool:  # noqa: ARG001
+def anything(name: str) -> bool:  # noqa: ARG001
+    """Whether a thing of that name may be sent: it may."""
     return True
 
 

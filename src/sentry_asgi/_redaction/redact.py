@@ -31,6 +31,7 @@ from sentry_asgi._sdk import internals
 from .names import (
     FILTERED,
     VALUE_KEYS,
+    anything,
     clean_query,
     is_nothing,
     secret_keys,
@@ -645,7 +646,7 @@ class _Redactor:
             plain = internals.plain(value)
             cleaned = plain
             if isinstance(plain, str):
-                cleaned = clean_query(plain, _anything, Work(MOST, self._rules))
+                cleaned = clean_query(plain, anything, Work(MOST, self._rules))
             if cleaned != plain:
                 value = remarked(cleaned, "name") if self.remarks else cleaned
         return self.clean(value, name, place, depth)
@@ -816,7 +817,3 @@ def _inner(text: str) -> tuple[int, int]:
     if end > start and text[end - 1] in {"'", '"'}:
         end -= 1
     return start, end
-
-
-def _anything(name: str) -> bool:  # noqa: ARG001
-    return True

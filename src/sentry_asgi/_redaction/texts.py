@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .names import FILTERED, clean_query
+from .names import FILTERED, anything, clean_query
 from .rules import COMPANY, IN_COMPANY, IN_TEXTS, RULES, SHORT, SIGN, Rules, Work
 from .shapes import HINTS as SHAPE_HINTS, TOKENS, may_hold_tokens, runs
 
@@ -32,13 +32,13 @@ _BRIEF: Final = "\0 a name that is short"
 _TOKENS: Final = "\0 a token"
 _URL: Final = "\0 a URL that tells something"
 HINTS: Final = frozenset(
-    "passw passp passk passc pwd secret token credential session srf cookie authori authent jwt </ signature saml"
-    " assertion mnemonic requirepass user-pass grant_type state= 'state' \"state\"".split()
-) | {
-    *(f"{kind}{sign}key" for kind in ("api", "private", "access") for sign in " _-"),
-    *(hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain", "://"}),
-    *("ion code", "time code", "auth plain", _BRIEF, _URL),
-}
+    {"passw", "passp", "passk", "passc", "pwd", "secret", "token", "credential", "session", "srf"}
+    | {"cookie", "authori", "authent", "jwt", "</", "signature", "saml", "assertion", "mnemonic"}
+    | {"requirepass", "user-pass", "grant_type", "state=", "'state'", '"state"', "auth plain"}
+    | {"ion code", "time code", _BRIEF, _URL}
+    | {f"{kind}{sign}key" for kind in ("api", "private", "access") for sign in " _-"}
+    | {hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain", "://"}}
+)
 ALL_HINTS: Final = HINTS | {_TOKENS}
 _BRIEF_NAME: Final = re.compile(rf"(?:{SHORT}|ring|hrase|number){SIGN}")
 _REST_OF_NAME: Final = re.compile(r"[\w%-]{1,40}\Z")
@@ -238,11 +238,11 @@ _LOOKING: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
 )
 
 
-def clean_texts(texts: dict[str, str]) -> dict[str, str]:
+def clean_texts(texts: dict[str, str], rules: Rules = RULES) -> dict[str, str]:
     """Texts under their names, each as `clean_text` leaves it; looked at as one, for most hold nothing."""
-    if not found_hints("\n".join(texts.values()).lower()):
+    if not rules.own and not found_hints("\n".join(texts.values()).lower()):
         return texts
-    return {name: clean_text(text) for name, text in texts.items()}
+    return {name: clean_text(text, Work(PLACES, rules)) for name, text in texts.items()}
 
 
 def clean_lines(text: str, rules: Rules = RULES) -> str:
@@ -558,7 +558,7 @@ def _queries(looked: Looked) -> Iterator[Cut]:
         return
     for match in _QUERY.finditer(looked.text):
         query = match[0]
-        cleaned = clean_query(query, _anything, looked.work)
+        cleaned = clean_query(query, anything, looked.work)
         if cleaned != query:
             yield *match.span(), cleaned, "name"
 
@@ -574,10 +574,6 @@ def _shapes(looked: Looked) -> Iterator[Cut]:
         for match in shape.pattern.finditer(text)
     ]
     yield from sorted(found)
-
-
-def _anything(name: str) -> bool:  # noqa: ARG001
-    return True
 
 
 _FINDERS: Final[tuple[Callable[[Looked], Iterator[Cut]], ...]] = (

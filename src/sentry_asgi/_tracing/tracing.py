@@ -556,7 +556,7 @@ class StreamedSpans(Tracing):
         said: dict[str, str] = {key: facts[key] for key in ("url.path",) if key in facts}
         if name is not None:
             said["name"] = name
-        facts.update(clean_texts(said))  # no event processor sees them
+        facts.update(clean_texts(said, exchange.settings.rules))  # no event processor sees them
         if name is not None:
             span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
         elif span.get_attributes().get("sentry.segment.name.source") == "url":  # as it began

@@ -74,7 +74,7 @@ NAMES: Final[tuple[Name, ...]] = (
     Name(
         "code",
         "card_?number",
-        "t?otp pin otp_?code pin_?code cvv cvc ssn social_security_number"
+        "t?otp pin$ otp_?code pin_?code cvv cvc ssn social_security_number"
         " (?:one_time|mfa|sms|unlock|verification)_?code",
     ),
 )
@@ -93,7 +93,7 @@ _MEASURED: Final = "max min num total prompt completion input output cached reas
 _COUNTED: Final = "n billed sampled generated reserved remaining consumed special stop"
 _OF_KEYS: Final = (
     "public primary foreign sort cache partition routing idempotency translation group object row dict map lookup"
-    " index unique composite natural shard i18n websocket"
+    " index unique composite natural shard i18n websocket metadata meta scope context stats field config"
 )
 
 

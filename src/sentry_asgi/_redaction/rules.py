@@ -41,7 +41,7 @@ NAMES: Final[tuple[Name, ...]] = (
     Name(
         "token",
         "token(?!i[sz]) jwt bearer saml",
-        "tok dpop client_assertion",
+        "^tok$ dpop client_assertion",
         "assertion oauth_verifier oidc_data",
     ),
     Name(
@@ -127,7 +127,7 @@ def _pattern(*, keys: bool) -> re.Pattern[str]:
     rows: list[str] = []
     for name in NAMES:
         words = _any(f"{name.words} {name.words_of_keys if keys else ''}")
-        whole = rf"|(?<![a-z0-9])(?:{words})(?![a-z0-9])" if words else ""
+        whole = rf"|(?<![^\W_])(?:{words})(?![^\W_])" if words else ""
         rows.append(f"(?P<{name.kind}>{_any(name.parts)}{whole})")
     return re.compile("|".join(rows))
 

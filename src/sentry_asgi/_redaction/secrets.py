@@ -108,8 +108,8 @@ def of_set_cookies(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def of_query(query: str, rules: Rules = RULES) -> Iterator[str]:
     """The secret values of a raw query string or urlencoded form."""
-    yield from secret_parameters(query, rules)
     if query:
+        yield from secret_parameters(query, rules)
         yield from within(query, rules)
 
 

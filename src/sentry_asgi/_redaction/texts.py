@@ -32,15 +32,14 @@ _BRIEF: Final = "\0 a name that is short"
 _TOKENS: Final = "\0 a token"
 _URL: Final = "\0 a URL that tells something"
 HINTS: Final = frozenset(
-    {"passw", "passp", "passk", "passc", "pwd", "secret", "token", "credential", "session", "srf"}
-    | {"cookie", "authori", "authent", "jwt", "</", "signature", "saml", "assertion", "mnemonic"}
-    | {"requirepass", "user-pass", "grant_type", "state=", "'state'", '"state"', "auth plain"}
-    | {"ion code", "time code", _BRIEF, _URL}
-    | {f"{kind}{sign}key" for kind in ("api", "private", "access") for sign in " _-"}
+    {"passw", "pwd", "secret", "token", "session", "srf", "cookie", "authori", "authent", "jwt"}
+    | {"</", "requirepass", "user-pass", "grant_type", "state=", "'state'", '"state"', "auth plain"}
+    | {"ion code", "time code", "api key", "private key", "access key", "api_key", "-key", _BRIEF}
     | {hint for hint in SHAPE_HINTS if hint not in {"pass:", "plain", "://"}}
+    | {"passp", "credential", "signature", "assertion", "saml", _URL}
 )
 ALL_HINTS: Final = HINTS | {_TOKENS}
-_BRIEF_NAME: Final = re.compile(rf"(?:{SHORT}|ring|hrase|number){SIGN}")
+_BRIEF_NAME: Final = re.compile(rf"(?:{SHORT}|ring|hrase|number|mnemonic){SIGN}")
 _REST_OF_NAME: Final = re.compile(r"[\w%-]{1,40}\Z")
 
 # What stands between a name and its value begins with one of these; or the text ends.

@@ -9,7 +9,7 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._redaction import redact
+from sentry_asgi._redaction import names, redact
 from sentry_asgi._redaction.names import FILTERED
 from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, TOKENS, Shape, runs
 from sentry_asgi._redaction.texts import ALL_HINTS, clean_text, found_hints
@@ -163,6 +163,24 @@ def test_a_name_of_what_carries_a_secret_is_a_secrets(name: str) -> None:
     event: dict[str, Any] = {"extra": {name: "hunter2-of-alice"}}
     redact.redact(event, [])
     assert event["extra"][name] == FILTERED
+
+
+@pytest.mark.parametrize("name", ["tokens", "Tokens", "active_tokens", "sessions"])
+@pytest.mark.parametrize("value", [512, 0.5, "512"])
+def test_what_only_counts_stays(name: str, value: Any) -> None:
+    event: dict[str, Any] = {"extra": {name: value}}
+    redact.redact(event, [])
+    assert event["extra"] == {name: value}
+    assert names.clean_data({name: value}) == {name: value}
+    assert list(names.secret_data({name: value})) == []
+
+
+@pytest.mark.parametrize("name", ["token", "backup_codes", "passwords"])
+def test_a_number_may_be_a_secret(name: str) -> None:
+    assert names.clean_data({name: 123456, "tokens": ["a1"]}) == {
+        name: FILTERED,
+        "tokens": FILTERED,
+    }
 
 
 @pytest.mark.parametrize("value", [None, True, False, "", "None", "True", "''", "[]", "{}"])

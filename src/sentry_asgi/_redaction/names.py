@@ -269,7 +269,7 @@ def _clean_data(data: Any, work: Work, mark: Callable[[Any, str], Any], depth: i
         secret = secret_keys(data, work)
         return {
             key: mark(FILTERED, f"name:{secret[key]}")
-            if key in secret and not is_nothing(value)
+            if key in secret and not stays(key, secret[key], value)
             else _clean_data(value, work, mark, depth + 1)
             for key, value in data.items()
         }
@@ -291,6 +291,18 @@ def is_nothing(value: Any) -> bool:
     )
 
 
+_COUNTED: Final = frozenset({"token", "session"})
+
+
+def stays(key: Any, kind: str, value: Any) -> bool:
+    """Whether what stands under the name of a secret is none: it says nothing, or counts: `tokens: 512`."""
+    if is_nothing(value):
+        return True
+    if kind not in _COUNTED or not str(key).lower().endswith("s"):
+        return False
+    return value.__class__ in {int, float} or (value.__class__ is str and value.isdigit())
+
+
 def secret_data(data: Any, rules: Rules = RULES) -> Iterator[str]:
     """Every text and number that stands beneath a secret key of parsed data."""
     return _secret_data(data, Work(MOST, rules), secret=False, depth=0)
@@ -300,9 +312,11 @@ def _secret_data(data: Any, work: Work, *, secret: bool, depth: int) -> Iterator
     if depth > _DEPTH:
         return
     if isinstance(data, dict):
-        keys = {key for key, kind in secret_keys(data, work).items() if kind != "unseen"}
+        keys = secret_keys(data, work)
         for key, value in data.items():
-            yield from _secret_data(value, work, secret=secret or key in keys, depth=depth + 1)
+            kind = keys.get(key, "")
+            known = secret or (kind not in {"", "unseen"} and not stays(key, kind, value))
+            yield from _secret_data(value, work, secret=known, depth=depth + 1)
     elif isinstance(data, list):
         for value in data:
             yield from _secret_data(value, work, secret=secret, depth=depth + 1)

@@ -36,6 +36,7 @@ from .names import (
     is_nothing,
     secret_keys,
     secret_parameters,
+    stays,
     told,
 )
 from .rules import IN_COMPANY, MOST, RULES, Rules, Work
@@ -45,8 +46,8 @@ from .texts import ALL_HINTS, HINTS, PLACES, clean_and_tell, found_hints, secret
 
 _NODES: Final = 50_000
 _DEPTH: Final = 40
-CHARACTERS: Final = 1_000_000
-"""Of one event: Relay refuses what is larger (`limits.max_event_size`)."""
+CHARACTERS: Final = 750_000
+"""Of the texts of one event: Relay refuses one of more than 1 MB (`limits.max_event_size`), with all around them."""
 
 _LENGTHS: Final = (64_000, 32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500, 250)
 _FEW: Final = 20  # secrets that are searched for one by one; anybody can send hundreds
@@ -625,7 +626,7 @@ class _Redactor:
                 cleaned[key] = one
                 continue
             shown = key if place == "event" or not isinstance(key, str) else self.text(key)
-            if key in secret and not is_nothing(internals.plain(one)):
+            if key in secret and not stays(key, secret[key], internals.plain(one)):
                 hidden = self._secret(secret[key], key, one, depth)
             else:
                 hidden = self._named(key, one, place, depth)

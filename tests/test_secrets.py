@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import sys
@@ -702,3 +703,29 @@ def test_keys_that_are_no_texts_and_queries_that_are_none_are_looked_at_as_other
         "http.query": None,
         "a": f"token={FILTERED}",
     }
+
+
+ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+MARKUP = """it's <a> & "b" of-alice"""
+LONG = "hunter2-of-alice." * 6
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        (MARKUP, html.escape(MARKUP)),
+        (MARKUP, html.escape(MARKUP, quote=False)),
+        (MARKUP, html.escape(MARKUP).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")),
+        (MARKUP, quote(quote(MARKUP, safe=""), safe="")),
+        (ID, ID.upper()),
+        (ID, ID.replace("-", "")),
+        (ID.upper(), ID),
+        (ID.replace("-", ""), ID),
+        (ID.replace("-", ""), ID.upper()),
+        (LONG, base64.encodebytes(LONG.encode()).decode().strip()),
+        (LONG, repr(base64.encodebytes(LONG.encode()).decode().strip())[1:-1]),
+    ],
+)
+def test_a_secret_is_found_as_other_programs_write_it(secret: str, text: str) -> None:
+    cleaned = redacted({"extra": {"text": f"before {text} after"}}, secret)["extra"]["text"]
+    assert cleaned == f"before {FILTERED} after"

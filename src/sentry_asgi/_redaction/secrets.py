@@ -51,6 +51,10 @@ _ALL_ENCODED: Final = 6_000  # of all that are
 
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[\w+/=.~-]{4,}", re.IGNORECASE)
 _ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
+_UUID: Final = re.compile(
+    r"[0-9A-Fa-f]{8}(-?)[0-9A-Fa-f]{4}\1[0-9A-Fa-f]{4}\1[0-9A-Fa-f]{4}\1[0-9A-Fa-f]{12}"
+)
+_LINE: Final = 76  # letters of base64 in a line of a mail
 # What is the same in a URL, in JSON and as a repr.
 _UNCHANGED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -218,10 +222,14 @@ def forms(plain: set[str]) -> set[str]:
     """
     found = set(plain)
     for text in plain:
+        if _UUID.fullmatch(text):
+            found.update(_of_uuid(text.lower().replace("-", "")))
         if _UNCHANGED.fullmatch(text):
             continue
         found.update(quote(text, safe=safe, errors="replace") for safe in ("", "/"))
         found.add(quote_plus(text, errors="replace"))
+        found.add(quote(quote(text, safe="", errors="replace"), safe=""))
+        found.update(_in_html(text, quotes) for quotes in _QUOTES)
         for inner in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
             found.add(inner)
             found.update(_inside_repr(inner))
@@ -229,6 +237,20 @@ def forms(plain: set[str]) -> set[str]:
         with contextlib.suppress(UnicodeEncodeError):
             found.update(_inside_repr(text.encode("latin-1")))
     return {form for form in found if len(form) >= ALONE and form != FILTERED}
+
+
+def _of_uuid(number: str) -> Iterator[str]:
+    parts = (number[:8], number[8:12], number[12:16], number[16:20], number[20:])
+    for text in (number, "-".join(parts)):
+        yield from (text, text.upper())
+
+
+_QUOTES: Final = (('"', "'"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"))
+
+
+def _in_html(text: str, quotes: tuple[str, str]) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace('"', quotes[0]).replace("'", quotes[1])
 
 
 def plain_forms(secret: str) -> set[str]:
@@ -261,7 +283,11 @@ def packed(plain: set[str], everything: str) -> set[str]:
 
 def _numbered(data: bytes) -> list[str]:
     number = data.hex()
-    found = [number, number.upper(), _base64(data, newline=False).decode()]
+    whole = _base64(data, newline=False).decode()
+    found = [number, number.upper(), whole]
+    if len(whole) > _LINE:
+        lines = [whole[at : at + _LINE] for at in range(0, len(whole), _LINE)]
+        found += ("\n".join(lines), "\\n".join(lines))
     if len(data) >= ANYWHERE:
         # The letters that hold bits of the neighbours too are not the secret's own.
         found += (

@@ -21,6 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "__init__": {"_scopes", "middleware"},
     "middleware": {
         *("_reporting", "_tracing", "_scopes", "_connection", "_failures", "_sdk", "_python"),
+        "privacy",
     },
     "logging": {"_scopes", "_connection", "_sdk"},
     "privacy": {"_scopes", "_events", "_redaction", "_sdk"},

@@ -184,7 +184,7 @@ def test_where_there_are_no_forks_there_is_nothing_to_survive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr("os.register_at_fork")
-    fork.survive_forks.__wrapped__()
+    fork.register_fork_handler.__wrapped__()
 
 
 def test_a_lock_that_is_held_by_the_thread_that_forks_is_free_in_the_child() -> None:

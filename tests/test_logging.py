@@ -72,11 +72,11 @@ class Lines:
         self.logger = new_logger("shop")
         lines = self
 
-        class Kept(logging.Handler):
+        class BodyBuffer(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
                 lines.records.append(record)
 
-        self.handler = Kept()
+        self.handler = BodyBuffer()
         self.handler.addFilter(RequestFilter())
         self.logger.addHandler(self.handler)
 

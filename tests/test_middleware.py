@@ -469,7 +469,7 @@ def test_an_app_that_refuses_every_call_is_asked_no_more_than_it_must(sentry: Se
 
 
 def test_what_cannot_be_called_is_refused() -> None:
-    with pytest.raises(TypeError, match="needs an ASGI application"):
+    with pytest.raises(TypeError, match="must be an ASGI application"):
         SentryMiddleware("app")  # type: ignore[arg-type]
 
 

@@ -229,11 +229,11 @@ def test_a_cut_form_and_file_are_told_as_far_as_they_go() -> None:
     ],
 )
 def test_json_is_mended_after_its_last_whole_value(text: str, expected: str) -> None:
-    assert _body.mended(text) == expected
+    assert _body.close_truncated_json(text) == expected
 
 
 def test_json_too_deep_is_not_mended_for_ever() -> None:
-    assert len(_body.mended("[" * 100_000)) < 1_000
+    assert len(_body.close_truncated_json("[" * 100_000)) < 1_000
 
 
 def test_a_get_without_a_body_keeps_nothing(sentry: Sentry) -> None:

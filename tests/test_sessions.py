@@ -77,7 +77,7 @@ def test_the_sdks_own_middleware_counts_the_same(sentry: Sentry) -> None:
 def test_the_thread_that_sends_the_counts_holds_no_request(sentry: Sentry) -> None:
     """The SDK's threading integration has a thread keep the scopes in which it is started."""
     sentry.init(release="app@1", auto_session_tracking=True, integrations=[ThreadingIntegration()])
-    held = Held()
+    held = FailureState()
     seen = weakref.ref(held)
     run(SentryMiddleware(app), {**http_scope("/tag"), "state": {"held": held}})
     del held
@@ -86,7 +86,7 @@ def test_the_thread_that_sends_the_counts_holds_no_request(sentry: Sentry) -> No
     assert seen() is None
 
 
-class Held:
+class FailureState:
     pass
 
 

@@ -183,7 +183,7 @@ def test_without_time_or_without_a_client_nothing_is_waited_for(
 
 @pytest.mark.parametrize("seconds", [-1, "2", float("nan"), object()])
 def test_a_timeout_that_is_no_number_of_seconds_is_refused(seconds: Any) -> None:
-    with pytest.raises(ValueError, match="it can be None or a number of seconds"):
+    with pytest.raises(ValueError, match="must be None or a number of seconds"):
         SentryMiddleware(app, shutdown_timeout=seconds)
 
 

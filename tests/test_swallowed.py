@@ -717,7 +717,7 @@ def test_of_a_connection_the_last_few_crossings_are_noted_while_it_is_served(
     assert noted[-1] == list(range(40))[-CROSSINGS:]
     assert exchange.crossings == ()
     exchange.held.crossings.append(ValueError("late"))
-    exchange.holding().crossings.append(ValueError("late"))
+    exchange.failure_state().crossings.append(ValueError("late"))
     assert exchange.crossings == ()
     left(ValueError("outside of any connection"))
 

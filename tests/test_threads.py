@@ -174,7 +174,7 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
     if streams and SDK_VERSION < (3, 0):
         way = {"_experiments": {"trace_lifecycle": "stream"}}
     client = sentry.init(traces_sample_rate=0.0, **way, **PLAIN_THREADS)
-    if tracing.way_of(client).__class__ is not kind:
+    if tracing.tracer_for(client).__class__ is not kind:
         pytest.skip("this SDK has but one way")
     run(SentryMiddleware(app))
     assert len(made) == 1

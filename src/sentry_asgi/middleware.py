@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from sentry_sdk.scope import Scope as SentryScope
 
 from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
-from ._connection.exchange import NOTHING_MORE, Exchange, Held, WebSocketExchange, now
+from ._connection.exchange import CLOSED, Exchange, FailureState, WebSocketExchange, now
 from ._connection.request import MARK, exclusion
 from ._connection.settings import Settings, answering
 from ._failures.budget import Budget
@@ -33,8 +33,8 @@ from ._reporting.unwinding import watch
 from ._scopes.isolation import claim, connection_here, isolation
 from ._scopes.sessions import Sessions, sessions_of
 from ._sdk.diagnostics import if_possible, log_failure
-from ._sdk.fork import survive_forks
-from ._sdk.integrations import double, original, put_back, remember_call, switch_off
+from ._sdk.fork import register_fork_handler
+from ._sdk.integrations import double, original, remember_call, restore_call, switch_off
 from ._sdk.internals import trace_lifecycle
 from ._tracing.ids import telling
 from .privacy import rules_of
@@ -120,25 +120,25 @@ class SentryMiddleware:
         secrets: Secrets | None = None,
     ) -> None:
         if not callable(app):
-            raise TypeError(f"SentryMiddleware needs an ASGI application, not {app!r}")
+            raise TypeError(f"app must be an ASGI application, got {app!r}")
         if transaction_style not in _STYLES:
             raise ValueError(
-                f"transaction_style is {transaction_style!r}; it can be 'endpoint', 'route' or 'url'"
+                f"transaction_style must be 'endpoint', 'route' or 'url', got {transaction_style!r}"
             )
         hops: Any = trusted_hops
         if not isinstance(hops, int) or hops < 0:
             raise ValueError(
-                f"trusted_hops is {trusted_hops!r}; it can be 0 or a number of proxies"
+                f"trusted_hops must be 0 or the number of proxies in front, got {trusted_hops!r}"
             )
         seconds: Any = shutdown_timeout
         if seconds is not None and not (isinstance(seconds, (int, float)) and seconds >= 0):
             raise ValueError(
-                f"shutdown_timeout is {shutdown_timeout!r}; it can be None or a number of seconds"
+                f"shutdown_timeout must be None or a number of seconds, got {shutdown_timeout!r}"
             )
         budget: Any = error_budget
         if budget is not None and (not isinstance(budget, int) or budget < 1):
             raise ValueError(
-                f"error_budget is {error_budget!r}; it can be a number of events, or None"
+                f"error_budget must be None or a number of events, got {error_budget!r}"
             )
         self.app = app
         self._serve = telling(as_asgi3(app)) if id_headers else as_asgi3(app)
@@ -159,11 +159,11 @@ class SentryMiddleware:
         self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
         self._shutdown_timeout = shutdown_timeout
-        self._added = take_over and put_back(type(self))
+        self._added = take_over and restore_call(type(self))
         self._served: Served | None = None
         self._clients: dict[int, Served] = {}
         drop_echoes()
-        survive_forks()
+        register_fork_handler()
         weakref.finalize(self, watch.end, id(self)).atexit = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -274,7 +274,7 @@ class SentryMiddleware:
         # The hot path's other half.
         try:
             held = exchange.held
-            failed = held is not None and type(held) is Held
+            failed = held is not None and type(held) is FailureState
             if exchange.ending is None:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:
@@ -284,7 +284,7 @@ class SentryMiddleware:
             exchange.closed_at = now()
             if failed and exchange.reported is not None:
                 capture.close(exchange)
-            exchange.held = NOTHING_MORE
+            exchange.held = CLOSED
             self._leave(exchange)
             # Out of its scopes: the SDK starts a thread for it, which would hold them for ever.
             if exchange.session:
@@ -360,9 +360,9 @@ def _is_lifespan(scope: Scope) -> bool:
 def _tracer(client: Any) -> Tracing | None:
     if trace_lifecycle(client.options) == "off":
         return None
-    from ._tracing.tracing import way_of  # noqa: PLC0415  # for those who trace
+    from ._tracing.tracing import tracer_for  # noqa: PLC0415  # for those who trace
 
-    return way_of(client)
+    return tracer_for(client)
 
 
 remember_call(SentryMiddleware)

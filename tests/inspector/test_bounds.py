@@ -31,7 +31,7 @@ from sentry_asgi.inspector.envelope import (
     Limits,
     parse,
 )
-from sentry_asgi.inspector.intake import Intake, Parcel
+from sentry_asgi.inspector.intake import Intake, Submission
 from sentry_asgi.inspector.pages import MAX_LOGS, Pages
 from sentry_asgi.inspector.records import MAX_ENTRIES, records
 from sentry_asgi.inspector.server import serve_in_thread
@@ -110,7 +110,7 @@ def test_what_comes_together_tells_of_a_bounded_number_of_things_at_once(
 
     async def send() -> None:
         intake = Intake(store, Limits(), lambda: None, idle=0.02)
-        await asyncio.gather(*[intake.take(Parcel("1", body, "gzip")) for _ in range(10)])
+        await asyncio.gather(*[intake.take(Submission("1", body, "gzip")) for _ in range(10)])
 
     asyncio.run(send())
     assert max(together) == 2

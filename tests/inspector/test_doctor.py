@@ -543,7 +543,7 @@ def test_middleware_of_litestar_and_of_quart_is_seen() -> None:
 
 
 def _found(app: Any) -> list[Any]:
-    from sentry_asgi.inspector.checks import CHECKS, Patient
+    from sentry_asgi.inspector.checks import CHECKS, AppReport
 
-    patient = Patient(layers(app), None, True, frozenset(), frozenset(), "", "", True, "10.0.0.5")
+    patient = AppReport(layers(app), None, True, frozenset(), frozenset(), "", "", True, "10.0.0.5")
     return list(CHECKS[0](patient))

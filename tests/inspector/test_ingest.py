@@ -29,7 +29,7 @@ from sentry_asgi.inspector.envelope import (
     decompress,
     json_object,
 )
-from sentry_asgi.inspector.intake import Intake, Parcel
+from sentry_asgi.inspector.intake import Intake, Submission
 from sentry_asgi.inspector.store import Filter, Store
 
 from .support import ID, Inspector, envelope, error, wait_for
@@ -237,7 +237,8 @@ def test_what_is_bad_in_a_batch_is_refused_alone(store: Store) -> None:
     async def send() -> list[Any]:
         intake = Intake(store, Limits(), lambda: told.append(len(told)), idle=0.05)
         parcels = [
-            Parcel("1", envelope(("event", error(f"E{n}"))) if n % 3 else b"bad") for n in range(30)
+            Submission("1", envelope(("event", error(f"E{n}"))) if n % 3 else b"bad")
+            for n in range(30)
         ]
         return await asyncio.gather(*map(intake.take, parcels), return_exceptions=True)
 
@@ -267,8 +268,8 @@ def test_large_parcels_that_come_together_are_not_all_unpacked_at_once(
     body = gzip.compress(envelope(("attachment", bytes(1500))))
 
     async def send() -> None:
-        taking = [intake.take(Parcel("1", body, "gzip")) for _ in range(10)]
-        await asyncio.gather(*taking, intake.take(Parcel("1", b"{}")))
+        taking = [intake.take(Submission("1", body, "gzip")) for _ in range(10)]
+        await asyncio.gather(*taking, intake.take(Submission("1", b"{}")))
 
     asyncio.run(send())
     assert max(together) == 2
@@ -284,7 +285,7 @@ def test_the_intakes_thread_goes_when_nothing_comes_and_comes_back(store: Store)
     intake = Intake(store, Limits(), lambda: None, idle=0.02)
     others = len(threads())
     for count in (1, 2):
-        asyncio.run(intake.take(Parcel("1", envelope(("event", error())))))
+        asyncio.run(intake.take(Submission("1", envelope(("event", error())))))
         wait_for(threads, lambda names: len(names) <= others)
         assert len(store.errors(limit=9)) == count
 
@@ -296,13 +297,15 @@ def test_what_cannot_be_kept_is_answered_with_the_failure(
     store.close()
     intake = Intake(store, Limits(), lambda: None, idle=0.02)
     with pytest.raises(Exception, match="closed database"):
-        asyncio.run(intake.take(Parcel("1", envelope(("event", error())))))
+        asyncio.run(intake.take(Submission("1", envelope(("event", error())))))
     assert "cannot be kept" in caplog.text
 
 
 def test_a_sender_that_went_away_harms_nobody(store: Store) -> None:
     async def leave(intake: Intake) -> None:
-        taking = [asyncio.ensure_future(intake.take(Parcel("1", body))) for body in (b"{}", b"bad")]
+        taking = [
+            asyncio.ensure_future(intake.take(Submission("1", body))) for body in (b"{}", b"bad")
+        ]
         await asyncio.sleep(0)
         for one in taking:
             one.cancel()
@@ -313,12 +316,12 @@ def test_a_sender_that_went_away_harms_nobody(store: Store) -> None:
     # Nor one whose event loop has ended before the answer.
     with store._writing:
         loop = asyncio.new_event_loop()
-        task = loop.create_task(intake.take(Parcel("1", b"{}")))
+        task = loop.create_task(intake.take(Submission("1", b"{}")))
         loop.run_until_complete(asyncio.sleep(0))
         task.cancel()
         loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
         loop.close()
-    asyncio.run(intake.take(Parcel("1", b"{}")))
+    asyncio.run(intake.take(Submission("1", b"{}")))
     assert store.totals()[0] == 3
 
 
@@ -364,8 +367,8 @@ def test_a_file_that_cannot_be_used_now_is_told_and_used_again_when_it_can(
             other.rollback()
             assert [one.status_code for one in (answer, cleared)] == [503, 503]
             assert "database is locked" in answer.json()["detail"]
-            assert inspector.report(envelope(("event", error("Kept")))).status_code == 200
-            assert [one.summary.title for one in inspector.errors()] == ["Kept"]
+            assert inspector.report(envelope(("event", error("BodyBuffer")))).status_code == 200
+            assert [one.summary.title for one in inspector.errors()] == ["BodyBuffer"]
 
 
 def test_several_processes_report_at_once_and_nothing_is_lost(inspector: Inspector) -> None:

@@ -42,7 +42,7 @@ def limit(size: Any) -> int:
     return _LIMITS.get(size, _LIMITS["medium"]) if isinstance(size, str) else _LIMITS["medium"]
 
 
-class Kept:
+class BodyBuffer:
     """The beginning of a body."""
 
     __slots__ = ("data", "room")
@@ -128,10 +128,10 @@ def _text(kept: bytes, text: str, parameters: str, cut: bool) -> Any:  # noqa: A
 def _json(kept: bytes, text: str, parameters: str, cut: bool) -> Any:  # noqa: ARG001, FBT001
     if not cut:
         return json.loads(kept)
-    return json.loads(mended(text))
+    return json.loads(close_truncated_json(text))
 
 
-def mended(text: str) -> str:
+def close_truncated_json(text: str) -> str:
     """The longest beginning of a JSON text that ends after a whole value, its brackets closed."""
     nested = closers = ""  # what closes the brackets that are open, innermost first
     whole = 0

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
 
-from sentry_asgi._failures.dedupe import OVER, leaves_late, with_event_id
+from sentry_asgi._failures.dedupe import OVER, mark_late, with_event_id
 from sentry_asgi._failures.swallowed import Failure, failure
 from sentry_asgi._frameworks import disconnects
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._sdk.internals import keep_others_trace
 
-from .body import KNOWN, Kept, limit
+from .body import KNOWN, BodyBuffer, limit
 from .request import Connection
 from .settings import DEFAULTS, Settings
 
@@ -44,7 +44,7 @@ CROSSINGS: Final = 16
 """Exceptions noted by `unwinding` for one connection at a time."""
 
 
-class Held:
+class FailureState:
     """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
 
     __slots__ = ("crossings", "failure", "granted", "reported", "send_error")
@@ -57,18 +57,18 @@ class Held:
         self.reported: Any = None  # those that `dedupe` has let through
 
 
-class _Over(Held):
+class _Closed(FailureState):
     __slots__ = ()
 
 
-NOTHING_MORE: Final = _Over(kept=0)
+CLOSED: Final = _Closed(kept=0)
 """What is held of a connection that is over: the app has returned or raised, and it is reported."""
-NOTHING_MORE.reported = OVER
+CLOSED.reported = OVER
 
 
 def _is_state(held: Any) -> bool:
     """Whether more than one exception, or none, is held; without asking the exception for its class."""
-    return issubclass(type(held), Held)
+    return issubclass(type(held), FailureState)
 
 
 def _of_held(name: str) -> Any:
@@ -77,34 +77,34 @@ def _of_held(name: str) -> Any:
         return getattr(held, name) if _is_state(held) else None
 
     def put(exchange: Exchange, value: Any) -> None:
-        setattr(exchange.holding(), name, value)
+        setattr(exchange.failure_state(), name, value)
 
     return property(get, put)
 
 
-class Holding:
+class FailureHolder:
     """What can hold something of failures."""
 
     __slots__ = ()
 
     # `held` is a slot of who inherits this: nothing, one exception that crossed, or more.
     if TYPE_CHECKING:
-        held: Held | BaseException | None
+        held: FailureState | BaseException | None
 
-    def holding(self) -> Held:
+    def failure_state(self) -> FailureState:
         """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
         held: Any = self.held
         if not _is_state(held):
             heir: Any = self
-            heir.held = held = Held() if held is None else Held([held])
-        return Held(kept=0) if held is NOTHING_MORE else held
+            heir.held = held = FailureState() if held is None else FailureState([held])
+        return FailureState(kept=0) if held is CLOSED else held
 
     def crossed(self, exception: BaseException) -> None:
         """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
-        if self.held is NOTHING_MORE:
-            leaves_late(exception, self)
+        if self.held is CLOSED:
+            mark_late(exception, self)
         else:
-            self.holding().crossings.append(exception)
+            self.failure_state().crossings.append(exception)
 
     def let_go(self, kept: int = 0) -> None:
         """Hold no longer what crossed, but for the last few: the app has gone on, so it was dealt with."""
@@ -125,7 +125,7 @@ class Holding:
         return tuple(held.crossings) if _is_state(held) else (held,)
 
 
-class Exchange(Connection, Holding):
+class Exchange(Connection, FailureHolder):
     """A connection and what has passed on it so far. This class is of HTTP requests."""
 
     __slots__ = (
@@ -154,7 +154,7 @@ class Exchange(Connection, Holding):
     # beginning of them.
     received_bytes: int
     received_all: bool
-    body: Kept | None
+    body: BodyBuffer | None
     # Of the response: status code, headers as the app gave them, when it started, its bytes, and when
     # it was complete. None until then.
     status: int | None
@@ -165,7 +165,7 @@ class Exchange(Connection, Holding):
     # The client was gone before the response was complete.
     client_left: bool
     # What is held of its failures.
-    held: Held | BaseException | None
+    held: FailureState | BaseException | None
     # What is done for the client that was in force when it began; the middleware's.
     served: Any
     # For release health: whether it counts, and the SDK's session once its scope is filled.
@@ -217,7 +217,7 @@ class Exchange(Connection, Holding):
     def _keep(self, chunk: Any) -> None:
         self.received_bytes += len(chunk)
         if self.body is None:
-            self.body = Kept(max(body_limit(), KNOWN))
+            self.body = BodyBuffer(max(body_limit(), KNOWN))
         self.body.add(chunk)
 
     async def send(self, message: Any) -> Any:  # noqa: C901 - flat; a call would cost more than it does
@@ -256,7 +256,7 @@ class Exchange(Connection, Holding):
     def _failing(self, message: Any) -> Any:
         """Note what is behind a response that tells of a failure, and name its event if it is to."""
         try:
-            self.holding().failure = failure(self)
+            self.failure_state().failure = failure(self)
             keep_others_trace()
             if self.failure is None or not self.settings.id_headers:
                 return message
@@ -270,7 +270,7 @@ class Exchange(Connection, Holding):
             # Else of a file that was to be sent, or of a middleware further out.
             if error.filename is None and disconnects.is_servers(error):
                 self.client_left = True
-                self.holding().send_error = error
+                self.failure_state().send_error = error
         except (
             Exception
         ):  # of an error of the server's own kind; what it raised comes out all the same
@@ -374,7 +374,7 @@ class WebSocketExchange(Exchange):
                     message = self._answered(kind, message)
                 elif message.get("status") in self.settings.failing and self.failure is None:
                     # No response is possible; some frameworks try, for what fails after the handshake.
-                    self.holding().failure = failure(self)
+                    self.failure_state().failure = failure(self)
                 if kind == "websocket.close" and self.close is None:
                     self._closed("app", message)
         except Exception:  # as in Exchange.send
@@ -406,11 +406,11 @@ class WebSocketExchange(Exchange):
 
     def _look_behind(self, code: int | None) -> None:
         if self._tells_of_failure(code):
-            self.holding().failure = failure(self)
+            self.failure_state().failure = failure(self)
         elif code == NORMAL and self.crossings:
             # Some frameworks close like this whatever has happened; then only an exception tells.
             found = failure(self)
-            self.holding().failure = (
+            self.failure_state().failure = (
                 found if found is not None and found.exception is not None else None
             )
 

@@ -266,12 +266,12 @@ def _all_of(exception: BaseException) -> list[BaseException]:
     return found
 
 
-def leaves(exception: BaseException, exchange: Any = None) -> None:
+def mark_reported(exception: BaseException, exchange: Any = None) -> None:
     """Marks an exception that was seen to leave the app, on a connection or on none."""
     attributes_of(exception)[_MARK] = time.perf_counter(), _around(exchange)
 
 
-def leaves_late(exception: BaseException, exchange: Any) -> None:
+def mark_late(exception: BaseException, exchange: Any) -> None:
     """Marks an exception of work whose request is over with that request; it holds nothing of the exception."""
     attributes_of(exception)[_LATE] = exchange
 

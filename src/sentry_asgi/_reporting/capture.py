@@ -39,7 +39,7 @@ def raised(exchange: Exchange, exception: Any) -> None:
                 if failure is not None and failure.exception is exception:
                     phase = failure.phase
                 _capture(exchange, exception, phase, handled=False)
-            dedupe.leaves(exception, exchange)
+            dedupe.mark_reported(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
 
@@ -54,7 +54,7 @@ def interrupted(exchange: Exchange, exception: Any) -> None:
             failures = part_of(exception, lambda one: is_a(one, Exception))
             exchange.ending, exchange.closed_at = "raised", now()
             raised(exchange, failures)
-            dedupe.leaves(exception, exchange)  # which is what the server will log
+            dedupe.mark_reported(exception, exchange)  # which is what the server will log
     except Exception:  # of a group that derives others in a way of its own
         log_failure("looking into a group of exceptions")
 
@@ -176,7 +176,7 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
         with texts_kept():
             event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
             sentry_sdk.capture_event(event, hint=hint)
-            dedupe.leaves(exception)
+            dedupe.mark_reported(exception)
     except Exception:
         log_failure("capturing an exception")
 

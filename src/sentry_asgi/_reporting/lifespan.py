@@ -19,7 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sentry_asgi._connection.exchange import NOTHING_MORE, Held, Holding
+from sentry_asgi._connection.exchange import CLOSED, FailureHolder, FailureState
 from sentry_asgi._failures import dedupe, swallowed
 from sentry_asgi._scopes.isolation import watching
 from sentry_asgi._sdk.diagnostics import log_failure
@@ -64,7 +64,7 @@ class _Watched:
         self._iterator.close()
 
 
-class Lifespan(Holding):
+class Lifespan(FailureHolder):
     __slots__ = (
         "_flushed",
         "_receive",
@@ -95,7 +95,7 @@ class Lifespan(Holding):
         self._reported = False
         self._flushed = False
         self.closed = False
-        self.held: Held | BaseException | None = NOTHING_MORE
+        self.held: FailureState | BaseException | None = CLOSED
         try:
             watching(self)
             # In this context, what integrations report before anything is received is no failure either.
@@ -133,7 +133,7 @@ class Lifespan(Holding):
                 process_failed(exception, "", handled=True)
         if kind == "lifespan.startup.complete":
             self._started()
-        self.held = NOTHING_MORE
+        self.held = CLOSED
         if kind in _LAST:
             await self.flush()
         return await self._send(message)
@@ -148,7 +148,7 @@ class Lifespan(Holding):
             log_failure("capturing an exception")
 
     def crossed(self, exception: BaseException) -> None:
-        if self.held is not NOTHING_MORE:
+        if self.held is not CLOSED:
             super().crossed(exception)
 
     def raised(self, exception: Exception) -> None:
@@ -156,9 +156,9 @@ class Lifespan(Holding):
         try:
             if not self._received:
                 self._flushed = True  # there is nothing to flush for
-                dedupe.leaves(exception)  # some servers log it all the same
+                dedupe.mark_reported(exception)  # some servers log it all the same
             elif self._reported:
-                dedupe.leaves(exception)
+                dedupe.mark_reported(exception)
             else:
                 self._report(exception, "")
         except Exception:

@@ -24,7 +24,7 @@ import logging
 import sys
 from typing import Any, Final
 
-from sentry_asgi._connection.exchange import Held
+from sentry_asgi._connection.exchange import FailureState
 from sentry_asgi._python.in_app import application
 from sentry_asgi._python.locks import Lock
 from sentry_asgi._scopes.isolation import (
@@ -63,8 +63,8 @@ class Watch:
             self._said |= unavailable
         if unavailable:
             logger.debug(
-                "sys.monitoring is not to be had (CPython 3.12 or newer, tool id 3 or 4): of the errors that a "
-                "framework turns into a response, those are found that it handles while the response starts"
+                "sys.monitoring is unavailable (it needs CPython 3.12 or newer and a free tool id, 3 or 4). Errors "
+                "that a framework handles are found only while it is handling them"
             )
 
     def end(self, user: int) -> None:
@@ -115,7 +115,7 @@ def unwound(code: Any, _offset: int, exception: BaseException) -> None:
             if connection is None:
                 return
         held = connection.held
-        if type(held) is Held:
+        if type(held) is FailureState:
             held.crossings.append(exception)
         elif held is None:
             connection.held = exception

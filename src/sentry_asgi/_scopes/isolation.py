@@ -97,7 +97,9 @@ _CURRENT: Final = (
 def _chosen() -> Callable[[], Isolation]:
     if internals.LAZY_SCOPES is not None and lazy_scopes_work():
         return LazyScopes
-    logger.info("lazy scopes do not work with this sentry_sdk; using its public, slower way")
+    logger.info(
+        "lazy scopes do not work with this version of sentry_sdk; its public, slower scopes are used"
+    )
     return PublicScopes
 
 
@@ -423,7 +425,7 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
             and _is_untouched(current, _CurrentScope, self.connection)
         ):
             return
-        outer, inner = isolation.asgi_base.fork(), (current.asgi_base or NOBODYS).fork()
+        outer, inner = isolation.asgi_base.fork(), (current.asgi_base or EMPTY_SCOPE).fork()
         outer.client, inner.client = isolation.client, current.client
         if self.event:
             if any(map(internals.has_event_processors, (Scope.get_global_scope(), outer, inner))):
@@ -441,7 +443,7 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
             internals.LAZY_SCOPES.current.set(self.scopes[1])
 
 
-NOBODYS: Final = Scope(ty=ScopeType.CURRENT)
+EMPTY_SCOPE: Final = Scope(ty=ScopeType.CURRENT)
 """A current scope in which nothing is, nor ever will be."""
 
 

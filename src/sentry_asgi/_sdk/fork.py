@@ -23,7 +23,7 @@ from .diagnostics import log_failure
 
 
 @functools.cache
-def survive_forks() -> None:
+def register_fork_handler() -> None:
     """From now on, processes forked from this one report by themselves."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_child)

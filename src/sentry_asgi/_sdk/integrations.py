@@ -88,7 +88,7 @@ def remember_call(middleware: type) -> None:
     _own_calls[middleware] = middleware.__call__
 
 
-def put_back(middleware: Any) -> bool:
+def restore_call(middleware: Any) -> bool:
     """Put a middleware class's own `__call__` back; return whether the SDK had replaced it."""
     replaced = bool(middleware.__call__.__module__ == _REPLACED_BY)
     if replaced and middleware.__call__ is vars(middleware).get("__call__"):

@@ -205,6 +205,6 @@ def _works() -> bool:
             for extra in extras
         )
     except Exception:  # whatever a future SDK does: then it does not work
-        logger.debug("the self-check of plain events failed", exc_info=True)
+        logger.debug("the self-check of events without a serialiser failed", exc_info=True)
         works = False
     return works

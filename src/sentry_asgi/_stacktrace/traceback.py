@@ -68,7 +68,7 @@ def event_from(
     """The event and the hint for an exception, by the options of the client in force."""
     options = internals.options()
     wanted = _wanted(options, library_locals)
-    values = _Maker(options, wanted).exceptions(exception, mechanism)
+    values = ExceptionSerializer(options, wanted).exceptions(exception, mechanism)
     event = {"level": "error", "exception": {"values": values[::-1]}}
     return event, {"exc_info": (type(exception), exception, traceback_of(exception)), OURS: True}
 
@@ -91,7 +91,7 @@ def _wanted(options: Mapping[str, Any], library_locals: bool) -> Wanted:  # noqa
     return Wanted(variables, lines, length, library_locals)
 
 
-class _Maker:
+class ExceptionSerializer:
     """Makes the exceptions of one event."""
 
     def __init__(self, options: Mapping[str, Any], wanted: Wanted) -> None:

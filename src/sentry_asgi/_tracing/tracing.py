@@ -3,7 +3,7 @@
 The rules:
 
 - There are two ways, `Transactions` (SDK 2) and `StreamedSpans` (SDK 2 with `trace_lifecycle="stream"`, SDK 3), and
-  none where tracing is off. `way_of` chooses once for each client; nothing else asks which it is.
+  none where tracing is off. `tracer_for` chooses once for each client; nothing else asks which it is.
 - The decision comes first, as the SDK would take it: `traces_sampler`, else the parent's flag, else the rate, lowered
   under backpressure. A request that is not sampled gets no span, but the mark `pending`: who asks the scope for its
   span gets, then, the object that the SDK itself would have made. A span is made with its decision, so nothing
@@ -28,7 +28,7 @@ from sentry_sdk.scope import Scope, use_scope
 
 from sentry_asgi._connection import request
 from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
-from sentry_asgi._scopes.isolation import NOBODYS, connection_here, untouched
+from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here, untouched
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 
@@ -72,7 +72,7 @@ class Trace:
         self.message_size: int | None = None  # of a websocket's message, if it is of one
 
 
-def way_of(client: Any) -> Tracing:
+def tracer_for(client: Any) -> Tracing:
     """The way in which a client traces, which is one that does."""
     streams = internals.trace_lifecycle(client.options) == "stream"
     return StreamedSpans(client) if streams else Transactions(client)
@@ -155,7 +155,7 @@ class Tracing(ABC):
             return True
         # Six digits, as the SDK has them.
         trace.sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
-        self._throw(trace, self._rate, exchange.started_at)
+        self._draw(trace, self._rate, exchange.started_at)
         return True
 
     def _decide(self, exchange: Exchange, trace: Trace) -> None:
@@ -182,7 +182,7 @@ class Tracing(ABC):
         elif rate is None:
             rate = self._client.options.get("traces_sample_rate")
         if internals.is_valid_sample_rate(rate, source="Tracing"):
-            self._throw(trace, float(rate), exchange.started_at)
+            self._draw(trace, float(rate), exchange.started_at)
         else:
             self._no_rate(trace, "sample_rate")
 
@@ -194,7 +194,7 @@ class Tracing(ABC):
     def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:
         """What a `traces_sampler` is told of the span that may be made."""
 
-    def _throw(self, trace: Trace, rate: float, at: float) -> None:
+    def _draw(self, trace: Trace, rate: float, at: float) -> None:
         """Has the dice, thrown already, decide by a rate, which is lowered under backpressure."""
         trace.rate = lowered = rate
         if at >= self._ask_at and self._monitor is not None:
@@ -292,7 +292,7 @@ class Tracing(ABC):
         if messages.rate is None or messages.sample_rand is None:
             trace.sampled, trace.rate = messages.sampled, messages.rate
         else:
-            self._throw(trace, messages.rate, now())
+            self._draw(trace, messages.rate, now())
         if trace.sampled or not messages.lazy:
             self.start(exchange, Scope.get_current_scope())
         else:
@@ -522,7 +522,7 @@ class StreamedSpans(Tracing):
             )
         # An active one would put itself on its scope, and fill it; this one is put there. What it is sent with is
         # what is in force when it ends, and this scope adds nothing.
-        return internals.StreamedSpan(scope=NOBODYS, active=False, **arguments)
+        return internals.StreamedSpan(scope=EMPTY_SCOPE, active=False, **arguments)
 
     def _ended(self, exchange: Exchange, trace: Trace) -> None:
         end, span = None, trace.span

@@ -42,7 +42,7 @@ from sentry_asgi import __version__
 from .entries import LOG
 from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, Limits
 from .guard import LOOPBACK, Guard
-from .intake import Intake, Parcel
+from .intake import Intake, Submission
 from .live import BEAT, Live
 from .pages import Batches, Pages, Wanted, entry_url, number
 from .store import Listed, Store
@@ -145,7 +145,7 @@ class _Inspector:
         project = clean(request.path_params.get("project", "spotlight"), 60)
         encoding = request.headers.get("content-encoding", "")
         async with self._uploads.body(request) as body:
-            event_id = await self._intake.take(Parcel(project, body, encoding, bare))
+            event_id = await self._intake.take(Submission(project, body, encoding, bare))
         return JSONResponse({} if event_id is None else {"id": event_id})
 
     # What people look at.

@@ -28,7 +28,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class AppReport:
     """What is known of an app when it was loaded, and perhaps started."""
 
     layers: list[Layer]
@@ -53,7 +53,7 @@ class Patient:
         return [n for n, one in enumerate(self.layers) if issubclass(one.type, SentryMiddleware)]
 
 
-def _middleware(patient: Patient) -> Iterator[Finding]:
+def _middleware(patient: AppReport) -> Iterator[Finding]:
     ours = patient.ours
     if not ours:
         yield Finding(
@@ -93,7 +93,7 @@ def _is_framework(layer: Layer) -> bool:
     return listed_middleware(layer.thing) is not None or "asgi_app" in layer.options
 
 
-def _initialised(patient: Patient) -> Iterator[Finding]:
+def _initialised(patient: AppReport) -> Iterator[Finding]:
     if patient.options is None:
         yield Finding(
             "wrong",
@@ -117,7 +117,7 @@ def _initialised(patient: Patient) -> Iterator[Finding]:
         yield Finding("fine", "The SDK is initialised before the app.")
 
 
-def _integrations(patient: Patient) -> Iterator[Finding]:
+def _integrations(patient: AppReport) -> Iterator[Finding]:
     if any(layer.type.__name__ == "SentryAsgiMiddleware" for layer in patient.layers):
         yield Finding(
             "unwise",
@@ -134,7 +134,7 @@ def _integrations(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _traces(patient: Patient) -> Iterator[Finding]:
+def _traces(patient: AppReport) -> Iterator[Finding]:
     options = patient.options or {}
     on = options.get("traces_sample_rate") is not None or options.get("traces_sampler") is not None
     if on and "strict_trace_continuation" in options and not options["strict_trace_continuation"]:
@@ -146,7 +146,7 @@ def _traces(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _personal_data(patient: Patient) -> Iterator[Finding]:
+def _personal_data(patient: AppReport) -> Iterator[Finding]:
     options = patient.options or {}
     collected = options.get("data_collection")
     told = isinstance(collected, dict) and collected.get("provided_by_user", True)
@@ -158,7 +158,7 @@ def _personal_data(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _logs(patient: Patient) -> Iterator[Finding]:
+def _logs(patient: AppReport) -> Iterator[Finding]:
     options = patient.options or {}
     on = patient.options is not None and options.get("enable_logs", True)
     if on and not patient.integrations & {"logging", "loguru"}:
@@ -169,7 +169,7 @@ def _logs(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _release(patient: Patient) -> Iterator[Finding]:
+def _release(patient: AppReport) -> Iterator[Finding]:
     if patient.options is not None and not patient.options.get("release"):
         yield Finding(
             "unwise",
@@ -178,7 +178,7 @@ def _release(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _startup(patient: Patient) -> Iterator[Finding]:
+def _startup(patient: AppReport) -> Iterator[Finding]:
     if patient.start_failure:
         yield Finding(
             "wrong",
@@ -194,7 +194,7 @@ def _startup(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _proxies(patient: Patient) -> Iterator[Finding]:
+def _proxies(patient: AppReport) -> Iterator[Finding]:
     hops = trusted_hops(patient.layers[patient.ours[0]]) if patient.ours else 0
     trusted = _trusted(patient)
     if trusted == "*":
@@ -218,7 +218,7 @@ def _proxies(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _trusted(patient: Patient) -> str:
+def _trusted(patient: AppReport) -> str:
     """`*`, something else if some proxies are trusted, or nothing; what is nearest to the app decides."""
     trusted = patient.trusted_proxies.strip()
     for layer in patient.layers:
@@ -229,6 +229,6 @@ def _trusted(patient: Patient) -> str:
     return trusted
 
 
-CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[AppReport], Iterator[Finding]], ...] = (
     _middleware, _initialised, _startup, _integrations, _traces, _personal_data, _logs, _release, _proxies,
 )  # fmt: skip

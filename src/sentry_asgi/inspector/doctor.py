@@ -32,7 +32,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._sdk.integrations import aside
 from sentry_asgi._sdk.redirect import redirected
 
-from .checks import CHECKS, Finding, Patient
+from .checks import CHECKS, AppReport, Finding
 from .layers import layers, takes_over
 from .loading import load, suggestion
 
@@ -82,10 +82,10 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-def _patient(app: Any, wrapped_when: list[bool], course: _Course) -> Patient:
+def _patient(app: Any, wrapped_when: list[bool], course: _Course) -> AppReport:
     client = sentry_sdk.get_client()
     active = client.is_active()
-    patient = Patient(
+    patient = AppReport(
         layers=layers(app),
         options=dict(client.options) if active else None,
         early=all(wrapped_when),

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Submission:
     """What one request brought. `bare`: a single event as JSON, as the store endpoint takes it."""
 
     project: str
@@ -45,7 +45,7 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    parcel: Parcel
+    parcel: Submission
     answer: asyncio.Future[str | None]
 
 
@@ -69,7 +69,7 @@ class Intake:
         self._working = False
         self._failed = False
 
-    async def take(self, parcel: Parcel) -> str | None:
+    async def take(self, parcel: Submission) -> str | None:
         """Keep what a request brought; returns the event's id, if there is an event.
 
         Raises BadEnvelopeError if it is refused.
@@ -137,10 +137,10 @@ class Intake:
             logger.error("What comes cannot be kept: %s", error, exc_info=None if known else error)
         self._failed = True
 
-    def _unpacked(self, parcel: Parcel) -> bytes:
+    def _unpacked(self, parcel: Submission) -> bytes:
         return decompress(parcel.body, parcel.encoding, self._limits.decompressed)
 
-    def _arrival(self, parcel: Parcel, data: bytes) -> Arrival:
+    def _arrival(self, parcel: Submission, data: bytes) -> Arrival:
         envelope = stored_event(data) if parcel.bare else parse(data, max_items=self._limits.items)
         return Arrival(parcel.project, records(envelope), time.time())
 

@@ -187,6 +187,21 @@ def test_importing_it_imports_nothing_but_itself_and_what_the_sdk_imports() -> N
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_importing_it_changes_no_logger() -> None:
+    code = (
+        "import logging, sentry_sdk\n"
+        "from sentry_sdk.integrations import logging as integration\n"
+        "sdks = logging.getLogger('sentry_sdk.errors')\n"
+        "def state(): return list(sdks.filters), {k: set(v) for k, v in vars(integration).items() if type(v) is set}\n"
+        "before = state()\n"
+        "from sentry_asgi import SentryMiddleware\n"
+        "assert state() == before\n"
+        "SentryMiddleware(lambda scope, receive, send: None)\n"
+        "assert state() != before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_public_names_are_these() -> None:
     assert sorted(sentry_asgi.__all__) == ["SentryMiddleware", "__version__", "detached"]
     assert sentry_asgi.executor.__all__ == ["ContextPreservingExecutor"]

@@ -32,7 +32,7 @@ from ._reporting.lifespan import Lifespan
 from ._reporting.unwinding import watch
 from ._scopes.isolation import claim, connection_here, isolation
 from ._scopes.sessions import Sessions, sessions_of
-from ._sdk.diagnostics import if_possible, log_failure
+from ._sdk.diagnostics import if_possible, listen, log_failure
 from ._sdk.fork import register_fork_handler
 from ._sdk.integrations import double, original, remember_call, restore_call, switch_off
 from ._sdk.internals import trace_lifecycle
@@ -162,6 +162,7 @@ class SentryMiddleware:
         self._added = take_over and restore_call(type(self))
         self._served: Served | None = None
         self._clients: dict[int, Served] = {}
+        listen()
         drop_echoes()
         register_fork_handler()
         weakref.finalize(self, watch.end, id(self)).atexit = False

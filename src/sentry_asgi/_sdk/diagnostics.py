@@ -15,6 +15,7 @@ ever new lines is one by what was being done: no more than `SITES` are kept apar
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 import time
@@ -25,10 +26,6 @@ from sentry_sdk import get_client
 from sentry_sdk.integrations import logging as sentry_logging
 
 logger: Final = logging.getLogger("sentry_sdk.errors.asgi")
-sentry_logging.ignore_logger(logger.name)
-with contextlib.suppress(AttributeError):  # which SDKs before Sentry's logs raise
-    sentry_logging.ignore_logger_for_sentry_logs(logger.name)
-getattr(sentry_logging, "ignore_logger_for_events", str)(logger.name)  # what SDK 3 calls the first
 
 _SDKS: Final = logging.getLogger("sentry_sdk.errors")
 _NETWORK: Final = "sentry_sdk.transport"
@@ -39,6 +36,18 @@ QUIET: Final = 60.0
 SITES: Final = 200
 
 _last: dict[Any, tuple[float, int]] = {}
+
+
+@functools.cache
+def listen() -> None:
+    """From now on, hear what fails within the SDK's own guards, and keep its logging integration from our logger."""
+    sentry_logging.ignore_logger(logger.name)
+    with contextlib.suppress(AttributeError):  # which SDKs before Sentry's logs raise
+        sentry_logging.ignore_logger_for_sentry_logs(logger.name)
+    getattr(sentry_logging, "ignore_logger_for_events", str)(
+        logger.name
+    )  # what SDK 3 calls the first
+    _SDKS.filters.insert(0, _Listener())
 
 
 def log_failure(what: str) -> None:
@@ -56,6 +65,7 @@ def _log(what: str, exc_info: Any) -> None:
     _last[site] = (now, 0)
     more = f" ({left_out} more like it were not logged)" if left_out else ""
     try:
+        listen()
         text = "sentry-asgi: %s failed%s; the application is not affected"
         logger.error(text, what, more, exc_info=exc_info)
     except KeyboardInterrupt:
@@ -92,9 +102,6 @@ class _Listener(logging.Filter):
 def _is_said_anyway(traceback: Any) -> bool:
     by = traceback.tb_frame.f_globals.get("__name__") if traceback is not None else None
     return by == _NETWORK or bool(get_client().options.get("debug"))
-
-
-_SDKS.filters.insert(0, _Listener())
 
 
 @contextlib.contextmanager

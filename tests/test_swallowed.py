@@ -26,8 +26,8 @@ from starlette.routing import Route
 
 import sentry_asgi.middleware
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection.exchange import CROSSINGS
 from sentry_asgi._failures import swallowed
+from sentry_asgi._failures.state import CROSSINGS
 from sentry_asgi._python import in_app, installed as _installed
 from sentry_asgi._reporting import unwinding
 from sentry_asgi._scopes import isolation

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from sentry_sdk.scope import Scope as SentryScope
 
 from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
-from ._connection.exchange import CLOSED, Exchange, FailureState, WebSocketExchange, now
+from ._connection.exchange import Exchange, WebSocketExchange, now
 from ._connection.request import MARK, exclusion
 from ._connection.settings import Settings, answering
 from ._failures.budget import Budget
+from ._failures.state import CLOSED, FailureState
 from ._python.in_app import application
 from ._reporting import capture
 from ._reporting.capture import drop_echoes, drop_logged_echoes

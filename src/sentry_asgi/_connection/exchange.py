@@ -7,8 +7,6 @@ The rules:
 - What is noted is a few numbers, and the message that started the response. Noting never raises, whatever
   a message holds, and nothing is computed of it before somebody asks. An odd message is the application's business,
   and passes in silence; what fails in here, or in what the user has given, is logged where it is called.
-- An exception that crossed is held for the answer that may follow. Who asks for the next websocket message has dealt
-  with it; who sends one, or more of a body, may still be about to close: then the last one is held.
 - Every request pays for this, so an exchange is one object with slots, made in one go: half the price of
   a subclass that calls `super().__init__`, or of class attributes as defaults.
 - Times are `time.perf_counter()` seconds.
@@ -17,14 +15,14 @@ The rules:
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
 
-from sentry_asgi._failures.dedupe import OVER, mark_late, with_event_id
-from sentry_asgi._failures.swallowed import Failure, failure
+from sentry_asgi._failures.dedupe import with_event_id
+from sentry_asgi._failures.state import FailureHolder, FailureState
+from sentry_asgi._failures.swallowed import failure
 from sentry_asgi._frameworks import disconnects
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._sdk.internals import keep_others_trace
@@ -38,91 +36,6 @@ now: Final = time.perf_counter
 Phase: TypeAlias = Literal["before response", "during response", "after response"]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[Any]]
-
-
-CROSSINGS: Final = 16
-"""Exceptions noted by `unwinding` for one connection at a time."""
-
-
-class FailureState:
-    """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
-
-    __slots__ = ("crossings", "failure", "granted", "reported", "send_error")
-
-    def __init__(self, crossings: Iterable[BaseException] = (), kept: int = CROSSINGS) -> None:
-        self.failure: Failure | None = None  # what was behind a failing response
-        self.send_error: OSError | None = None  # what `send` raised when the client had left
-        self.crossings = deque(crossings, kept)  # the exceptions that `unwinding` saw
-        self.granted: Any = None  # the raise site of which an event is promised
-        self.reported: Any = None  # those that `dedupe` has let through
-
-
-class _Closed(FailureState):
-    __slots__ = ()
-
-
-CLOSED: Final = _Closed(kept=0)
-"""What is held of a connection that is over: the app has returned or raised, and it is reported."""
-CLOSED.reported = OVER
-
-
-def _is_state(held: Any) -> bool:
-    """Whether more than one exception, or none, is held; without asking the exception for its class."""
-    return issubclass(type(held), FailureState)
-
-
-def _of_held(name: str) -> Any:
-    def get(exchange: Exchange) -> Any:
-        held: Any = exchange.held
-        return getattr(held, name) if _is_state(held) else None
-
-    def put(exchange: Exchange, value: Any) -> None:
-        setattr(exchange.failure_state(), name, value)
-
-    return property(get, put)
-
-
-class FailureHolder:
-    """What can hold something of failures."""
-
-    __slots__ = ()
-
-    # `held` is a slot of who inherits this: nothing, one exception that crossed, or more.
-    if TYPE_CHECKING:
-        held: FailureState | BaseException | None
-
-    def failure_state(self) -> FailureState:
-        """Where to hold something of a failure; nowhere that anybody looks, once the connection is over."""
-        held: Any = self.held
-        if not _is_state(held):
-            heir: Any = self
-            heir.held = held = FailureState() if held is None else FailureState([held])
-        return FailureState(kept=0) if held is CLOSED else held
-
-    def crossed(self, exception: BaseException) -> None:
-        """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
-        if self.held is CLOSED:
-            mark_late(exception, self)
-        else:
-            self.failure_state().crossings.append(exception)
-
-    def let_go(self, kept: int = 0) -> None:
-        """Hold no longer what crossed, but for the last few: the app has gone on, so it was dealt with."""
-        held: Any = self.held
-        if _is_state(held):
-            last = tuple(held.crossings)[-kept:] if kept else ()
-            held.crossings = deque(last, held.crossings.maxlen)
-        elif not kept:
-            heir: Any = self
-            heir.held = None
-
-    @property
-    def crossings(self) -> tuple[BaseException, ...]:
-        """The exceptions that `unwinding` saw, oldest first; threads may be adding to them."""
-        held: Any = self.held
-        if held is None:
-            return ()
-        return tuple(held.crossings) if _is_state(held) else (held,)
 
 
 class Exchange(Connection, FailureHolder):
@@ -275,11 +188,6 @@ class Exchange(Connection, FailureHolder):
             Exception
         ):  # of an error of the server's own kind; what it raised comes out all the same
             log_failure("noting that the client has left")
-
-    failure = _of_held("failure")
-    granted = _of_held("granted")
-    reported = _of_held("reported")
-    send_error = _of_held("send_error")
 
     @property
     def phase(self) -> Phase:

@@ -19,8 +19,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sentry_asgi._connection.exchange import CLOSED, FailureHolder, FailureState
 from sentry_asgi._failures import dedupe, swallowed
+from sentry_asgi._failures.state import CLOSED, FailureHolder, FailureState
 from sentry_asgi._scopes.isolation import watching
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._sdk.flush import flush
@@ -78,7 +78,7 @@ class Lifespan(FailureHolder):
     )
 
     # No connection's: what is reported here is nobody's.
-    reported: Final = dedupe.OVER
+    reported: Any = dedupe.OVER
 
     def __init__(
         self,

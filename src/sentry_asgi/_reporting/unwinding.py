@@ -24,7 +24,7 @@ import logging
 import sys
 from typing import Any, Final
 
-from sentry_asgi._connection.exchange import FailureState
+from sentry_asgi._failures.state import FailureState
 from sentry_asgi._python.in_app import application
 from sentry_asgi._python.locks import Lock
 from sentry_asgi._scopes.isolation import (

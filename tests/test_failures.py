@@ -396,7 +396,7 @@ def test_a_failing_echo_processor_lets_events_through(
     SentryMiddleware(Starlette())
     sentry_sdk.capture_message("still there")
     assert sentry.event["message"] == "still there"
-    assert "telling an echo failed" in caplog.text
+    assert "checking for a repeated report failed" in caplog.text
 
 
 def test_chains_without_end_are_followed_to_a_bound(sentry: Sentry) -> None:
@@ -924,7 +924,7 @@ def test_a_broken_description_of_what_failed_does_no_harm(
 
     monkeypatch.setattr(sentry_asgi._frameworks.disconnects, "client_left", broken)
     failing_with(fail)
-    assert "telling noise failed" in caplog.text
+    assert "checking whether the client has left failed" in caplog.text
     assert len(sentry.events) == 1  # in doubt, it is reported
 
 

@@ -177,7 +177,7 @@ def test_what_cannot_be_renewed_is_logged(sentry: Sentry, caplog: pytest.LogCapt
     client = sentry.init(transport=None)
     client.options["dsn"] = 17
     fork._in_child()
-    assert "beginning anew after a fork failed" in caplog.text
+    assert "renewing the transport after a fork failed" in caplog.text
 
 
 def test_where_there_are_no_forks_there_is_nothing_to_survive(

@@ -155,7 +155,7 @@ def test_an_event_that_cannot_be_walked_through_is_the_sdks_to_write(
     event = {"contexts": {"x": odd}, "tags": {"a": "b"}}
     ours, _ = both(event)
     assert ours["tags"] == {"a": "b"}
-    assert "writing a transaction failed" in caplog.text
+    assert "writing an event failed" in caplog.text
 
 
 def test_only_transactions_and_errors_write_themselves() -> None:

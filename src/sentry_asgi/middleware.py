@@ -1,4 +1,4 @@
-"""SentryMiddleware: is this connection mine? did it fail? pass it on.
+"""Wrap an ASGI app, watch each connection, report its failures.
 
 The rules:
 
@@ -84,7 +84,7 @@ class SentryMiddleware:
             is behind it.
         id_headers: whether each response carries its trace's id, as `x-trace-id`, and such a response its event's, as
             `x-sentry-event-id`.
-        take_over: whether the SDK's Starlette and FastAPI integrations, where it has enabled them by
+        take_over: whether the SDK's Starlette, FastAPI and Sanic integrations, where it has enabled them by
             itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
         error_budget: how many events of one raise site (the exception's type and the innermost line of the
             application's) are sent within a minute, and ten times as many of all sites together. What is more is
@@ -98,8 +98,8 @@ class SentryMiddleware:
             `sentry_asgi.privacy.Secrets(names=["tenant_code"], unless=["session_kind"])`.
 
     Raises:
-        TypeError: if `app` cannot be called.
-        ValueError: if an option is none of these.
+        TypeError: if `app` cannot be called, or `exclude` or `secrets` has the wrong type.
+        ValueError: if an option has a value that it does not take.
 
     """
 
@@ -270,7 +270,7 @@ class SentryMiddleware:
             self._clients = {}
             watch.end(id(self))
         except Exception:
-            log_failure("coming to rest")
+            log_failure("stopping the monitoring")
 
     def _close(self, exchange: Exchange) -> None:
         # The hot path's other half.

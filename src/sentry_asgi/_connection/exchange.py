@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
 
+from sentry_asgi._failures import swallowed
 from sentry_asgi._failures.dedupe import with_event_id
 from sentry_asgi._failures.state import FailureHolder, FailureState
 from sentry_asgi._failures.swallowed import failure
@@ -32,6 +33,8 @@ from .request import Connection
 from .settings import DEFAULTS, Settings
 
 now: Final = time.perf_counter
+
+ACCEPTED: Final = swallowed.ACCEPTED
 
 Phase: TypeAlias = Literal["before response", "during response", "after response"]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -334,7 +337,6 @@ class WebSocketExchange(Exchange):
 FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
 NORMAL: Final = 1000
 
-ACCEPTED: Final = 101
 _HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
 
 

@@ -7,15 +7,13 @@ No function raises, whatever the messages held.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from sentry_asgi._connection import queue, request
 from sentry_asgi._connection.body import Body, understand
-from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
+from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._redaction.names import Privacy
-
-_ACCEPTED: Final = 101
 
 
 def body(connection: Connection, size: int | None = None) -> Body | None:
@@ -108,7 +106,7 @@ def _asgi(exchange: Exchange) -> dict[str, Any]:
 
 def websocket(exchange: Exchange) -> dict[str, Any]:
     """What has passed on a websocket that was accepted, by now or by its end; nothing of anything else."""
-    if not isinstance(exchange, WebSocketExchange) or exchange.status != _ACCEPTED:
+    if not isinstance(exchange, WebSocketExchange) or exchange.status != ACCEPTED:
         return {}
     by, code, reason = exchange.close or (None, None, None)
     facts = {

@@ -69,7 +69,7 @@ class Budget:
         self._sites: OrderedDict[Site, _Bucket] = OrderedDict()
 
     def spend(self, site: Site, *, count: bool = True) -> bool:
-        """Whether an event of that site may be sent, and then is to be; if not, it is counted."""
+        """Take a token for one event of the site; return False, and count the event, if none is left."""
         now = time.monotonic()
         with _spending:
             bucket = self._bucket(site, now)

@@ -17,8 +17,8 @@ The rules:
   Python, or a structure of frames. It reports that exception if the text names it and what it says.
 - A framework's log record can hold the failing status that it is about to answer with, and no exception
   (`status_code`, Django's): it reports the exception behind that response.
-- What work leaves behind that outlives its request, an exception that nobody retrieves, is logged in any context; it
-  is marked with the request as it leaves the work's frames, as far as `unwinding` sees it.
+- A background task can fail after its request, and nobody retrieves the exception. asyncio logs it in no request's
+  context. So it is marked with its request when it leaves the task's frames, as far as `unwinding` sees it.
 - A failing response may carry the event's id; whatever event then reports the failure gets that id.
 """
 

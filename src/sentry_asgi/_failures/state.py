@@ -3,8 +3,8 @@
 The rules:
 
 - Most connections have no failure. So what is held is nothing, one exception that crossed, or a `FailureState`.
-- An exception that crossed is held for the answer that may follow. Who asks for the next websocket message has dealt
-  with it; who sends one, or more of a body, may still be about to close: then the last one is held.
+- An exception that crossed is held for the answer that may follow. Asking for the next websocket message drops what
+  is held. Sending a message, or more of a body, keeps the last exception: a close may follow.
 - When the connection is over it holds `CLOSED`: what is written to it from then on goes nowhere.
 """
 

@@ -12,8 +12,8 @@ The rules:
   of that library's (asgiref, anyio) may have raised it anew since. So one that the application caught again itself is
   none, nor one that some other library (a template engine, a validator) swallowed after calling back into the
   application. Who answers behind a bridge to WSGI does so in a thread, and is on no stack: it may be any framework.
-- One that was raised and swallowed while another of that kind was being handled, as while an error page is rendered,
-  gives way to that other. One that replaced the other, by leaving the frame that had caught it, does not.
+- If an exception was raised and swallowed while another was being handled (an error page failed), the other is
+  reported. If it replaced the other, by leaving the frame that had caught that, it is reported itself.
 - Its traceback is kept with it: a framework may take it away when it has answered.
 - Wrong is worse than none: where these do not decide, there is none.
 """
@@ -33,7 +33,9 @@ from sentry_asgi._python.installed import is_built_on
 from sentry_asgi._sdk.diagnostics import log_failure
 
 _MIDDLEWARE: Final = f"{PACKAGE}.middleware"
-_ACCEPTED: Final = 101  # a websocket, closed later
+ACCEPTED: Final = 101
+"""The status of a websocket that was accepted: HTTP's for a change of protocols."""
+
 _NO_FAILURES: Final = (StopIteration, StopAsyncIteration)  # control flow that looks like it
 _HELPERS: Final = frozenset({"", "anyio", "asgiref", "sniffio"})
 """Libraries, the standard one among them, that answer nothing by themselves."""
@@ -57,7 +59,7 @@ def failure(exchange: Any, phase: str = "before response") -> Failure | None:
     """What is behind the message that is being sent; called by the exchange's `send`. Never raises."""
     try:
         frames = list(_frames_of(exchange, sys._getframe(1)))  # noqa: SLF001
-        if exchange.status == _ACCEPTED:
+        if exchange.status == ACCEPTED:
             phase = "during response"
         exception = _behind(exchange, frames)
         traceback = traceback_of(exception) if exception is not None else None

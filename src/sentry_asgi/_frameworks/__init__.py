@@ -1,4 +1,4 @@
 """What the frameworks call things: routes and handlers, a client that has left, who answers an exception.
 
-The one place where a framework's or a server's name may stand. Imports no framework. May import `_python`.
+Most of what depends on one framework or server stands in here. Imports no framework. May import `_python`.
 """

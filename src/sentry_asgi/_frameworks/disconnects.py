@@ -52,7 +52,7 @@ BY_OTHER_WORDS: Final = {
     "starlette": "No response returned.",  # BaseHTTPMiddleware, nested
     "uvicorn": "Unexpected ASGI message 'websocket.send', after sending 'websocket.close'",
 }
-"""What a RuntimeError says that this library raises for want of a client."""
+"""The message of the RuntimeError that a library raises when the client has left."""
 
 SERVERS: Final = frozenset(
     {

@@ -64,7 +64,7 @@ def _is_noise(exchange: Exchange, exception: Exception) -> bool:
     try:
         return disconnects.client_left(exchange, exception)
     except Exception:
-        log_failure("telling noise")
+        log_failure("checking whether the client has left")
         return False
 
 
@@ -188,11 +188,11 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     try:
         late = None if isinstance(connection_here(), Exchange) else dedupe.late_work_of(hint)
         if late is not None and event.get("type") is None:
-            from sentry_asgi._events.event import describe  # noqa: PLC0415  # see _isolation
+            from sentry_asgi._events.event import describe  # noqa: PLC0415  # see `_scopes.isolation`
 
             return describe(late, event, hint)
     except Exception:
-        log_failure("telling late work")
+        log_failure("finding the request of a late error")
     return event
 
 
@@ -201,7 +201,7 @@ def _is_echo(event: Any, hint: Any) -> bool:
         here: Any = connection_here()
         return (here is None or here.reported is dedupe.OVER) and dedupe.is_echo(event, hint)
     except Exception:
-        log_failure("telling an echo")
+        log_failure("checking for a repeated report")
         return False
 
 

@@ -93,7 +93,7 @@ class _Listener(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             if record.exc_info and not _is_said_anyway(record.exc_info[2]):
-                _log("something within the SDK, or called by it,", record.exc_info)
+                _log("sentry_sdk, or a hook that it called,", record.exc_info)
         except Exception:  # as of a client that is none; the SDK's own log is not to suffer from it
             pass
         return True

@@ -34,4 +34,4 @@ def _in_child() -> None:
         renew_locks()
         internals.renew_transport(sentry_sdk.get_client())
     except Exception:
-        log_failure("beginning anew after a fork")
+        log_failure("renewing the transport after a fork")

@@ -59,7 +59,7 @@ class PlainEvent(dict[str, Any]):
         try:
             return _event(self, wanted)
         except Exception:  # of something very odd that it holds
-            log_failure("writing a transaction")
+            log_failure("writing an event")
             written: dict[str, Any] = serializer.serialize(dict(self), **wanted)
             return written
 

@@ -10,12 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sentry_asgi._connection import queue, request
-from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
+from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
 
 AFTER_RESPONSE: Final = 0.001
 """Seconds of work after the response that are worth a span of their own."""
-
-ACCEPTED: Final = 101
 
 
 def operation(exchange: Exchange) -> str:

@@ -27,7 +27,7 @@ from typing import Any, Final
 from sentry_sdk.scope import Scope, use_scope
 
 from sentry_asgi._connection import request
-from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
+from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
 from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here, untouched
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
@@ -60,8 +60,8 @@ class Trace:
         self.way = way
         self.pending = False  # not sampled, and nobody has asked for the span yet
         self.starting = False  # the span is being made
-        # The decision: None while the SDK is to take it. Then the rate and the dice that decided, None where
-        # something else did, and what the client reports say of what was not sampled.
+        # The decision: None while the SDK is to take it. `rate` and `sample_rand` are what decided; None if the
+        # parent's flag or the SDK did. `reason` is what the client reports say of a trace that was not sampled.
         self.sampled: bool | None = None
         self.rate: float | None = None
         self.sample_rand: float | None = None
@@ -272,11 +272,7 @@ class Tracing(ABC):
     def _await_messages(self, exchange: WebSocketExchange, trace: Trace) -> None:
         """After the handshake: nothing is held, and from now on each message has a span, if that is wanted."""
         request.forget(exchange)
-        if (
-            exchange.settings.message_spans
-            and exchange.status == _attributes.ACCEPTED
-            and self._decides
-        ):
+        if exchange.settings.message_spans and exchange.status == ACCEPTED and self._decides:
             exchange.messages = Messages(self, trace)
 
     def message(self, exchange: WebSocketExchange, size: int) -> None:

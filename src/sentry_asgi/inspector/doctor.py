@@ -36,7 +36,7 @@ from .checks import CHECKS, AppReport, Finding
 from .layers import layers, takes_over
 from .loading import load, suggestion
 
-_NAMING = "Name it as module:attribute; --app-dir says where."
+_NAMING = "Give the app as module:attribute. Use --app-dir to say where the module is."
 _STARTUP_SECONDS = 30.0
 _SEND_SECONDS = 10.0
 _MARKS = {

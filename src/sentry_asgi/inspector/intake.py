@@ -134,7 +134,11 @@ class Intake:
         """Say once that nothing can be kept, until something can; a bug has its traceback."""
         if not self._failed:
             known = isinstance(error, sqlite3.Error)
-            logger.error("What comes cannot be kept: %s", error, exc_info=None if known else error)
+            logger.error(
+                "Cannot store envelopes: %s. Senders are answered with 503 until this is fixed",
+                error,
+                exc_info=None if known else error,
+            )
         self._failed = True
 
     def _unpacked(self, parcel: Submission) -> bytes:

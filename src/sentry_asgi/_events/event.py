@@ -298,7 +298,7 @@ def known_secrets(connection: Connection) -> list[str]:
             *_secrets_of(connection),
             _secrets.of_body(message.raw, message.data, connection.settings.rules),
         ]
-        return _secrets.shared(sources)
+        return _looked_for(connection, sources)
     scope, kept = connection.scope, getattr(connection, "body", None)
     state = (
         scope.get("headers"),
@@ -310,7 +310,9 @@ def known_secrets(connection: Connection) -> list[str]:
     known = getattr(connection, "_secrets", None)
     if known is None or not all(map(_is_same, known[0], state)):
         secrets = (
-            [] if _tells_nothing(connection, state) else _secrets.shared(_secrets_of(connection))
+            []
+            if _tells_nothing(connection, state)
+            else _looked_for(connection, _secrets_of(connection))
         )
         known = connection._secrets = (state, secrets)  # noqa: SLF001
     return known[1]
@@ -330,6 +332,13 @@ def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:
     if any(name == "set-cookie" for name, _ in _contexts.header_pairs(connection)):
         return False
     return "%" not in (_request.full_path(connection) or "%") and not _request.route(connection)
+
+
+def _looked_for(connection: Connection, sources: Iterable[Iterable[str]]) -> list[str]:
+    """Secrets of a request, but for what its host or its route says: that is no secret, whoever sends it as a token."""
+    host = _request.headers(connection).get("host")
+    said = f"{host}\n{_request.route(connection)}"
+    return [one for one in _secrets.shared(sources) if names.decoded(one) not in said]
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -68,25 +68,32 @@ _LEFT_ALONE: Final = frozenset(
     | {"level", "type", "release", "dist", "environment", "server_name", "_meta", "_metrics"}
     | {"profile", "measurements", "transaction_info"}
 )
-# What code calls things, in an exception and in a span: a client that sends such a word as a token blanks nothing.
-_OF_EXCEPTIONS: Final = frozenset({"type", "module"})
-_OF_SPANS: Final = frozenset({"op", "origin", "status"})
+# What code calls things: a client that sends such a word as a token blanks nothing. By a key that tells what holds it.
+_CALLED: Final[tuple[tuple[str, frozenset[str]], ...]] = (
+    *((key, frozenset({"type", "module"})) for key in ("mechanism", "stacktrace", "handled")),
+    ("span_id", frozenset({"op", "origin", "status"})),
+    ("timestamp", frozenset({"type", "category", "level"})),  # a breadcrumb
+    ("method", frozenset({"method"})),  # a request
+    ("build", frozenset({"name", "version", "build"})),  # a runtime
+)
 # Given by the application as a whole: what is cut stands elsewhere.
 _UNCUT: Final = frozenset({"user", "tags", "transaction"})
 # What the SDK reads again before it sends an event.
 _UNREMARKED: Final = _UNCUT | {"message", "logger", "fingerprint"}
 # Where integrations keep query strings.
 _QUERIES: Final = frozenset({"query_string", "http.query", "url.query"})
-# Where what an event holds is data of the application's, keys and all.
-Place: TypeAlias = Literal["event", "data", "variables"]
+# Where what an event holds is data of the application's, keys and all; and facts, which have keys of the SDK's.
+Place: TypeAlias = Literal["event", "facts", "data", "variables"]
 _PLACES: Final[dict[str, Place]] = {
     "vars": "variables",
     "extra": "data",
-    "tags": "data",
+    "tags": "facts",
     "data": "data",
-    "headers": "data",
+    "headers": "facts",
     "cookies": "data",
 }
+_ALL_PLACES: Final = ("event", *dict.fromkeys(_PLACES.values()))
+_NAMED_BY_CODE: Final = frozenset({"event", "facts"})
 # Where an event says what code has said.
 _SAYING: Final = (
     *("exception", "threads", "message", "logentry", "breadcrumbs", "extra", "spans"),
@@ -430,7 +437,7 @@ class _Redactor:
         self._rules = rules
         self._why: dict[str, list[str]] = {}
         # New names: of what clients and the application name, and of what the SDK does.
-        self._names_left = {place: Work(MOST, rules) for place in ("event", "data", "variables")}
+        self._names_left = {place: Work(MOST, rules) for place in _ALL_PLACES}
         self._places_left = Work(PLACES)
         self._edges_left = Work(PLACES * _PER_TEXT)
         self._left = _NODES
@@ -609,14 +616,19 @@ class _Redactor:
             cleaned = self.clean(plain, name, place, depth + 1)
             return value if cleaned is plain else internals.annotated(cleaned, metadata)
         if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101  # the first is fast
-            return self._mapping(value, _PLACES.get(name, place), depth + 1)
+            if place == "event":
+                place = _PLACES.get(name, place)
+            return self._mapping(value, place, depth + 1, are_contexts=name == "contexts")
         if isinstance(value, (list, tuple)):
             return self._sequence(value, place, depth + 1)
         return self._object(value, place, depth)
 
-    def _mapping(self, value: Mapping[Any, Any], place: Place, depth: int) -> Any:
+    def _mapping(
+        self, value: Mapping[Any, Any], place: Place, depth: int, *, are_contexts: bool = False
+    ) -> Any:
         code = place == "event" and ("function" in value or "filename" in value)
         left = _left_alone(value) if place == "event" else frozenset[str]()
+        inner: Place = "facts" if place == "event" and "span_id" in value else place
         left_to_judge = self._names_left[place]
         secret = secret_keys(value, left_to_judge, variable=place == "variables")
         cleaned: dict[Any, Any] = {}
@@ -625,11 +637,14 @@ class _Redactor:
             if (code and key in _CODE) or key in left or _is_id(key, one):
                 cleaned[key] = one
                 continue
-            shown = key if place == "event" or not isinstance(key, str) else self.text(key)
+            if are_contexts and place == "event":
+                inner = "event" if key in _FACTS else "data"
+            named = place in _NAMED_BY_CODE or not isinstance(key, str)
+            shown = key if named else self.text(key)
             if key in secret and not stays(key, secret[key], internals.plain(one)):
                 hidden = self._secret(secret[key], key, one, depth)
             else:
-                hidden = self._named(key, one, place, depth)
+                hidden = self._named(key, one, inner, depth)
             same = same and hidden is one and shown is key
             cleaned[shown] = hidden
         return value if same else cleaned
@@ -744,9 +759,7 @@ def _shown(forms: set[str], text: str, *, many: bool) -> set[str]:
 
 
 def _left_alone(value: Mapping[Any, Any]) -> frozenset[str]:
-    if "mechanism" in value or "stacktrace" in value or "handled" in value:
-        return _OF_EXCEPTIONS
-    return _OF_SPANS if "span_id" in value else frozenset()
+    return next((called for sign, called in _CALLED if sign in value), frozenset())
 
 
 def _without_word(text: str, word: str) -> str:

@@ -37,6 +37,49 @@ ALONE: Final = 4
 ANYWHERE: Final = 8
 """Characters of one that is looked for anywhere."""
 
+_ORDINARY: Final = frozenset(
+    {FILTERED, "http", "https", "HTTP", "HTTPS", "localhost", "127.0.0.1", "httplib", "websocket"}
+    | {"POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "asgi", "starlette"}
+    | {
+        "debug",
+        "info",
+        "warning",
+        "error",
+        "fatal",
+        "critical",
+        "default",
+        "query",
+        "internal_error",
+    }
+    | {
+        "None",
+        "none",
+        "null",
+        "True",
+        "true",
+        "False",
+        "false",
+        "undefined",
+        "text",
+        "route",
+        "name",
+    }
+    | {"status", "status_code", "method", "type", "data", "value", "message", "request", "response"}
+    | {
+        "server",
+        "http.server",
+        "database",
+        "user",
+        "users",
+        "token",
+        "password",
+        "secret",
+        "session",
+    }
+    | {"Bearer", "bearer", "Basic", "basic", "python", "CPython", "production", "application/json"}
+)
+"""Words of every event: who sends one as a token has none that could be looked for."""
+
 EDGE: Final = 6
 """Characters of a piece of one at the edge of a text."""
 
@@ -193,7 +236,9 @@ def shared(sources: Iterable[Iterable[str]]) -> list[str]:
     In turns, so that the first few hold some of each.
     """
     shares = [
-        _share_of([one for one in dict.fromkeys(source) if len(one) >= ALONE and one != FILTERED])
+        _share_of(
+            [one for one in dict.fromkeys(source) if len(one) >= ALONE and one not in _ORDINARY]
+        )
         for source in sources
     ]
     turns = zip_longest(*shares)

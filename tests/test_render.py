@@ -58,6 +58,11 @@ class Point(NamedTuple):
     y: int
 
 
+class Odd(tuple[int, ...]):
+    __slots__ = ()
+    _fields = ("x",)
+
+
 class Colour(enum.Enum):
     RED = 1
 
@@ -162,7 +167,8 @@ ID = uuid.uuid4()
         (frozenset(), []),
         ({"a": {1: None}}, {"a": {"1": "None"}}),
         ({("a", 1): 2, (1,): 3}, {"('a', 1)": "2", "(1,)": "3"}),
-        (Point(1, 2), ["1", "2"]),
+        (Point(1, 2), {"x": "1", "y": "2"}),
+        (Odd((1, 2)), ["1", "2"]),
         (collections.deque([1]), ["1"]),
         (collections.OrderedDict(a=1), {"a": "1"}),
         (array.array("i", [1]), ["1"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -14,7 +14,7 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction.names import FILTERED
 
-from .support import Scope, Sentry, http_scope, problems, run
+from .support import SDK_VERSION, Scope, Sentry, http_scope, pii, problems, run
 
 SECRET = "hunter2-of-alice"
 
@@ -43,8 +43,8 @@ async def says_much(scope: Scope, receive: Any, send: Any) -> None:
     scope["route"] = Routed()
     sentry_sdk.set_tag("http.feature", "on")
     sentry_sdk.add_breadcrumb(category="httplib.sql", type="http", message="x", level="warning")
-    with sentry_sdk.start_span(op="db.sql", name="SELECT 1", origin="manual") as span:
-        if hasattr(span, "set_data"):
+    if SDK_VERSION < (3, 0):
+        with sentry_sdk.start_span(op="db.sql", name="SELECT 1", origin="manual") as span:
             span.set_data("db.operation", 1)
     raise ValueError("nope")
 
@@ -87,3 +87,106 @@ def test_what_the_application_calls_its_own_is_looked_at(sentry: Sentry) -> None
     assert event["contexts"]["mine"] == event["extra"]["given"] == {FILTERED: 1}
     assert event["breadcrumbs"]["values"][0]["data"] == {FILTERED: 1}
     assert SECRET not in json.dumps(event)
+
+
+class Login(NamedTuple):
+    user: str
+    password: str
+
+
+async def has_nothing(scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    token = session = None
+    tokens: list[Any] = []
+    creds: dict[str, Any] = {}
+    password, secret, api_key = "", 0, b""
+    sentry_sdk.get_current_scope().set_extra("token", None)
+    sentry_sdk.get_current_scope().set_extra("auth", SECRET)
+    sentry_sdk.add_breadcrumb(message="x", data={"token": None, "secret": SECRET})
+    raise ValueError(token, session, password, tokens, creds, secret, api_key)
+
+
+BODY = {"password": None, "token": "", "auth": [], "secret": SECRET, "inner": [{"token": None}]}
+
+
+def fail_with_nothing(body: Any = BODY) -> None:
+    headers = [
+        (b"x-api-key", b""),
+        (b"content-type", b"application/json"),
+        (b"cookie", b"sid=; a=1"),
+    ]
+    scope = http_scope(method="POST", query_string=b"token=&a=1", headers=headers)
+    message = {"type": "http.request", "body": json.dumps(body).encode()}
+    with contextlib.suppress(ValueError):
+        run(SentryMiddleware(has_nothing), scope, [message])
+
+
+def test_what_says_nothing_stays_whatever_it_is_called(sentry: Sentry) -> None:
+    sentry.init(**pii(on=True))
+    fail_with_nothing()
+    event = sentry.event
+    shown = event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]
+    names = ("token", "session", "password", "tokens", "creds", "secret", "api_key")
+    assert [shown[name] for name in names] == ["None", "None", "''", [], {}, "0", "b''"]
+    assert (event["extra"]["token"], event["extra"]["auth"]) == (None, FILTERED)
+    assert event["breadcrumbs"]["values"][0]["data"] == {"token": None, "secret": FILTERED}
+    assert event["request"]["data"] == {**BODY, "secret": FILTERED}
+    assert event["request"]["query_string"] == "token=&a=1"
+    assert event["request"]["headers"]["x-api-key"] == ""
+    assert event["request"]["cookies"] == {"sid": "", "a": "1"}
+    assert SECRET not in json.dumps(event)
+
+
+def test_so_does_it_in_a_list_that_a_client_sends(sentry: Sentry) -> None:
+    fail_with_nothing([{"token": None}, {"token": SECRET}, 1])
+    assert sentry.event["request"]["data"] == [{"token": None}, {"token": FILTERED}, 1]
+
+
+@pytest.mark.skipif(SDK_VERSION >= (3, 0), reason="SDK 3 has no scrubber")
+def test_a_scrubber_that_the_user_has_given_does_as_it_says(sentry: Sentry) -> None:
+    from sentry_sdk.scrubber import EventScrubber
+
+    sentry.init(event_scrubber=EventScrubber(denylist=["token", "password"]))
+    fail_with_nothing()
+    shown = sentry.event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]
+    assert (shown["token"], shown["session"]) == (FILTERED, "None")
+
+
+async def has_arguments(scope: Scope, receive: Any, send: Any) -> None:
+    argv = ["mysql", "--password", SECRET]
+    others = ("mysql", "--token", SECRET, "--token", "-v")
+    named = Login(user="bob", password=SECRET)
+    deep = [[[[named]]]]
+    raise ValueError(len(argv), len(others), len(deep))
+
+
+def test_arguments_and_namedtuples_in_a_frame_show_no_secret(sentry: Sentry) -> None:
+    with contextlib.suppress(ValueError):
+        run(SentryMiddleware(has_arguments))
+    shown = sentry.event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]
+    assert shown["argv"] == ["'mysql'", "'--password'", FILTERED]
+    assert shown["others"] == ["'mysql'", "'--token'", FILTERED, "'--token'", "'-v'"]
+    assert shown["named"] == {"user": "'bob'", "password": FILTERED}
+    assert SECRET not in json.dumps(sentry.event)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "token=&x=1",
+            "password=0",
+            "password=[]",
+            "token=undefined",
+            "token=None.",
+            "--token None",
+        ),
+        *("https://h/?token=None", "https://h/?token=&x=1", "password={}", "token: null,"),
+    ],
+)
+def test_a_text_that_says_that_there_is_nothing_stays(sentry: Sentry, said: str) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.capture_message(said)
+
+    run(SentryMiddleware(app))
+    assert sentry.event["message"] == said

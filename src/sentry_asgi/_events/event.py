@@ -71,6 +71,7 @@ def protect(
         rules = connection.settings.rules
         redact.redact(event, known_secrets(connection), rules, remarks=True)
         _drop_filtered(event)
+        redact.keep_what_says_nothing(event)
         return event
     except Exception:  # the SDK would send the event as it is
         log_failure("removing secrets")

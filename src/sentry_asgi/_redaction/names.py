@@ -77,7 +77,7 @@ class Privacy:
         assert self.keep_header is not None  # headers() asked
         if name == "cookie" and self.keep_cookie is not None:
             return clean_cookies(value, self.keep_cookie, self.rules)
-        if work.hides(name) or not self.keep_header(name) or _CREDENTIAL.match(value):
+        if value and (work.hides(name) or not self.keep_header(name) or _CREDENTIAL.match(value)):
             return FILTERED
         return self.url(value) if name in _URL_HEADERS else value
 
@@ -88,7 +88,7 @@ class Privacy:
             return None
         work = Work(MOST, self.rules)
         return {
-            name: FILTERED if work.hides(name) or not keep(name) else value
+            name: FILTERED if value and (work.hides(name) or not keep(name)) else value
             for name, value in cookie_pairs(header)
         }
 
@@ -132,7 +132,8 @@ def _clean_parameter(
     if not equals or not value:
         return piece
     plain = decoded(name)
-    hidden = plain in told or work.hides(plain) or not keep(plain)
+    kind = "beside" if plain in told else work.hides(plain)
+    hidden = not is_nothing(value) if kind else not keep(plain)
     return f"{name}={FILTERED}" if hidden else piece
 
 
@@ -186,7 +187,7 @@ def clean_cookies(
     pairs = (pair.partition("=") for pair in header.split(";"))
     return ";".join(
         f"{name}={FILTERED}"
-        if equals and (work.hides(name.strip()) or not keep(name.strip()))
+        if value.strip() and (work.hides(name.strip()) or not keep(name.strip()))
         else f"{name}{equals}{value}"
         for name, equals, value in pairs
     )
@@ -279,16 +280,21 @@ def _clean_data(data: Any, work: Work, mark: Callable[[Any, str], Any], depth: i
 
 
 # What says nothing of a secret, rendered or not: was it None is the first question that a debugger asks.
-_NOTHING: Final = frozenset(
+NOTHING: Final = frozenset(
     {"", FILTERED, "None", "True", "False", "''", '""', "b''", "[]", "()", "{}", "set()", "null"}
+    | {"0", "0.0", "undefined", "Undefined", "NULL", "nil", "frozenset()", "bytearray(b'')", 'b""'}
+)
+_EMPTIES: Final = frozenset(
+    {type(None), int, float, bytes, bytearray, list, dict, tuple, set, frozenset}
 )
 
 
 def is_nothing(value: Any) -> bool:
     """Whether a value says nothing, whatever it is called."""
-    return (
-        value is None or value.__class__ is bool or (value.__class__ is str and value in _NOTHING)
-    )
+    kind = value.__class__
+    if kind is str:
+        return value in NOTHING
+    return kind is bool or (kind in _EMPTIES and not value)
 
 
 _COUNTED: Final = frozenset({"token", "session"})

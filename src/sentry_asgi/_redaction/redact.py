@@ -151,6 +151,55 @@ def redact(
             event[key] = cleaned
 
 
+# What the SDK's own scrubber is to leave.
+
+
+class _Kept(dict[Any, Any]):
+    """Data in which the SDK's scrubber replaces nothing that says nothing."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not (internals.is_annotated(value) and key in self and is_nothing(self[key])):
+            super().__setitem__(key, value)
+
+
+def keep_what_says_nothing(event: dict[str, Any]) -> None:
+    """Has the SDK's default scrubber, which comes later, leave what is none, empty or false, whatever it is called.
+
+    A scrubber that the user has given does as it says.
+    """
+    names = internals.names_scrubbed_by_default()
+    if not names:
+        return
+    parts: list[tuple[Any, str]] = [
+        (event, "extra"),
+        *((frame, "vars") for frame in _frames(event)),
+    ]
+    request: Any = event.get("request")
+    if request.__class__ is dict:
+        parts += [(request, key) for key in ("headers", "cookies", "data")]
+    for holder, key in parts:
+        if key in holder:
+            holder[key] = _kept(holder[key], names)
+    crumbs: Any = event.get("breadcrumbs")
+    if crumbs.__class__ is dict:  # they are the scope's own, and go into other events
+        crumbs["values"] = [
+            {**one, "data": _kept(one.get("data"), names)} if one.get("data") else one
+            for one in _values(crumbs)
+        ]
+
+
+def _kept(data: Any, names: frozenset[str]) -> Any:
+    if data.__class__ is list:  # of a request
+        return [_kept(one, names) for one in data]
+    if data.__class__ is not dict:
+        return data
+    nothing = any(
+        is_nothing(one) and key.__class__ is str and key.lower() in names
+        for key, one in data.items()
+    )
+    return _Kept(data) if nothing else data
+
+
 # Frames, and what is left where an event cannot be cleaned.
 
 
@@ -789,12 +838,13 @@ def _values_of_pair(values: Any, names_left: Work) -> list[int]:
         at
         for at, (name, value) in enumerate(pairwise(values), 1)
         if name.__class__ is str
-        and name[:2] == "--"
+        and name[:3].lstrip("'\"")[:2] == "--"
         and _is_text(value)
+        and value[:2] not in {"'-", '"-'}
         and value[:1] not in {"-", b"-"}
         and value != FILTERED
         and "=" not in name
-        and names_left.hides(name, variable=True)
+        and names_left.hides(name.strip("'\""), variable=True)
     ]
 
 

@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .names import FILTERED, anything, clean_query
+from .names import FILTERED, NOTHING, anything, clean_query
 from .rules import COMPANY, IN_COMPANY, IN_TEXTS, RULES, SHORT, SIGN, Rules, Work
 from .shapes import HINTS as SHAPE_HINTS, TOKENS, may_hold_tokens, runs
 
@@ -82,7 +82,7 @@ _BARE: Final = re.compile(
     r"=(?![\s=]|none\b|true\b|false\b|null\b|\\{0,20}['\"]|b['\"])[^\s,;&'\")}\\]+"
 )
 _SAID: Final = re.compile(
-    r"[ \t]{0,20}[:=][ \t]{0,20}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
+    r"[ \t]{0,20}(?::|=(?!&))[ \t]{0,20}([^\s,;<>()\[\]{}'\"\\=/:][^\s,;<>()\[\]{}'\"\\]+)"
 )
 # In prose: what is quoted, or has letters and digits in it.
 _SPOKEN: Final = re.compile(
@@ -277,7 +277,7 @@ def _lines(text: str, work: Work) -> Iterator[Cut]:
 
 
 _LINE: Final = re.compile(
-    rf"^[ \t]{{0,20}}([\w-]{{0,20}}(?:{IN_TEXTS}|{SHORT})[\w-]{{0,20}})[ \t]{{0,3}}[:=]"
+    rf"^[ \t]{{0,20}}([\w-]{{0,20}}(?:{IN_TEXTS}|{SHORT})[\w-]{{0,20}})[ \t]{{0,3}}(?::|=(?!&))"
     rf"[ \t]{{0,3}}([^\s\"'{{\[][^\r\n]{{0,300}})",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -321,9 +321,13 @@ def _named(looked: Looked) -> Iterator[Cut]:
             found = _value_after(small, match.end(), match.start())
         if found is not None:
             start, at = found
-            yield start, at, FILTERED, f"name:{kind}"
+            if small[start:at].rstrip(".") not in _SAID_TO_BE_NOTHING:
+                yield start, at, FILTERED, f"name:{kind}"
         elif not work.spend():  # it was looked for; who counts the cuts asks for no more
             yield match.start(), len(text), FILTERED, "unseen"
+
+
+_SAID_TO_BE_NOTHING: Final = frozenset(map(str.lower, NOTHING))
 
 
 def _before(text: str, at: int) -> str:

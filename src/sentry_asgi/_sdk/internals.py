@@ -251,6 +251,27 @@ def scrubbed_names(scrubber: Any) -> frozenset[str] | None:
     return frozenset(names)
 
 
+def _public(module: str, name: str) -> Any:
+    """A public name of the SDK's that not all versions have; None where this one has not."""
+    found = importlib.util.find_spec(module)
+    return found and getattr(importlib.import_module(module), name, None)
+
+
+_EventScrubber: Final = _public("sentry_sdk.scrubber", "EventScrubber")
+_BY_DEFAULT: Final = (
+    [_EventScrubber(send_default_pii=on).denylist for on in (True, False)] if _EventScrubber else []
+)
+
+
+def names_scrubbed_by_default() -> frozenset[str]:
+    """The names, in lower case, that the SDK's default scrubber looks for; none if the user has given another."""
+    scrubber: Any = options().get("event_scrubber")
+    names: Any = getattr(scrubber, "denylist", None)
+    if type(scrubber) is not _EventScrubber or names not in _BY_DEFAULT or scrubber.recursive:
+        return frozenset()
+    return frozenset(names)
+
+
 def in_app(module: Any, abs_path: str | None, **options: Any) -> bool | None:
     """Whether the SDK takes a frame for the application's; None if it leaves that to Sentry."""
     frame: dict[str, Any] = {"module": module, "abs_path": abs_path}
@@ -312,12 +333,6 @@ CAN_TAKE_OVER: Final = VERSION >= (2, 15)
 
 
 # Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.
-
-
-def _public(module: str, name: str) -> Any:
-    """A public name of the SDK's that not all versions have; None where this one has not."""
-    found = importlib.util.find_spec(module)
-    return found and getattr(importlib.import_module(module), name, None)
 
 
 _AsyncTransport: Final = _public("sentry_sdk.transport", "AsyncHttpTransport")

@@ -2,7 +2,8 @@
 
 The rules:
 
-- The shape is the SDK's: containers as dicts and lists of what they hold, all else as its `repr`.
+- The shape is the SDK's: containers as dicts and lists of what they hold, all else as its `repr`. But a namedtuple is
+  shown with its fields' names, which tell what is secret.
 - Built-in containers and subclasses of them are walked by the built-in's own methods, as far as the bounds allow:
   depth, items of one container, characters of one text, and nodes and characters of all that one event shows. Whoever
   renders the most important values does so first.
@@ -127,8 +128,9 @@ class Renderer:
             return self._leaf(value, how, base)
         self._path.append(id(value))
         try:
-            if how == "dict":
-                return self._dict(value, base)
+            named = _named(value, base)  # for names tell what is secret
+            if how == "dict" or named:
+                return self._dict(named or value, dict if named else base)
             return [self.value(one) for one in _first(value, base)] + _more(value, base)
         finally:
             self._path.pop()
@@ -171,8 +173,9 @@ class Renderer:
 
     def _within(self, value: Any, base: Any) -> str:
         """A container as one text."""
-        if base is dict:
-            pairs = _first_pairs(value, base)
+        named = _named(value, base)
+        if base is dict or named:
+            pairs = _first_pairs(named or value, dict)
             parts = [f"{self.text(key)}: {self.text(one)}" for key, one in pairs]
         else:
             parts = [self.text(one) for one in _first(value, base)]
@@ -191,6 +194,17 @@ _BRACKETS: Final[dict[Any, tuple[str, str]]] = {
     collections.deque: ("deque([", "])"),
 }
 _EMPTY: Final[dict[Any, str]] = {set: "set()", frozenset: "frozenset()"}
+
+
+def _named(value: Any, base: Any) -> dict[str, Any]:
+    """What a namedtuple holds, by its fields' names; nothing of any other value."""
+    if base is not tuple or type(value) is tuple:
+        return {}
+    given = [vars(kind).get("_fields") for kind in type(value).__mro__]
+    fields = next((one for one in given if type(one) is tuple), ())
+    if len(fields) != tuple.__len__(value) or any(type(one) is not str for one in fields):
+        return {}
+    return dict(zip(fields, tuple.__iter__(value), strict=True))
 
 
 def _number(value: Any, base: Any) -> str:

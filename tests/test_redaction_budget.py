@@ -326,3 +326,26 @@ def test_the_fields_of_a_namedtuple_go_by_their_names() -> None:
     redact.redact(event, [])
     assert list(event["extra"]["login"]) == ["alice", "[Filtered]"]
     assert event["extra"]["page"] == Login("a", None)
+
+
+@pytest.mark.parametrize("letter", ["\ufdfa", "\ufb1d", "\u3300", "\u337f", "\u0315"])
+def test_names_that_become_longer_cost_as_much_as_others(sentry: Sentry, letter: str) -> None:
+    sentry.init(max_request_body_size="always")
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        sentry_sdk.capture_message("hello")
+
+    def took(one: str) -> float:
+        body = json.dumps({f"{number}{one * 256}": 1 for number in range(60)}, ensure_ascii=False)
+        message = {"type": "http.request", "body": body.encode()[:50_000]}
+        scope = http_scope(method="POST", headers=[(b"content-type", b"application/json")])
+        times = []
+        for number in range(3):
+            message["body"] = body.replace("{", f'{{"{number}": 1,').encode()
+            start = time.process_time()
+            run(SentryMiddleware(app), scope, [message])
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert took(letter) < 5 * took("a")

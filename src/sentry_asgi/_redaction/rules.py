@@ -168,9 +168,10 @@ class Names(dict[Any, str]):
         return kind
 
     def _judge(self, text: str) -> str:
-        forms = [canonical(text)]
+        text = _folded(text)
+        forms = [_compared(text)]
         if not text.islower():
-            forms.append(canonical(_HUMP.sub("_", text)))
+            forms.append(_compared(_HUMP.sub("_", text)))
         if not self._fewer.isdisjoint(forms):
             return ""
         if any(f"_{one}_" in f"_{form}_" for one in self._more for form in forms):
@@ -184,14 +185,30 @@ class Names(dict[Any, str]):
 
 def canonical(name: str) -> str:
     """A name as it is compared with others."""
-    if (
-        len(name) > _LONGEST_NAME
-    ):  # to normalise marks that combine takes time that grows as a square
-        name = name[: _LONGEST_NAME // 2] + name[-_LONGEST_NAME // 2 :]
-    if not name.isascii():  # wide letters, and invisible ones
-        known = unicodedata.normalize("NFKC", name)
-        name = "".join(one for one in known if unicodedata.category(one) != "Cf")
+    return _compared(_folded(name))
+
+
+def _compared(name: str) -> str:
     return re.sub(r"[-. :\[\]]", "_", name.lower())
+
+
+# One of these becomes up to eighteen letters, none of which is of any name here.
+_LIGATURES: Final = re.compile("[\u3300-\u3370\ufb50-\ufdff]+")
+
+
+def _folded(name: str) -> str:
+    """A name of bounded length, without wide letters and invisible ones."""
+    name = _ends(name, _LONGEST_NAME)
+    if name.isascii():
+        return name
+    # To normalise marks that combine takes time that grows as a square.
+    known = unicodedata.normalize("NFKC", _ends(_LIGATURES.sub("_", name), _LONGEST_NAME // 2))
+    return _ends("".join(one for one in known if unicodedata.category(one) != "Cf"), _LONGEST_NAME)
+
+
+def _ends(text: str, length: int) -> str:
+    """A text without its middle, if it is longer than that."""
+    return text if len(text) <= length else text[: length // 2] + text[-length // 2 :]
 
 
 # As they stand in texts, in small letters: those that are looked for by themselves, and those too short for it.

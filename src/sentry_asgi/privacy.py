@@ -4,7 +4,7 @@
 and streamed spans. `before_send_log` is where the SDK hands over a log:
 
     def before_send_log(log, hint):
-        return {**log, "body": scrub(log["body"]), "attributes": scrub(log["attributes"])}
+        return scrub(log)
 """
 
 from __future__ import annotations
@@ -97,19 +97,23 @@ def rules_of(secrets: Secrets | None) -> Rules:
 def scrub(value: T, secrets: Secrets | None = None) -> T:
     """Return a value without its secrets, as an event of the request would show it.
 
-    `value` is a text, a number, None, or dicts and lists of these, with whatever keys. It is not changed. What is
-    secret by its name, or by its looks, is replaced by `[Filtered]`; within a request, so are the request's own
-    secrets, wherever they recur. What holds none of this is given back itself. Never raises: a value that cannot be
-    looked at is replaced as a whole. Without `secrets`, those of the request's `SentryMiddleware` count.
+    `value` is a text, a number, None, or dicts, lists and tuples of these, with whatever keys; or a log. It is not
+    changed. What is secret by its name, or by its looks, is replaced by `[Filtered]`; within a request, so are the
+    request's own secrets, wherever they recur. What holds none of this is given back itself. Never raises: a value that
+    cannot be looked at is replaced as a whole. Without `secrets`, those of the request's `SentryMiddleware` count.
     """
-    event: dict[str, Any] = {"extra": {"value": value}}
     try:
         connection = connection_here()
         rules = rules_of(secrets)
         if connection is not None and secrets is None:
             rules = connection.settings.rules
         known = [] if connection is None else _event.known_secrets(connection)
-        redact.redact(event, known, rules)
+        given: Any = value
+        told: list[str] = []
+        if isinstance(value, dict):
+            given, told = redact.clean_log(value, rules)
+        event: dict[str, Any] = {"extra": {"value": given}}
+        redact.redact(event, [*known, *told], rules)
         scrubbed: T = event["extra"]["value"]
     except Exception:
         log_failure("removing secrets from a value")

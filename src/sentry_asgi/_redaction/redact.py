@@ -129,13 +129,13 @@ def redact(
     what was replaced is marked with the rule, as Sentry marks it.
     """
     hide_own_variables(event)
-    _hide_parameters(event, rules, remarks=remarks)
+    told = _hide_parameters(event, rules, remarks=remarks)
     if internals.VARIABLES_ARE_LATE:
         _render_variables(event)
     parts = {key: value for key, value in event.items() if key not in _LEFT_ALONE}
     if (event.get("transaction_info") or {}).get("source") in {"component", "route"}:
         parts.pop("transaction", None)  # a name of the code's
-    known = [one for one in secrets if len(one) >= ALONE and one != FILTERED]
+    known = [one for one in (*secrets, *told) if len(one) >= ALONE and one != FILTERED]
     glances = list(_glances(parts, Work(MOST, rules)))
     among = _hints_for(parts)
     if not known and not rules.own and _is_harmless(glances, among):
@@ -227,12 +227,15 @@ def remarked(value: Any, *why: str) -> Any:
     return internals.annotated(value, {"rem": [[f"@{rule}", "s"] for rule in why]})
 
 
-def _hide_parameters(event: dict[str, Any], rules: Rules, *, remarks: bool) -> None:
-    """Takes from a log record's parameters what is secret where its text says it: `logger.error("password=%s", x)`."""
+def _hide_parameters(event: dict[str, Any], rules: Rules, *, remarks: bool) -> list[str]:
+    """Takes from a log record's parameters what is secret where its text says it: `logger.error("password=%s", x)`.
+
+    Returns those that are secret by their names, of which the text says nothing: `("in: %(token)s", {"token": x})`.
+    """
     entry = internals.plain(event.get("logentry"))
     given = internals.plain(entry.get("params")) if isinstance(entry, dict) else None
     if not given or not isinstance(given, (list, tuple, dict)):
-        return
+        return []
     said = entry.get("formatted")
     secret = set(secret_values(said, Work(PLACES, rules))) - {""} if isinstance(said, str) else None
     if secret:
@@ -241,6 +244,27 @@ def _hide_parameters(event: dict[str, Any], rules: Rules, *, remarks: bool) -> N
             entry["params"] = {name: hide(one) for name, one in given.items()}
         else:
             entry["params"] = [hide(one) for one in given]
+    return _secret_by_name(given, rules) if isinstance(given, dict) else []
+
+
+def _secret_by_name(parameters: dict[str, Any], rules: Rules) -> list[str]:
+    return [str(one) for name, one in parameters.items() if rules.variables[name]]
+
+
+def clean_log(log: dict[str, Any], rules: Rules) -> tuple[dict[str, Any], list[str]]:
+    """The same for a log of the SDK's: the log, and the parameters that are secret by their names."""
+    body, attributes = log.get("body"), log.get("attributes")
+    if not isinstance(body, str) or not isinstance(attributes, dict):
+        return log, []
+    given = {name: one for name, one in attributes.items() if str(name).startswith(_OF_A_LOG)}
+    entry: dict[str, Any] = {"formatted": body, "params": given}
+    told = _hide_parameters({"logentry": entry}, rules, remarks=False)
+    if entry["params"] is given:
+        return log, told
+    return {**log, "attributes": {**attributes, **entry["params"]}}, told
+
+
+_OF_A_LOG: Final = "sentry.message.parameter."
 
 
 def _hidden(value: Any, secret: set[str], *, remarks: bool) -> Any:
@@ -650,6 +674,8 @@ class _Redactor:
     def _cut(self, text: str) -> Any:
         """A text that is too long, as Sentry marks it."""
         shown = self.text(text[: self._longest]) + "..."
+        if not self.remarks:
+            return shown
         remark = ["!limit", "x", len(shown) - 3, len(shown)]
         return internals.annotated(shown, {"len": len(text), "rem": [remark]})
 
@@ -721,11 +747,13 @@ class _Redactor:
         if fields is not None:
             named = dict(zip(fields, value, strict=True))
             cleaned = list(self._mapping(named, place, depth).values())
-        else:
-            cleaned = [self.clean(one, "", place, depth) for one in value]
-            for at in _values_of_pair(value, self._names_left[place]):
-                cleaned[at] = self._filtered("name")
-        return value if all(map(_is, cleaned, value)) else cleaned
+            return value if all(map(_is, cleaned, value)) else type(value)._make(cleaned)
+        cleaned = [self.clean(one, "", place, depth) for one in value]
+        for at in _values_of_pair(value, self._names_left[place]):
+            cleaned[at] = self._filtered("name")
+        if all(map(_is, cleaned, value)):
+            return value
+        return tuple(cleaned) if isinstance(value, tuple) else cleaned
 
     def _object(self, value: Any, place: Place, depth: int) -> Any:
         if isinstance(value, (set, frozenset)):

@@ -15,6 +15,7 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction import names as _names, redact, rules
 from sentry_asgi._redaction.texts import clean_lines, clean_text, secret_values
+from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, run, websocket_scope
 
@@ -102,9 +103,9 @@ def test_what_is_beyond_the_places_that_are_looked_at_goes_unseen(piece: str) ->
 def test_many_edges_are_compared_up_to_a_bound() -> None:
     secrets = [f"{number:02}secret-of-alice" for number in range(24)]
     texts = [f"{number} {secrets[number % 24][:9]}" for number in range(1_000)]
-    event: dict[str, Any] = {"extra": {"texts": texts}}
-    redact.redact(event, secrets)
-    cleaned = event["extra"]["texts"]
+    event: dict[str, Any] = {"stacktrace": {"frames": [{"vars": {"texts": texts}}]}}
+    redact.redact(event, secrets, chunks=True)
+    cleaned = internals.plain(event["stacktrace"]["frames"][0]["vars"])["texts"]
     assert cleaned[0] == "0 [Filtered]"
     assert cleaned[-1] == "[Filtered]"
     assert not any("secret" in one for one in cleaned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -168,6 +169,48 @@ def test_arguments_and_namedtuples_in_a_frame_show_no_secret(sentry: Sentry) -> 
     assert shown["others"] == ["'mysql'", "'--token'", FILTERED, "'--token'", "'-v'"]
     assert shown["named"] == {"user": "'bob'", "password": FILTERED}
     assert SECRET not in json.dumps(sentry.event)
+
+
+async def greets(scope: Scope, receive: Any, send: Any) -> None:
+    name = "gabriela"
+    logging.getLogger("shop").warning("user: %s", name)
+    sentry_sdk.add_breadcrumb(message=f"hello {name}", data={"name": name})
+    sentry_sdk.set_context("customer", {"name": name})
+    sentry_sdk.get_current_scope().set_extra("name", name)
+    sentry_sdk.set_tag("name", name)
+    raise ValueError(f"no such user: {name}")
+
+
+BASIC = [(b"authorization", b"Basic Z2FicmllbGE6aGVsbG8xMjM=")]  # of "gabriela:hello123"
+
+
+def test_a_text_that_was_not_cut_holds_no_piece_of_a_secret(sentry: Sentry) -> None:
+    with contextlib.suppress(ValueError):
+        run(SentryMiddleware(greets), http_scope(headers=BASIC))
+    event = sentry.event
+    (value,) = event["exception"]["values"]
+    assert value["value"] == "no such user: gabriela"
+    assert value["stacktrace"]["frames"][-1]["vars"]["name"] == "'gabriela'"
+    (crumb,) = event["breadcrumbs"]["values"][-1:]
+    assert (crumb["message"], crumb["data"]) == ("hello gabriela", {"name": "gabriela"})
+    assert (event["contexts"]["customer"], event["tags"]) == ({"name": "gabriela"},) * 2
+    assert event["extra"]["name"] == "gabriela"
+
+
+async def cuts(scope: Scope, receive: Any, send: Any) -> None:
+    body = (await receive())["body"]
+    chunks = [body[:14], body[14:]]
+    raise ValueError("x" * 9_000 + " gabriela:hello123", chunks)
+
+
+def test_a_text_that_was_cut_and_a_chunk_of_a_body_show_no_piece_of_a_secret(
+    sentry: Sentry,
+) -> None:
+    body = [{"type": "http.request", "body": b"it is gabriela:hello123, he says"}]
+    with contextlib.suppress(ValueError):
+        run(SentryMiddleware(cuts), http_scope(method="POST", headers=BASIC), body)
+    shown = sentry.event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]
+    assert shown["chunks"] == [f"b'it is {FILTERED}'", f"b':{FILTERED}, he says'"]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def protect(
         _unify_url(connection, event)
         _add_stacktrace(event)
         rules = connection.settings.rules
-        redact.redact(event, known_secrets(connection), rules, remarks=True)
+        known, chunks = known_secrets(connection), _has_body(connection)
+        redact.redact(event, known, rules, remarks=True, chunks=chunks)
         _drop_filtered(event)
         redact.keep_what_says_nothing(event)
         return event
@@ -184,7 +185,8 @@ def segment_attributes(connection: Connection) -> dict[str, Any]:
     """What a request's streamed segment tells of what was sent, without its secrets: no event processor sees it."""
     options = sentry_sdk.get_client().options
     event = {"request": request_data(connection, names.privacy(options, connection.settings.rules))}
-    redact.redact(event, known_secrets(connection), connection.settings.rules)
+    chunks = _has_body(connection)
+    redact.redact(event, known_secrets(connection), connection.settings.rules, chunks=chunks)
     request = event["request"]
     if not isinstance(request, dict):  # it could not be looked at
         return {}
@@ -317,6 +319,10 @@ def known_secrets(connection: Connection) -> list[str]:
         )
         known = connection._secrets = (state, secrets)  # noqa: SLF001
     return known[1]
+
+
+def _has_body(connection: Connection) -> bool:
+    return bool(getattr(connection, "received_bytes", 0))
 
 
 def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:

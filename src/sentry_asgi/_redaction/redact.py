@@ -7,7 +7,7 @@ The rules:
 - Most parts of an event hold nothing of all this. So each is glanced over first, all its texts as one, and only where
   that finds a hint is it walked through: a transaction is glanced over in 20 µs, and walking takes ten times as long.
 - Texts of eight characters and more are found anywhere; shorter ones only where they stand alone. Where a value was cut
-  (a chunk of a body, a shortened text), the piece of a secret at its edge goes too.
+  (a chunk of a body, a text that ends in dots), the piece of a secret at its edge goes too.
 - Frames of this package show no variables. Source lines are code, not data.
 - An event may hold the application's own objects, so nothing is changed in place but what the SDK made for the event.
 - An event has bounds: of values, of new names, of places in its texts that take a closer look, and of characters. Of
@@ -76,10 +76,8 @@ _CALLED: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("method", frozenset({"method"})),  # a request
     ("build", frozenset({"name", "version", "build"})),  # a runtime
 )
-# Given by the application as a whole: what is cut stands elsewhere.
-_UNCUT: Final = frozenset({"user", "tags", "transaction"})
 # What the SDK reads again before it sends an event.
-_UNREMARKED: Final = _UNCUT | {"message", "logger", "fingerprint"}
+_UNREMARKED: Final = frozenset({"user", "tags", "transaction", "message", "logger", "fingerprint"})
 # Where integrations keep query strings.
 _QUERIES: Final = frozenset({"query_string", "http.query", "url.query"})
 # Where what an event holds is data of the application's, keys and all; and facts, which have keys of the SDK's.
@@ -122,11 +120,13 @@ def redact(
     rules: Rules = RULES,
     *,
     remarks: bool = False,
+    chunks: bool = False,
 ) -> None:
     """Removes the given secrets from an event of any type, and whatever else is secret by its name or looks.
 
     `secrets` are those of the request, as many as `secrets.shared` leaves, the most important first. With `remarks`,
-    what was replaced is marked with the rule, as Sentry marks it.
+    what was replaced is marked with the rule, as Sentry marks it. With `chunks`, there was a body: a variable may be a
+    piece of it, and so may what is sent of it. Any other text was cut if it says so, by dots at its end.
     """
     hide_own_variables(event)
     told = _hide_parameters(event, rules, remarks=remarks)
@@ -140,11 +140,11 @@ def redact(
     among = _hints_for(parts)
     if not known and not rules.own and _is_harmless(glances, among):
         return
-    redactor = _Redactor(glances, among, known, rules)
+    redactor = _Redactor(glances, among, known, rules, chunks=chunks)
     if redactor.nothing_to_do:
         return
     for key, value in parts.items():
-        redactor.looks_at_edges(key not in _UNCUT)
+        redactor.in_chunks = chunks and key == "request"
         redactor.remarks = remarks and key not in _UNREMARKED
         cleaned = redactor.clean(value, key, "event")
         if cleaned is not value:
@@ -504,9 +504,16 @@ class _Redactor:
     """Cleans the parts of one event: gives a part back as it is, or a copy without its secrets."""
 
     def __init__(
-        self, glances: list[_Glance], among: frozenset[str], secrets: list[str], rules: Rules
+        self,
+        glances: list[_Glance],
+        among: frozenset[str],
+        secrets: list[str],
+        rules: Rules,
+        *,
+        chunks: bool,
     ) -> None:
-        self.remarks = False
+        self.remarks = self.in_chunks = False
+        self._chunks = chunks
         self._rules = rules
         self._why: dict[str, list[str]] = {}
         # New names: of what clients and the application name, and of what the SDK does.
@@ -533,18 +540,11 @@ class _Redactor:
                 self._remove_whole_ones(one)
         # Frames show the same objects again and again.
         self._seen: dict[str, str] = {}
-        self._seen_uncut: dict[str, str] = {}
-        self._looks_at_edges = True
+        self._seen_chunks: dict[str, str] = {}
         suspicious = [one for one in glances if self._suspicious(one)]
         self.nothing_to_do = not suspicious
         if suspicious:
             self._harmless = set(self._told_apart(glances, suspicious))
-
-    def looks_at_edges(self, wanted: bool) -> None:  # noqa: FBT001
-        """Choose whether texts may have been cut, and show a piece of a secret at an edge."""
-        if wanted != self._looks_at_edges:
-            self._looks_at_edges = wanted
-            self._seen, self._seen_uncut = self._seen_uncut, self._seen
 
     def _shortened(self, glances: list[_Glance]) -> list[_Glance]:
         """Chooses how long a text may be, and cuts those that are longer."""
@@ -654,7 +654,9 @@ class _Redactor:
             self._left -= 1
             if self._left <= 0:
                 return FILTERED
-            return self._marked(value) if len(value) <= self._longest else self._cut(value)
+            if len(value) > self._longest:
+                return self._cut(value)
+            return self._marked(value, chunk=self._is_chunk(place))
         if kind in _PLAIN or id(value) in self._harmless:
             return value
         try:
@@ -662,8 +664,8 @@ class _Redactor:
         except Exception:  # of an object of the application's; what cannot be looked at is not sent
             return FILTERED
 
-    def _marked(self, text: str) -> Any:
-        cleaned = self.text(text)
+    def _marked(self, text: str, *, chunk: bool) -> Any:
+        cleaned = self.text(text, chunk=chunk)
         if cleaned is text or not self.remarks:
             return cleaned
         return remarked(cleaned, *(self._why.get(text) or ["request"]))
@@ -673,7 +675,7 @@ class _Redactor:
 
     def _cut(self, text: str) -> Any:
         """A text that is too long, as Sentry marks it."""
-        shown = self.text(text[: self._longest]) + "..."
+        shown = self.text(text[: self._longest] + "...")
         if not self.remarks:
             return shown
         remark = ["!limit", "x", len(shown) - 3, len(shown)]
@@ -760,23 +762,27 @@ class _Redactor:
             cleaned = self._sequence(list(value), place, depth + 1)
             return value if {*map(id, cleaned)} == {*map(id, value)} else cleaned
         written = str(value) if isinstance(value, str) else _written(value)
-        cleaned = self.text(written)
+        cleaned = self.text(written, chunk=self._is_chunk(place))
         return value if cleaned == written else cleaned
 
-    def text(self, text: str) -> str:
-        """A text without its secrets; the very same one if it has none."""
-        cleaned = self._seen.get(text)
+    def _is_chunk(self, place: Place) -> bool:
+        return self.in_chunks or (self._chunks and place == "variables")
+
+    def text(self, text: str, *, chunk: bool = False) -> str:
+        """A text without its secrets; the very same one if it has none. A chunk may begin and end within one."""
+        seen = self._seen_chunks if chunk else self._seen
+        cleaned = seen.get(text)
         if cleaned is None:
-            cleaned = self._seen[text] = self._cleaned(text)
+            cleaned = seen[text] = self._cleaned(text, chunk=chunk)
         return text if cleaned == text else cleaned
 
-    def _cleaned(self, given: str) -> str:
+    def _cleaned(self, given: str, *, chunk: bool) -> str:
         text = given
         if self._whole_ones:
             known = self._without_whole_ones.get(text)
             text = self._without_them(text) if known is None else known
-        if self._looks_at_edges and (self._starts or self._ends):
-            text = self._edges(text)
+        if (self._starts or self._ends) and (chunk or text.rstrip("'\"")[-3:] == "..."):
+            text = self._edges(text, chunk=chunk)
         if not self._rules.own and (
             not self._hints or _is_a_name(text) or not found_hints(text.lower(), self._hints)
         ):
@@ -793,7 +799,7 @@ class _Redactor:
         self._places_left.spend(granted - max(work.left, 0))
         return cleaned
 
-    def _edges(self, text: str) -> str:
+    def _edges(self, text: str, *, chunk: bool) -> str:
         """A text without the pieces of secrets at its edges, where what it shows may have been cut."""
         if len(text) < EDGE:
             return text
@@ -805,7 +811,7 @@ class _Redactor:
             if at >= 0 and any(one.startswith(text[at:end]) for one in secrets):
                 text, end = f"{text[:at]}{FILTERED}{text[end:]}", at
         start, end = _inner(text)
-        for piece, secrets in self._ends.items():
+        for piece, secrets in self._ends.items() if chunk else ():
             at = text.find(piece, start, start + max(map(len, secrets)))
             if at >= 0 and any(one.endswith(text[start : at + EDGE]) for one in secrets):
                 text = f"{text[:start]}{FILTERED}{text[at + EDGE :]}"

@@ -350,3 +350,59 @@ def test_names_that_become_longer_cost_as_much_as_others(sentry: Sentry, letter:
         return min(times)
 
     assert took(letter) < 5 * took("a")
+
+
+@pytest.mark.parametrize("kind", ["texts", "keys", "dicts"])
+def test_of_what_a_client_sends_without_end_the_first_is_looked_at(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    sent: Any = {
+        "texts": [f"{number} hunter2-of-alice" for number in range(100_000)],
+        "keys": {f"k{number}": "hunter2-of-alice" for number in range(100_000)},
+        "dicts": [{"k": "hunter2-of-alice"}] * 100_000,
+    }[kind]
+    times = []
+    clean = redact.redact
+
+    def timed(*given: Any, **options: Any) -> None:
+        start = time.process_time()
+        clean(*given, **options)
+        times.append(time.process_time() - start)
+
+    monkeypatch.setattr(redact, "redact", timed)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.get_current_scope().set_extra("sent", sent)
+        sentry_sdk.set_context("sent", {"them": sent})
+        for _ in range(3):
+            sentry_sdk.capture_message("hello")
+
+    run(SentryMiddleware(app), http_scope(headers=[(b"x-api-key", b"hunter2-of-alice")]))
+    assert min(times) < 0.1
+    shown = [event["contexts"]["sent"]["them"] for event in sentry.events]
+    assert all(1_000 < len(one) <= 5_001 for one in shown)
+    assert "hunter2" not in json.dumps(sentry.events)
+
+
+class Broken(list[Any]):
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
+def test_what_is_cut_keeps_what_its_names_tell() -> None:
+    pair = namedtuple("pair", ["user", "password"])  # noqa: PYI024
+    much: Any = [{"a": number} for number in range(20_000)]
+    first = [pair("bob", "hunter2"), internals.annotated(["b"], {"len": 7}), Broken(), {1, 2}]
+    deep: Any = "bottom"
+    for _ in range(50):
+        deep = [deep]
+    parts = ("extra", "contexts", "user", "request", "logentry", "more")
+    event: dict[str, Any] = {part: {"it": [*first, deep, object(), *much]} for part in parts}
+    redact.redact(event, [])
+    for part in parts:
+        (named, marked, broken, numbers, _, _, *others) = event[part]["it"]
+        assert named == {"user": "bob", "password": "[Filtered]"}
+        assert (internals.plain(marked), internals.metadata_of(marked)) == (["b"], {"len": 7})
+        assert (broken, numbers) == ("[Filtered]", [1, 2])
+        assert "bottom" not in repr(event[part])
+        assert len(others) < 5_000

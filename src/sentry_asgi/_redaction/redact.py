@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -44,7 +44,11 @@ from .secrets import ALONE, ANYWHERE, EDGE, forms, packed, plain_forms, to_encod
 from .shapes import SHORTEST
 from .texts import ALL_HINTS, HINTS, PLACES, clean_and_tell, found_hints, secret_values
 
-_NODES: Final = 50_000
+_NODES: Final = 50_000  # of the spans of an event, or of what one frame shows
+_OTHERS: Final = 20_000  # of all else together
+_PART: Final = 5_000  # of each part of an event that holds more
+_BUILT: Final = frozenset({"exception", "threads", "spans"})  # of which the SDK has made the nodes
+_APART: Final = frozenset({"contexts", "request"})  # each of whose members has a meaning of its own
 _DEPTH: Final = 40
 CHARACTERS: Final = 750_000
 """Of the texts of one event: Relay refuses one of more than 1 MB (`limits.max_event_size`), with all around them."""
@@ -137,6 +141,12 @@ def redact(
         parts.pop("transaction", None)  # a name of the code's
     known = [one for one in (*secrets, *told) if len(one) >= ALONE and one != FILTERED]
     glances = list(_glances(parts, Work(MOST, rules)))
+    size = _PART
+    while not all(one.whole for one in glances):  # of what holds too much, the first is kept
+        for key, part in parts.items():
+            event[key] = parts[key] = _first_of_part(key, part, size)
+        glances = list(_glances(parts, Work(MOST, rules)))
+        size //= 4
     among = _hints_for(parts)
     if not known and not rules.own and _is_harmless(glances, among):
         return
@@ -378,27 +388,37 @@ def _glances(parts: dict[str, Any], names_left: Work) -> Iterator[_Glance]:
         elif key in {"breadcrumbs", "spans"}:
             values = _values(part)
             if values:
-                yield _glance(values, names_left)
+                nodes = _NODES if key == "spans" else _OTHERS
+                yield _glance(values, names_left, nodes=nodes)
         elif key == "contexts" and part.__class__ is dict:
             small.extend(part.values())
         elif key != "stacktrace":
             small.append(part)
-    yield _glance(small, names_left)
+    yield _glance(small, names_left, nodes=_OTHERS)
 
 
-def _glance(pieces: list[Any], names_left: Work, *, variables: bool = False) -> _Glance:
+_TOO_MUCH: Final = _Glance([], {}, "", set(), named=True, whole=False)
+
+
+def _glance(  # noqa: C901 - flat
+    pieces: list[Any], names_left: Work, *, variables: bool = False, nodes: int = _NODES
+) -> _Glance:
     waiting = list(pieces)
     mappings: list[Any] = []
     texts: dict[str, None] = {}
     named = False
-    left = _NODES
+    left = nodes
     for value in waiting:  # which grows
+        if left < len(waiting):
+            return _TOO_MUCH
         kind = value.__class__
         if kind is str:
             texts[value] = None
         elif kind is dict:
-            mappings.append(value)
             left -= len(value)
+            if left < 0:
+                return _TOO_MUCH
+            mappings.append(value)
             for one in value.values():  # most are texts and numbers, which need not wait
                 kind = one.__class__
                 if kind is str:
@@ -410,8 +430,6 @@ def _glance(pieces: list[Any], names_left: Work, *, variables: bool = False) -> 
                 named = _look_into(value, mappings, texts, waiting, names_left) or named
             except Exception:  # of an object of the application's; `clean` replaces it
                 named = True
-        if left < len(waiting):
-            return _Glance(pieces, texts, "\n".join(texts), set(), named=True, whole=False)
     keys = set().union(*mappings)
     named = named or _names_secret(keys, mappings, names_left, variables=variables)
     return _Glance(pieces, texts, "\n".join(texts), keys, named, whole=True)
@@ -432,6 +450,45 @@ def _names_secret(
     return any(
         _queries_secret(one, names_left.rules) for one in _under(asked, mappings)
     ) or not all(map(is_nothing, _under(secret, mappings)))
+
+
+def _first_of_part(key: str, part: Any, size: int) -> Any:
+    if key in _APART and part.__class__ is dict and size:
+        return {name: _first_of(one, Work(size), 0) for name, one in part.items()}
+    return _first_of(part, Work(size * 8 if key in _BUILT else size), 0)
+
+
+def _first_of(value: Any, left: Work, depth: int) -> Any:  # noqa: PLR0911 - flat
+    """The first of what a value holds, as far as there is work left."""
+    if value.__class__ is str or value.__class__ in _PLAIN:
+        return value
+    if depth > _DEPTH:
+        return FILTERED
+    try:
+        metadata = internals.metadata_of(value)
+        if metadata is not None:
+            return internals.annotated(_first_of(value.value, left, depth + 1), metadata)
+        fields = getattr(value, "_fields", None)  # a namedtuple's
+        if fields is not None:
+            value = dict(zip(fields, value, strict=True))
+        if isinstance(value, Mapping):
+            return dict(_members(value.items(), ("...", FILTERED), left, depth))
+        if isinstance(value, (list, tuple, set, frozenset)):
+            pairs = ((None, one) for one in value)
+            return [one for _, one in _members(pairs, (None, FILTERED), left, depth)]
+    except Exception:  # of an object of the application's
+        return FILTERED
+    return value
+
+
+def _members(
+    items: Iterable[tuple[Any, Any]], rest: tuple[Any, Any], left: Work, depth: int
+) -> Iterator[tuple[Any, Any]]:
+    for key, one in items:
+        if not left.spend():
+            yield rest
+            return
+        yield key, _first_of(one, left, depth + 1)
 
 
 def _under(keys: set[Any], mappings: list[Any]) -> Iterator[Any]:
@@ -494,7 +551,7 @@ def _joined(keys: set[Any]) -> str:
 
 def _is_harmless(glances: list[_Glance], among: frozenset[str]) -> bool:
     """Whether there is nothing to do at all, as in most transactions."""
-    if any(one.named or not one.whole for one in glances):
+    if any(one.named for one in glances):
         return False
     texts = "\n".join([one.everything for one in glances])
     return len(texts) <= CHARACTERS and not found_hints(texts.lower(), among)
@@ -520,7 +577,6 @@ class _Redactor:
         self._names_left = {place: Work(MOST, rules) for place in _ALL_PLACES}
         self._places_left = Work(PLACES)
         self._edges_left = Work(PLACES * _PER_TEXT)
-        self._left = _NODES
         self._anywhere: list[str] = []
         self._alone: list[str] = []
         self._starts: dict[str, list[str]] = {}
@@ -531,7 +587,7 @@ class _Redactor:
         self._hints = found_hints(texts.lower(), among)
         if secrets:
             everything = "\n".join([texts, *[_joined(one.keys) for one in glances]])
-            self._choose(secrets, everything, whole=all(one.whole for one in glances))
+            self._choose(secrets, everything)
         self._whole_ones = {*self._anywhere, *self._alone}
         self._sought = {*self._whole_ones, *self._starts, *self._ends}
         self._without_whole_ones: dict[str, str] = {}
@@ -569,7 +625,7 @@ class _Redactor:
             texts=texts, everything="\n".join(texts), named=glance.named or too_long
         )
 
-    def _choose(self, secrets: list[str], everything: str, *, whole: bool) -> None:
+    def _choose(self, secrets: list[str], everything: str) -> None:
         """Of the forms that secrets can take, keeps those of which the event shows something: most occur nowhere."""
         plain = {one: plain_forms(one) for one in to_encode(secrets)}
         forms_of = {one: forms(texts) for one, texts in plain.items()}
@@ -584,18 +640,17 @@ class _Redactor:
             for one in found
             if len(one) >= ANYWHERE
         ]
-        if whole:
-            others = _shown(others, everything, many=len(secrets) > _FEW)
-            self._alone = [one for one in self._alone if one in everything]
+        others = _shown(others, everything, many=len(secrets) > _FEW)
+        self._alone = [one for one in self._alone if one in everything]
         self._anywhere = sorted(others, key=len, reverse=True)
         # Pieces of them are few, once the whole ones are gone.
         for one in edged:
             if one in others:
                 everything = everything.replace(one, FILTERED)
         for one in edged:
-            if not whole or one[:EDGE] in everything:
+            if one[:EDGE] in everything:
                 self._starts.setdefault(one[:EDGE], []).append(one)
-            if not whole or one[-EDGE:] in everything:
+            if one[-EDGE:] in everything:
                 self._ends.setdefault(one[-EDGE:], []).append(one)
 
     def _remove_whole_ones(self, glance: _Glance) -> None:
@@ -618,7 +673,7 @@ class _Redactor:
         return text
 
     def _suspicious(self, glance: _Glance) -> bool:
-        if glance.named or not glance.whole:
+        if glance.named:
             return True
         if self._sought:
             keys = _joined(glance.keys)
@@ -651,9 +706,6 @@ class _Redactor:
         """A value as it may be sent; `name` is what it stands under."""
         kind = value.__class__
         if kind is str:
-            self._left -= 1
-            if self._left <= 0:
-                return FILTERED
             if len(value) > self._longest:
                 return self._cut(value)
             return self._marked(value, chunk=self._is_chunk(place))
@@ -682,10 +734,9 @@ class _Redactor:
         return internals.annotated(shown, {"len": len(text), "rem": [remark]})
 
     def _clean(self, value: Any, name: str, place: Place, depth: int) -> Any:
-        self._left -= 1
         if isinstance(value, (bool, int, float)):
             return value
-        if self._left <= 0 or depth > _DEPTH:
+        if depth > _DEPTH:
             return FILTERED
         metadata = internals.metadata_of(value)
         if metadata is not None:

@@ -177,9 +177,6 @@ def keep_what_says_nothing(event: dict[str, Any]) -> None:
 
     A scrubber that the user has given does as it says.
     """
-    names = internals.names_scrubbed_by_default()
-    if not names:
-        return
     parts: list[tuple[Any, str]] = [
         (event, "extra"),
         *((frame, "vars") for frame in _frames(event)),
@@ -189,25 +186,24 @@ def keep_what_says_nothing(event: dict[str, Any]) -> None:
         parts += [(request, key) for key in ("headers", "cookies", "data")]
     for holder, key in parts:
         if key in holder:
-            holder[key] = _kept(holder[key], names)
+            holder[key] = _kept(holder[key])
     crumbs: Any = event.get("breadcrumbs")
     if crumbs.__class__ is dict:  # they are the scope's own, and go into other events
         crumbs["values"] = [
-            {**one, "data": _kept(one.get("data"), names)} if one.get("data") else one
+            {**one, "data": _kept(one.get("data"))} if one.get("data") else one
             for one in _values(crumbs)
         ]
 
 
-def _kept(data: Any, names: frozenset[str]) -> Any:
+def _kept(data: Any) -> Any:
     if data.__class__ is list:  # of a request
-        return [_kept(one, names) for one in data]
+        return [_kept(one) for one in data]
     if data.__class__ is not dict:
         return data
-    nothing = any(
-        is_nothing(one) and key.__class__ is str and key.lower() in names
-        for key, one in data.items()
-    )
-    return _Kept(data) if nothing else data
+    empty = [key.lower() for key, one in data.items() if key.__class__ is str and is_nothing(one)]
+    if not empty or internals.names_scrubbed_by_default().isdisjoint(empty):
+        return data
+    return _Kept(data)
 
 
 # Frames, and what is left where an event cannot be cleaned.

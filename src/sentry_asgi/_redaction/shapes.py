@@ -321,4 +321,4 @@ def runs(small: str) -> str:
 def may_hold_tokens(small: str) -> bool:
     """Whether a text in small letters may hold a token."""
     long = runs(small)
-    return bool(long) and any(hint in long for hint in _HINTS_OF_TOKENS)
+    return bool(long) and any(map(long.__contains__, _HINTS_OF_TOKENS))

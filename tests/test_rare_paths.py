@@ -186,7 +186,7 @@ def streaming(sentry: Sentry) -> None:
 def test_a_request_that_cannot_be_looked_at_is_not_told_by_a_segment(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hide(event: Any, secrets: Any, rules: Any) -> None:
+    def hide(event: Any, secrets: Any, rules: Any, **options: Any) -> None:
         event["request"] = FILTERED
 
     monkeypatch.setattr(redact, "redact", hide)

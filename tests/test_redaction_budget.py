@@ -19,7 +19,6 @@ from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, run, websocket_scope
 
-
 KNOWN = "hunter2-of-alice"
 
 

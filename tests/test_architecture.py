@@ -187,6 +187,30 @@ def test_importing_it_imports_nothing_but_itself_and_what_the_sdk_imports() -> N
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_it_works_where_a_thread_has_no_clock_of_its_own() -> None:
+    """As under Pyodide."""
+    code = (
+        "import time; del time.thread_time\n"
+        "import asyncio, sentry_sdk\n"
+        "from sentry_sdk.transport import Transport\n"
+        "class Kept(Transport):\n"
+        "    kept = []\n"
+        "    def capture_envelope(self, envelope): self.kept.append(envelope)\n"
+        "sentry_sdk.init(dsn='https://k@sentry.invalid/1', transport=Kept, auto_session_tracking=False)\n"
+        "from sentry_asgi import SentryMiddleware\n"
+        "class Shown:\n"
+        "    def __repr__(self): return 'shown'\n"
+        "async def app(scope, receive, send):\n"
+        "    local = Shown()\n"
+        "    raise ValueError(local)\n"
+        "async def no(*_): pass\n"
+        "try: asyncio.run(SentryMiddleware(app)({'type': 'http', 'path': '/', 'headers': []}, no, no))\n"
+        "except ValueError: pass\n"
+        "assert len(Kept.kept) == 1 and b'shown' in Kept.kept[0].serialize()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_importing_it_changes_no_logger() -> None:
     code = (
         "import logging, sentry_sdk\n"

@@ -61,9 +61,9 @@ _EDGED: Final = (
 _PER_TEXT: Final = (
     10  # edges of texts that are compared, for each place that may take a closer look
 )
-# What texts are joined by to be searched as one. No text holds it, for nobody knows it.
 # Of mappings that tell by what stands in them what is secret.
 _BESIDE: Final = VALUE_KEYS | IN_COMPANY
+# What texts are joined by to be searched as one. No text holds it, for nobody knows it.
 _BETWEEN: Final = f"\n{uuid4().hex}\n"
 
 # Of an event, what holds no text of a request.

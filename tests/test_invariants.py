@@ -241,7 +241,7 @@ def test_a_run_without_a_result_is_a_break(tmp_path: Path) -> None:
 
 
 def test_what_breaks_no_more_is_told(tmp_path: Path) -> None:
-    entry = {"where": {}, "breaks": [".*"], "reason": "close_truncated_json"}
+    entry = {"where": {}, "breaks": [".*"], "reason": "mended"}
     verdict = judge(tmp_path, [entry])
     assert verdict.stale([entry]) == [entry]
     assert told(verdict, [entry])[0] == "holds by now, take it out: mended"

@@ -367,8 +367,8 @@ def test_a_file_that_cannot_be_used_now_is_told_and_used_again_when_it_can(
             other.rollback()
             assert [one.status_code for one in (answer, cleared)] == [503, 503]
             assert "database is locked" in answer.json()["detail"]
-            assert inspector.report(envelope(("event", error("BodyBuffer")))).status_code == 200
-            assert [one.summary.title for one in inspector.errors()] == ["BodyBuffer"]
+            assert inspector.report(envelope(("event", error("Kept")))).status_code == 200
+            assert [one.summary.title for one in inspector.errors()] == ["Kept"]
 
 
 def test_several_processes_report_at_once_and_nothing_is_lost(inspector: Inspector) -> None:

@@ -458,7 +458,7 @@ def test_a_file_that_was_removed_takes_nothing_more_and_says_so(
                 assert (answer.status_code, "was removed" in answer.json()["detail"]) == (503, True)
             with closing(Store(path)):  # another's
                 assert inspector.report(envelope(("event", error()))).status_code == 503
-    assert len([one for one in caplog.records if "cannot be kept" in one.message]) == 1
+    assert len([one for one in caplog.records if "Cannot store envelopes" in one.message]) == 1
     assert "Traceback" not in caplog.text
 
 

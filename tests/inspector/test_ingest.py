@@ -298,7 +298,7 @@ def test_what_cannot_be_kept_is_answered_with_the_failure(
     intake = Intake(store, Limits(), lambda: None, idle=0.02)
     with pytest.raises(Exception, match="closed database"):
         asyncio.run(intake.take(Submission("1", envelope(("event", error())))))
-    assert "cannot be kept" in caplog.text
+    assert "Cannot store envelopes" in caplog.text
 
 
 def test_a_sender_that_went_away_harms_nobody(store: Store) -> None:

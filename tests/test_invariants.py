@@ -39,6 +39,15 @@ def test_a_pair_counts_though_the_rules_forbid_most_of_what_holds_it() -> None:
     assert not plan.Plan(dimensions, never).pairs() & forbidden
 
 
+def test_what_was_wrong_once_is_always_in_the_list() -> None:
+    for name, one in plan.NAMED.items():
+        assert one.keys() == plan.DIMENSIONS.keys(), name
+        assert plan.allowed(one), name
+    assert plan.named_within(plan.DIMENSIONS) == list(plan.NAMED.values())
+    older = {**plan.DIMENSIONS, "sdk": ("2.47.0",)}
+    assert plan.named_within(older) == []
+
+
 def test_a_seed_gives_one_plan() -> None:
     assert plan.Plan(plan.DIMENSIONS).combinations() == plan.Plan(plan.DIMENSIONS).combinations()
 

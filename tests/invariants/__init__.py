@@ -1,6 +1,7 @@
 """Judges what holds of every request, whatever the application, the SDK and the way in which they are put together.
 
-- `plan` lists the combinations: all pairs of all dimensions, from data and a seed.
+- `plan` lists the combinations: all pairs of all dimensions, from data and a seed, and those in which something was
+  wrong once, by name.
 - `drive` runs one combination in a process of its own, and writes down what was asked and what was reported.
 - `judge` reads only that, and knows nothing of how it came to be.
 - `known.json` lists the breaks that are known, each with its reason.

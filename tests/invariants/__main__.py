@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from . import otel
 from .judge import Break, Judge
-from .plan import DIMENSIONS, FRAMEWORKS, Combination, Plan, pairs_of
+from .plan import DIMENSIONS, FRAMEWORKS, Combination, Plan, named_within, pairs_of
 
 ROOT = Path(__file__).parents[2]
 KNOWN = Path(__file__).with_name("known.json")
@@ -153,7 +153,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.do == "run":
         # The plan is made for all, and then cut: that is what makes its pairs whole.
         sdks = options.sdks and options.sdks.resolve()
-        plan = Plan(dimensions_for(FRAMEWORKS, sdks)).combinations()
+        dimensions = dimensions_for(FRAMEWORKS, sdks)
+        plan = Plan(dimensions).combinations()
+        plan += [one for one in named_within(dimensions) if one not in plan]
         wanted = options.framework or FRAMEWORKS
         run([one for one in plan if one["framework"] in wanted], options.results.resolve(), sdks)
         return 0

@@ -72,6 +72,56 @@ RULES = (
 )
 
 
+def _case(values: str) -> Combination:
+    return dict(zip(DIMENSIONS, values.split(), strict=True))
+
+
+NAMED: dict[str, Combination] = {
+    "a user whom a middleware further out sets": _case(
+        "starlette own auto before 2.75.0 transactions one"
+    ),
+    "tags that a pure middleware further out sets": _case(
+        "fastapi added auto before 2.75.0 transactions one"
+    ),
+    "a user whom Django's middleware sets": _case("django own auto before 2.75.0 transactions one"),
+    "a client that a handler sets": _case(
+        "starlette outermost auto before 2.75.0 transactions handler"
+    ),
+    "a client that a middleware sets": _case(
+        "starlette added auto before 2.75.0 transactions middleware"
+    ),
+    "a client that is replaced": _case("starlette outermost auto twice 2.75.0 transactions one"),
+    "Django's own middleware of the SDK's beneath": _case(
+        "django outermost auto before 2.75.0 transactions one"
+    ),
+    "Django's, with streamed spans": _case("django outermost auto before 2.75.0 streamed one"),
+    "Quart's beneath": _case("quart outermost auto before 2.75.0 transactions one"),
+    "Quart's, with streamed spans": _case("quart outermost auto before 2.75.0 streamed one"),
+    "Litestar's beneath": _case("litestar outermost auto before 2.75.0 transactions one"),
+    "init in the lifespan": _case("starlette added auto lifespan 2.75.0 transactions one"),
+    "Flask within": _case("a2wsgi outermost auto before 2.75.0 transactions one"),
+    "an exception that a helper library raises anew": _case(
+        "django outermost quiet before 2.75.0 off one"
+    ),
+    "a failure that GraphQL answers with a 200": _case(
+        "strawberry outermost auto before 2.75.0 transactions one"
+    ),
+    "a failure that a tool answers with a 200": _case(
+        "mcp outermost auto before 2.75.0 transactions one"
+    ),
+}
+"""Combinations in which something was wrong once: always in the list, whatever the seed."""
+
+
+def named_within(dimensions: Mapping[str, Sequence[str]]) -> list[Combination]:
+    """Return the named combinations that some dimensions allow."""
+    return [
+        one
+        for one in NAMED.values()
+        if all(value in dimensions[name] for name, value in one.items())
+    ]
+
+
 def allowed(combination: Combination, rules: Sequence[Rule] = RULES) -> bool:
     """Return whether no rule forbids a combination, which may be of some dimensions only."""
     return not any(_forbids(rule, combination) for rule in rules)

@@ -89,15 +89,15 @@ def test_the_middlewares_secrets_count_for_its_requests(sentry: Sentry) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"names": "tenant"}, "names is 'tenant'; it can be a list, such as ['tenant']"),
-        ({"unless": 7}, "unless is 7; it can be a list"),
-        ({"names": [7]}, "names holds 7; it can hold names"),
-        ({"names": [" "]}, "names holds ' '; a name has letters"),
-        ({"shapes": "x"}, "shapes is 'x'; it can be a list"),
+        ({"names": "tenant"}, "names must be a list, such as ['tenant_code'], got 'tenant'"),
+        ({"unless": 7}, "unless must be a list, such as ['session_kind'], got 7"),
+        ({"names": [7]}, "names must hold names, such as 'tenant_code', got 7"),
+        ({"names": [" "]}, "names must hold names with letters, got ' '"),
+        ({"shapes": "x"}, "shapes must be a list, such as ['acme_[a-z]{20}'], got 'x'"),
         ({"shapes": [re.compile(b"x")]}, "not for bytes"),
-        ({"shapes": ["("]}, "shapes holds '(', which is no regular expression: "),
-        ({"shapes": [7]}, "shapes holds 7, which is no regular expression: "),
-        ({"shapes": ["x*"]}, "shapes holds 'x*', which matches everywhere"),
+        ({"shapes": ["("]}, "shapes must hold regular expressions, got '(': "),
+        ({"shapes": [7]}, "shapes must hold regular expressions, got 7: "),
+        ({"shapes": ["x*"]}, "shapes must match one character at least, got 'x*'"),
     ],
 )
 def test_what_is_none_of_these_is_refused_with_what_is_right(arguments: Any, said: str) -> None:
@@ -106,7 +106,9 @@ def test_what_is_none_of_these_is_refused_with_what_is_right(arguments: Any, sai
 
 
 def test_the_option_takes_secrets_alone() -> None:
-    with pytest.raises(TypeError, match=r"secrets is \['x'\]; it can be a sentry_asgi.privacy"):
+    with pytest.raises(
+        TypeError, match=r"secrets must be a sentry_asgi.privacy.Secrets or None, got \['x'\]"
+    ):
         SentryMiddleware(lambda: None, secrets=["x"])  # type: ignore[arg-type]
 
 

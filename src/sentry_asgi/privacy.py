@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from ._events import event as _event
 from ._redaction import redact
@@ -56,9 +56,14 @@ class Secrets:
         object.__setattr__(self, "_rules", rules)
 
 
+_EXAMPLES: Final = {"names": "tenant_code", "unless": "session_kind", "shapes": r"acme_[a-z]{20}"}
+
+
 def _listed(argument: str, given: Any) -> tuple[Any, ...]:
     if isinstance(given, (str, bytes, re.Pattern)) or not isinstance(given, Iterable):
-        raise TypeError(f"{argument} is {given!r}; it can be a list, such as [{given!r}]")
+        raise TypeError(
+            f"{argument} must be a list, such as [{_EXAMPLES[argument]!r}], got {given!r}"
+        )
     return tuple(given)
 
 
@@ -66,9 +71,9 @@ def _names(argument: str, given: Any) -> tuple[str, ...]:
     names = _listed(argument, given)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"{argument} holds {name!r}; it can hold names, such as 'tenant_code'")
+            raise TypeError(f"{argument} must hold names, such as 'tenant_code', got {name!r}")
         if not name.strip():
-            raise ValueError(f"{argument} holds {name!r}; a name has letters")
+            raise ValueError(f"{argument} must hold names with letters, got {name!r}")
     return names
 
 
@@ -77,11 +82,11 @@ def _shape(given: Any) -> re.Pattern[str]:
         pattern = re.compile(given)
     except (TypeError, re.error) as error:
         kind = ValueError if isinstance(error, re.error) else TypeError
-        raise kind(f"shapes holds {given!r}, which is no regular expression: {error}") from None
+        raise kind(f"shapes must hold regular expressions, got {given!r}: {error}") from None
     if not isinstance(pattern.pattern, str):
-        raise TypeError(f"shapes holds {given!r}; it can hold expressions for texts, not for bytes")
+        raise TypeError(f"shapes must hold expressions for texts, not for bytes, got {given!r}")
     if pattern.match(""):
-        raise ValueError(f"shapes holds {given!r}, which matches everywhere; a secret has letters")
+        raise ValueError(f"shapes must match one character at least, got {given!r}")
     return pattern
 
 
@@ -90,7 +95,7 @@ def rules_of(secrets: Secrets | None) -> Rules:
     if secrets is None:
         return RULES
     if not isinstance(secrets, Secrets):
-        raise TypeError(f"secrets is {secrets!r}; it can be a sentry_asgi.privacy.Secrets, or None")
+        raise TypeError(f"secrets must be a sentry_asgi.privacy.Secrets or None, got {secrets!r}")
     return secrets._rules  # noqa: SLF001
 
 

@@ -114,7 +114,16 @@ def guards(code: CodeType) -> bool:
 
 # What the constructor makes of its arguments, which is the user's to hear of, and what does no more than hold.
 NOT_GUARDED = {
-    *("as_asgi3", "_takes", "exclusion", "restore_call", "isolation", "telling", "rules_of"),
+    *(
+        "as_asgi3",
+        "_takes",
+        "exclusion",
+        "restore_call",
+        "isolation",
+        "telling",
+        "rules_of",
+        "_rules",
+    ),
     *(
         "answering",
         "answering.<locals>.<genexpr>",

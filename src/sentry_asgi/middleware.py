@@ -23,7 +23,7 @@ from sentry_sdk.scope import Scope as SentryScope
 from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
 from ._connection.exchange import Exchange, WebSocketExchange, now
 from ._connection.request import MARK, exclusion
-from ._connection.settings import Settings, answering
+from ._connection.settings import DEFAULTS, Settings, answering
 from ._failures.budget import Budget
 from ._failures.state import CLOSED, FailureState
 from ._python.in_app import application
@@ -38,7 +38,6 @@ from ._sdk.fork import register_fork_handler
 from ._sdk.integrations import double, original, remember_call, restore_call, switch_off
 from ._sdk.internals import trace_lifecycle
 from ._tracing.ids import telling
-from .privacy import rules_of
 
 if TYPE_CHECKING:
     from ._tracing.tracing import Tracing
@@ -152,7 +151,7 @@ class SentryMiddleware:
             message_spans=websocket_message_spans,
             library_locals=library_locals,
             budget=None if budget is None else Budget(budget),
-            rules=rules_of(secrets),
+            rules=_rules(secrets),
             app=app,
         )
         self._excluded_methods, self._excluded = exclusion(exclude)
@@ -357,6 +356,14 @@ def _is_lifespan(scope: Scope) -> bool:
         return bool(scope.get("type") == "lifespan")
     except Exception:  # nothing that can be compared: nothing of the specification's
         return False
+
+
+def _rules(secrets: Secrets | None) -> Any:
+    if secrets is None:
+        return DEFAULTS.rules
+    from .privacy import rules_of  # noqa: PLC0415  # for those who add to the rules
+
+    return rules_of(secrets)
 
 
 def _tracer(client: Any) -> Tracing | None:

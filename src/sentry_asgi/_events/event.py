@@ -343,9 +343,12 @@ def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:
 
 def _looked_for(connection: Connection, sources: Iterable[Iterable[str]]) -> list[str]:
     """Secrets of a request, but for what its host or its route says: that is no secret, whoever sends it as a token."""
+    found = _secrets.shared(sources)
+    if not found:
+        return found
     host = _request.headers(connection).get("host")
     said = f"{host}\n{_request.route(connection)}"
-    return [one for one in _secrets.shared(sources) if names.decoded(one) not in said]
+    return [one for one in found if names.decoded(one) not in said]
 
 
 def _is_same(one: Any, other: Any) -> bool:

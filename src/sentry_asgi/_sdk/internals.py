@@ -378,7 +378,9 @@ def others_trace() -> dict[str, str]:
 def keep_others_trace() -> None:
     """Have the request's scope be of that trace from now on: there may be a report when the span is over."""
     if external_trace():
-        sentry_sdk.get_isolation_scope()._propagation_context  # noqa: B018, SLF001 - which a lazy scope makes now
+        getattr(
+            sentry_sdk.get_isolation_scope(), "_propagation_context", None
+        )  # a lazy scope makes it now
 
 
 def _made_of_id(trace_id: str) -> float:

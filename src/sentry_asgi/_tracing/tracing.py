@@ -251,13 +251,33 @@ class Tracing(ABC):
         except Exception:
             log_failure("ending a span")
 
-    @abstractmethod
     def _ended(self, exchange: Exchange, trace: Trace) -> None:
-        """Has the span tell what there is to tell, and ends it."""
+        """Have the span tell what there is to tell, and end it."""
+        span, end = trace.span, None
+        if span.sampled:
+            self._describe(exchange, trace)
+            end = _attributes.end(exchange, span.start_timestamp, trace.message_size)
+            after = _attributes.after_response(exchange)
+            if after is not None:
+                self._after(span, end, after)
+        with self._sending(exchange):
+            self._end_span(span, end)
 
-    def _sending(self, exchange: Exchange, *, event: bool) -> AbstractContextManager[None]:
+    @abstractmethod
+    def _describe(self, exchange: Exchange, trace: Trace) -> None:
+        """Have the span tell what there is to tell."""
+
+    @abstractmethod
+    def _after(self, span: Any, start: Any, seconds: float) -> None:
+        """Make a child span of the work that went on after the response."""
+
+    @abstractmethod
+    def _end_span(self, span: Any, end: Any) -> None:
+        """End the SDK's span at a time; None is now."""
+
+    def _sending(self, exchange: Exchange) -> AbstractContextManager[None]:
         """For as long as a span is sent; whoever watches that may write to the connection's scopes."""
-        return _NOTHING if self._is_watched else untouched(exchange, event=event)
+        return _NOTHING if self._is_watched else untouched(exchange, event=not self.streams)
 
     def _count(self, trace: Trace) -> None:
         """Tells the SDK's client reports of what was not sampled, as the SDK does of its own."""
@@ -411,17 +431,11 @@ class Transactions(Tracing):
         return transaction
 
     def _ended(self, exchange: Exchange, trace: Trace) -> None:
-        span = trace.span
-        internals.stop_profile(span)
-        end = None
-        if span.sampled:
-            self._describe(exchange, trace)
-            end = _attributes.end(exchange, span.start_timestamp, trace.message_size)
-            after = _attributes.after_response(exchange)
-            if after is not None:
-                self._after(span, end, after)
-        with self._sending(exchange, event=True):
-            span.finish(end_timestamp=end)
+        internals.stop_profile(trace.span)
+        super()._ended(exchange, trace)
+
+    def _end_span(self, span: Any, end: Any) -> None:
+        span.finish(end_timestamp=end)
 
     def _after(self, span: Any, start: Any, seconds: float) -> None:
         child = span.start_child(
@@ -520,16 +534,8 @@ class StreamedSpans(Tracing):
         # what is in force when it ends, and this scope adds nothing.
         return internals.StreamedSpan(scope=EMPTY_SCOPE, active=False, **arguments)
 
-    def _ended(self, exchange: Exchange, trace: Trace) -> None:
-        end, span = None, trace.span
-        if span.sampled:
-            self._describe(exchange, trace)
-            end = _attributes.end(exchange, span.start_timestamp, trace.message_size)
-            after = _attributes.after_response(exchange)
-            if after is not None:
-                self._after(span, end, after)
-        with self._sending(exchange, event=False):
-            span.end(end_timestamp=end)
+    def _end_span(self, span: Any, end: Any) -> None:
+        span.end(end_timestamp=end)
 
     def _after(self, span: Any, start: Any, seconds: float) -> None:
         attributes = {"sentry.op": "function", "sentry.origin": ORIGIN}

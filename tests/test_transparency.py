@@ -165,14 +165,19 @@ def drive(coroutine: Any) -> Any:
         return stop.value
 
 
+def of_any_course(test: Any) -> Any:
+    """Run a test with generated scopes, steps of the app, messages and failures of `send`."""
+    given_any = given(
+        scope=scopes,
+        course=steps,
+        incoming=st.lists(st.sampled_from(INCOMING), max_size=4),
+        fails_at=st.none() | st.integers(0, 3),
+    )
+    return settings(max_examples=400)(given_any(test))
+
+
 @pytest.mark.parametrize("kind", ["ASGI 3", "ASGI 2"])
-@settings(max_examples=400)
-@given(
-    scope=scopes,
-    course=steps,
-    incoming=st.lists(st.sampled_from(INCOMING), max_size=4),
-    fails_at=st.none() | st.integers(0, 3),
-)
+@of_any_course
 def test_everything_is_as_without_the_middleware(
     sentry: Sentry,
     kind: str,
@@ -201,13 +206,7 @@ def test_everything_is_as_without_the_middleware(
     assert observe(beneath, copy.deepcopy(scope), course, incoming, fails_at) == expected
 
 
-@settings(max_examples=400)
-@given(
-    scope=scopes,
-    course=steps,
-    incoming=st.lists(st.sampled_from(INCOMING), max_size=4),
-    fails_at=st.none() | st.integers(0, 3),
-)
+@of_any_course
 def test_with_id_headers_everything_is_as_without_but_for_these(
     sentry: Sentry,
     scope: Scope,

@@ -5,7 +5,8 @@ A driver that wants more than a failure, or a start-up that does something else,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -35,6 +36,18 @@ def fail(cell: str) -> Any:
             raise error
         finally:
             del error
+
+
+def lifespan_of(startup_fails: bool) -> Any:
+    """Return a lifespan, as Starlette and its like take it, that fails if it is to."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        if startup_fails:
+            fail("startup")
+        yield
+
+    return lifespan
 
 
 class Handled(Failure):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from ..failing import Handled, fail
+from ..failing import Handled, fail, lifespan_of
 
 ROUTES = {"mounted": "/sub/{name}/raise"}
 WITHOUT = {"websocket"}  # has none
@@ -67,12 +66,6 @@ def answer(request: ConnexionRequest, exception: Exception) -> ConnexionResponse
 
 
 def make(startup_fails: bool) -> Any:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        if startup_fails:
-            fail("startup")
-        yield
-
     def operation(path: str, name: str, parameters: str = "", method: str = "get") -> str:
         return OPERATION.format(path=path, method=method, name=name, parameters=parameters)
 
@@ -87,7 +80,7 @@ def make(startup_fails: bool) -> Any:
         + operation("/left", "left", method="post")
     )
     (directory / "part.yaml").write_text(HEAD + operation("/{name}/raise", "mounted", PARAMETER))
-    app = AsyncApp(__name__, specification_dir=str(directory), lifespan=lifespan)
+    app = AsyncApp(__name__, specification_dir=str(directory), lifespan=lifespan_of(startup_fails))
     app.add_api("main.yaml")
     app.add_api("part.yaml", base_path="/sub")
     app.add_error_handler(Handled, answer)

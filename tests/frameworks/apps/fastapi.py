@@ -1,25 +1,18 @@
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks, FastAPI, Request, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from ..failing import Handled, fail
+from ..failing import Handled, fail, lifespan_of
 
 ROUTES = {"mounted": "/sub/{name}/raise"}
 
 
 def make(startup_fails: bool) -> Any:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if startup_fails:
-            fail("startup")
-        yield
-
-    app = FastAPI(lifespan=lifespan)
+    app = FastAPI(lifespan=lifespan_of(startup_fails))
     router = APIRouter()
 
     @app.get("/raise")

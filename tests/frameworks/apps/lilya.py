@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from lilya.responses import PlainText, Response, StreamingResponse
 from lilya.routing import Include, Path, WebSocketPath
 from lilya.websockets import WebSocket
 
-from ..failing import Handled, fail
+from ..failing import Handled, fail, lifespan_of
 
 ROUTES = {"mounted": "/sub/{name}/raise"}
 
@@ -59,12 +58,6 @@ async def left(request: Request) -> Response:
 
 
 def make(startup_fails: bool) -> Any:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        if startup_fails:
-            fail("startup")
-        yield
-
     return Lilya(
         routes=[
             Path("/raise", raising),
@@ -77,5 +70,5 @@ def make(startup_fails: bool) -> Any:
             Path("/left", left, methods=["POST"]),
         ],
         exception_handlers={Handled: answer},
-        lifespan=lifespan,
+        lifespan=lifespan_of(startup_fails),
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from a2wsgi import WSGIMiddleware
@@ -11,7 +10,7 @@ from flask import Flask, request
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tests.frameworks.failing import Handled, fail
+from tests.frameworks.failing import Handled, fail, lifespan_of
 
 # All of Flask is a `def`. It has no websockets.
 WITHOUT = {"raise", "websocket"}
@@ -52,11 +51,8 @@ def flask() -> Any:
 
 
 def make(startup_fails: bool) -> Any:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if startup_fails:
-            fail("startup")
-        yield
-
     served: Any = WSGIMiddleware(flask())
-    return Starlette(routes=[Mount("/sub/{name}", served), Mount("/", served)], lifespan=lifespan)
+    return Starlette(
+        routes=[Mount("/sub/{name}", served), Mount("/", served)],
+        lifespan=lifespan_of(startup_fails),
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 from ariadne import QueryType, make_executable_schema
@@ -11,7 +9,7 @@ from ariadne.asgi import GraphQL
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tests.frameworks.failing import fail
+from tests.frameworks.failing import fail, lifespan_of
 from tests.invariants.requests import Request, posted
 
 # Of the SDK's integrations, those that tell of what failed.
@@ -48,13 +46,7 @@ def request_of(cell: str) -> Request:
 
 
 def make(startup_fails: bool) -> Any:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if startup_fails:
-            fail("startup")
-        yield
-
     types = "type Query { raise: String, sync: String, mounted: String, fine: String }"
     graphql = GraphQL(make_executable_schema(types, query))
     routes = [Mount("/graphql", graphql), Mount("/sub/{name}/graphql", graphql)]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan_of(startup_fails))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import strawberry
@@ -11,7 +9,7 @@ from fastapi import FastAPI
 from strawberry.asgi import GraphQL
 from strawberry.fastapi import GraphQLRouter
 
-from tests.frameworks.failing import fail
+from tests.frameworks.failing import fail, lifespan_of
 from tests.invariants.requests import Request, posted
 
 # Of the SDK's integrations, those that tell of what failed.
@@ -45,14 +43,8 @@ def request_of(cell: str) -> Request:
 
 
 def make(startup_fails: bool) -> Any:
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if startup_fails:
-            fail("startup")
-        yield
-
     schema = strawberry.Schema(Query)
-    app = FastAPI(lifespan=lifespan)
+    app = FastAPI(lifespan=lifespan_of(startup_fails))
     app.include_router(GraphQLRouter(schema), prefix="/graphql")
     app.mount("/sub/{name}/graphql", GraphQL(schema))
     return app

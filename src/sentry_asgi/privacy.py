@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
 from ._events import event as _event
-from ._redaction import redact
+from ._redaction import parameters, redact
 from ._redaction.names import FILTERED
 from ._redaction.rules import RULES, Rules
 from ._scopes.isolation import connection_here
@@ -116,7 +116,7 @@ def scrub(value: T, secrets: Secrets | None = None) -> T:
         given: Any = value
         told: list[str] = []
         if isinstance(value, dict):
-            given, told = redact.clean_log(value, rules)
+            given, told = parameters.clean_log(value, rules)
         event: dict[str, Any] = {"extra": {"value": given}}
         redact.redact(event, [*known, *told], rules)
         scrubbed: T = event["extra"]["value"]

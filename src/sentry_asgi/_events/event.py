@@ -19,7 +19,15 @@ from sentry_asgi._connection import request as _request
 from sentry_asgi._connection.body import Body
 from sentry_asgi._connection.exchange import Exchange, body_limit
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._redaction import names, redact, secrets as _secrets, texts
+from sentry_asgi._redaction import (
+    default_scrubber,
+    fallback,
+    frames,
+    names,
+    redact,
+    secrets as _secrets,
+    texts,
+)
 from sentry_asgi._redaction.names import FILTERED, Privacy
 from sentry_asgi._redaction.rules import Rules
 from sentry_asgi._sdk import internals
@@ -39,7 +47,7 @@ def describe(
         if not failure.first_report(connection, event, hint):
             return None
         if not connection.settings.library_locals:
-            redact.hide_library_variables(event)
+            frames.hide_library_variables(event)
         allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)
         _add_request(connection, event, allowed)
         _add_user(connection, event, hint, allowed)
@@ -72,12 +80,12 @@ def protect(
         known, chunks = known_secrets(connection), _has_body(connection)
         redact.redact(event, known, rules, remarks=True, chunks=chunks)
         _drop_filtered(event)
-        redact.keep_what_says_nothing(event)
+        default_scrubber.keep_what_says_nothing(event)
         return event
     except Exception:  # the SDK would send the event as it is
         log_failure("removing secrets")
     try:
-        return redact.without_data(event)
+        return fallback.without_data(event)
     except Exception:
         log_failure("removing all data of an event")
         return None
@@ -95,7 +103,7 @@ def _drop_filtered(event: dict[str, Any]) -> None:
     for key in dropped:
         del event[key]
     if dropped:
-        redact.forbid_stacktrace(event)
+        fallback.forbid_stacktrace(event)
 
 
 def _unify_url(connection: Connection, event: dict[str, Any]) -> None:
@@ -116,11 +124,11 @@ def _add_request(connection: Connection, event: dict[str, Any], allowed: Privacy
 def _marked(value: Any, rules: Rules) -> Any:
     """What a request has sent, marked where it was replaced: a query, or headers or cookies."""
     if value.__class__ is str:
-        return redact.remarked(value, "name") if FILTERED in value else value
+        return names.remarked(value, "name") if FILTERED in value else value
     if value.__class__ is not dict or FILTERED not in value.values():
         return value
     return {
-        name: redact.remarked(one, f"name:{rules.keys[name] or 'personal'}")
+        name: names.remarked(one, f"name:{rules.keys[name] or 'personal'}")
         if one == FILTERED
         else one
         for name, one in value.items()
@@ -220,7 +228,7 @@ def _body_data(connection: Connection) -> Any:
         return internals.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
     if body.data is None:
         return internals.annotated("", {"rem": [["!raw", "x"]], "len": read})
-    data = names.clean_data(body.data, connection.settings.rules, redact.remarked)
+    data = names.clean_data(body.data, connection.settings.rules, names.remarked)
     if isinstance(data, str):
         data = texts.clean_lines(data, connection.settings.rules)
     if not _contexts.body_cut(connection, size):
@@ -283,9 +291,9 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
         event["threads"] = {"values": []}
         return
     stacktrace = internals.current_stacktrace(options)
-    frames = stacktrace.get("frames") or []
-    while frames and redact.is_own(frames[-1]):
-        frames.pop()
+    shown = stacktrace.get("frames") or []
+    while shown and frames.is_own(shown[-1]):
+        shown.pop()
     thread = {"stacktrace": stacktrace, "crashed": False, "current": True}
     event["threads"] = {"values": [thread]}
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 
+from sentry_asgi._sdk import internals
+
 from .rules import COMPANY, IN_COMPANY, MOST, RULES, Rules, Work, canonical
 
 FILTERED: Final = "[Filtered]"
@@ -256,6 +258,11 @@ def secret_keys(data: Mapping[Any, Any], work: Work, *, variable: bool = False) 
 def unmarked(value: Any, why: str) -> Any:  # noqa: ARG001
     """A value that was replaced, with no word of why."""
     return value
+
+
+def remarked(value: Any, *why: str) -> Any:
+    """A value that was replaced, marked with the rules, as Sentry marks it: `@` and the rule, `s` for substituted."""
+    return internals.annotated(value, {"rem": [[f"@{rule}", "s"] for rule in why]})
 
 
 def clean_data(data: Any, rules: Rules = RULES, mark: Callable[[Any, str], Any] = unmarked) -> Any:

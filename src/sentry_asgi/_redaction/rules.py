@@ -136,35 +136,58 @@ OF_KEYS: Final = _pattern(keys=True)
 OF_VARIABLES: Final = _pattern(keys=False)
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_NAME_LENGTH: Final = 64  # of a name that is remembered
-_NAMES: Final = 2048  # of a generation
 _LONGEST_NAME: Final = 256
 
 
-class Names(dict[Any, str]):
-    """The kind of secret that things of a name are, or "": a look-up, for it is asked of each key of each event.
+class Remembered(dict[Any, str]):
+    """What was found out about texts that clients send, for two generations of so many of a bounded length.
 
-    Clients send ever new names. When as many have come as are remembered, all become the older generation, and the one
-    before is forgotten; what is asked for meanwhile becomes new again. So no client makes it grow, or makes it forget
-    the names that the application uses in each event.
+    When as many have come as are remembered, all become the older generation, and the one before is forgotten; what is
+    asked for meanwhile becomes new again. So no client makes it grow, or makes it forget what comes all the time.
     """
+
+    longest = 64
+    most = 2048
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.older: dict[Any, str] = {}
+
+    def keep(self, text: str, found: str) -> None:
+        """Remember what was found out about a text, unless it is too long."""
+        if len(text) <= self.longest:
+            if len(self) >= self.most:
+                self.older = self.copy()
+                self.clear()
+            self[text] = found
+
+
+class HarmlessValues(Remembered):
+    """Values of headers that may be sent and hold nothing to remove: user agents, languages, what is accepted.
+
+    No secret is among them. Browsers send the same ones with each request, and to look through them is most of what a
+    request without secrets costs.
+    """
+
+    longest = 256
+    most = 512
+
+
+class Names(Remembered):
+    """The kind of secret that things of a name are, or "": a look-up, for it is asked of each key of each event."""
 
     def __init__(
         self, *, keys: bool, more: frozenset[str] = frozenset(), fewer: frozenset[str] = frozenset()
     ) -> None:
         super().__init__()
         self._keys, self._more, self._fewer = keys, more, fewer
-        self.older: dict[Any, str] = {}
 
     def __missing__(self, name: Any) -> str:
         kind = self.older.get(name)
         if kind is None:
             kind = self._judge(str(name))
-        if name.__class__ is str and len(name) <= _NAME_LENGTH:
-            if len(self) >= _NAMES:
-                self.older = self.copy()
-                self.clear()
-            self[name] = kind
+        if name.__class__ is str:
+            self.keep(name, kind)
         return kind
 
     def _judge(self, text: str) -> str:
@@ -239,7 +262,7 @@ _NAME_IN_TEXTS: Final = _name_in_texts()
 class Rules:
     """What is secret: the tables, with what a user has added."""
 
-    __slots__ = ("in_texts", "keys", "own", "shapes", "variables")
+    __slots__ = ("harmless", "in_texts", "keys", "own", "shapes", "variables")
 
     def __init__(
         self,
@@ -254,6 +277,7 @@ class Rules:
         self.shapes = (*SHAPES, *shapes_of_own)
         self.in_texts = _name_in_texts(more) if more else _NAME_IN_TEXTS
         self.own = bool(more or shapes_of_own)
+        self.harmless = HarmlessValues()
 
 
 RULES: Final = Rules()

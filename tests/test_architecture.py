@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
         *("_scopes", "_events", "_connection", "_failures", "_frameworks", "_stacktrace", "_sdk"),
         "_python",
     },
-    "_tracing": {"_scopes", "_events", "_connection", "_redaction", "_sdk"},
+    "_tracing": {"_scopes", "_events", "_connection", "_sdk"},
     "_scopes": {"_events", "_connection", "_sdk", "_python"},
     "_events": {"_connection", "_failures", "_frameworks", "_redaction", "_stacktrace", "_sdk"},
     "_connection": {"_failures", "_frameworks", "_redaction", "_sdk"},

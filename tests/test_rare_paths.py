@@ -187,13 +187,14 @@ def test_a_request_that_cannot_be_looked_at_is_not_told_by_a_segment(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hide(event: Any, secrets: Any, rules: Any, **options: Any) -> None:
-        event["request"] = FILTERED
+        event["request"] = event["extra"] = FILTERED
 
     monkeypatch.setattr(redact, "redact", hide)
     streaming(sentry)
-    run(SentryMiddleware(respond_ok), http_scope("/a"))
-    told = sentry.segments[0]["attributes"]
-    assert told["url.path"]["value"] == "/a"
+    run(SentryMiddleware(respond_ok), http_scope("/a", query_string=b"q=password%3Dhunter2"))
+    (segment,) = sentry.segments
+    told = segment["attributes"]
+    assert segment["name"] == told["url.path"]["value"] == FILTERED
     assert not [name for name in told if name.startswith("http.request.header.")]
 
 

@@ -141,11 +141,16 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     https://develop.sentry.dev/sdk/data-model/event-payloads/request/
     """
     address = _request.client_address(connection) if allowed.user_info else None
-    headers = {name: _shortened(one) for name, one in _request.headers(connection).items()}
+    headers = _request.headers(connection)
+    if sum(map(len, headers.values())) > _LONGEST:
+        headers = {name: _shortened(one) for name, one in headers.items()}
+    shown = allowed.headers(headers)
+    if shown:
+        texts.remember_harmless(shown.values(), allowed.rules)
     data = {
         "url": _request.url(connection),
         "method": _request.method(connection),
-        "headers": allowed.headers(headers),
+        "headers": shown,
         "cookies": allowed.cookies(headers.get("cookie", "")),
         "query_string": allowed.query_string(_shortened(_request.query_string(connection))),
         "env": {"REMOTE_ADDR": address} if address else None,
@@ -176,41 +181,75 @@ def shared_attributes(connection: Connection) -> dict[str, Any]:
 
     https://conventions.sentry.dev
     """
-    agent = _request.headers(connection).get("user-agent")
     allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)
+    shared = _shared(connection, allowed)
+    agent = _request.headers(connection).get("user-agent")
+    if agent:
+        said = texts.clean_texts({"": agent}, connection.settings.rules)
+        shared["user_agent.original"] = said[""]
+    return shared
+
+
+def _shared(connection: Connection, allowed: Privacy) -> dict[str, Any]:
+    shared: dict[str, Any] = {"sentry.is_localhost": _request.is_localhost(connection)}
     address = _request.client_address(connection) if allowed.user_info else None
-    shared = {
-        "sentry.is_localhost": _request.is_localhost(connection),
-        "user_agent.original": texts.clean_texts({"": agent}, connection.settings.rules)[""]
-        if agent
-        else None,
-        "user.ip_address": address,
-    }
-    return {name: value for name, value in shared.items() if value is not None}
+    if address is not None:
+        shared["user.ip_address"] = address
+    return shared
 
 
-def segment_attributes(connection: Connection) -> dict[str, Any]:
-    """What a request's streamed segment tells of what was sent, without its secrets: no event processor sees it."""
-    options = sentry_sdk.get_client().options
-    event = {"request": request_data(connection, names.privacy(options, connection.settings.rules))}
-    chunks = _has_body(connection)
-    redact.redact(event, known_secrets(connection), connection.settings.rules, chunks=chunks)
-    request = event["request"]
-    if not isinstance(request, dict):  # it could not be looked at
-        return {}
-    facts = {
-        f"http.request.header.{name}": internals.header_attribute(value)
-        for name, value in (request.get("headers") or {}).items()
-    }
-    facts["network.protocol.name"] = connection.scope.get("type")
+# Of what a segment tells, what anybody may have sent.
+_SENT: Final = ("name", "url.path", "user_agent.original")
+
+
+def complete_segment(connection: Connection, facts: dict[str, Any], *, of_request: bool) -> None:
+    """Adds to a streamed segment's facts what was sent, all of it without secrets: no event processor sees it.
+
+    Not `of_request` is the segment of a websocket's message.
+    """
+    rules, options = connection.settings.rules, sentry_sdk.get_client().options
+    allowed = names.privacy(options, rules)
+    said: dict[str, Any] = {key: facts[key] for key in _SENT if key in facts}
+    request = request_data(connection, allowed) if of_request else {}
+    known = known_secrets(connection) if of_request else []
+    sent, query = _texts_of(said, request), request.get("query_string", "")
+    if "data" in request or redact.may_hold_secrets(sent, query, known, rules):
+        event: dict[str, Any] = {"request": request, "extra": said}
+        redact.redact(event, known, rules, chunks=_has_body(connection))
+        # What could not be looked at is a text.
+        request = event["request"] if isinstance(event["request"], dict) else {}
+        whole = isinstance(event["extra"], dict)
+        facts.update(event["extra"] if whole else dict.fromkeys(said, FILTERED))
+    facts.update(_shared(connection, allowed))
+    if of_request:
+        facts["network.protocol.name"] = connection.scope.get("type")
+    for name, value in (request.get("headers") or {}).items():
+        facts[f"http.request.header.{name}"] = internals.header_attribute(value)
     if options.get("send_default_pii") or names.given_collection(options) is not None:
-        query = request.get("query_string")
-        facts["url.full"] = f"{request.get('url')}?{query}" if query else request.get("url")
-        facts["http.query"] = query
+        _add_url(request, facts)
     address = (request.get("env") or {}).get("REMOTE_ADDR")
-    facts["client.address"] = address
-    facts["http.request.body.data"] = _as_text(internals.plain(request.get("data")))
-    return {name: value for name, value in facts.items() if value is not None}
+    if address is not None:
+        facts["client.address"] = address
+    body = _as_text(internals.plain(request.get("data")))
+    if body is not None:
+        facts["http.request.body.data"] = body
+
+
+def _texts_of(said: dict[str, str], request: dict[str, Any]) -> list[str]:
+    headers = request.get("headers") or {}
+    found = [*said.values(), *headers.values()]
+    # A URL is made of host and path, which stand there, too.
+    if "url" in request and ("url.path" not in said or "@" in headers.get("host", "@")):
+        found.append(request["url"])
+    return found
+
+
+def _add_url(request: dict[str, Any], facts: dict[str, Any]) -> None:
+    url, query = request.get("url"), request.get("query_string")
+    if url is not None:
+        facts["url.full"] = f"{url}?{query}" if query else url
+    if query is not None:
+        facts["http.query"] = query
 
 
 def _as_text(data: Any) -> str | None:

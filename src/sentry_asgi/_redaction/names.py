@@ -72,8 +72,16 @@ class Privacy:
         """Headers (lower-case names) as they may be sent; None if none may."""
         if self.keep_header is None:
             return None
-        work = Work(MOST, self.rules)
-        return {name: self._header(name, value, work) for name, value in headers.items()}
+        work, kind_of, keep = Work(MOST, self.rules), self.rules.keys.get, self.keep_header
+        return {
+            name: value
+            if kind_of(name) == ""
+            and name not in _URL_HEADERS
+            and keep(name)
+            and not _CREDENTIAL.match(value)
+            else self._header(name, value, work)
+            for name, value in headers.items()
+        }
 
     def _header(self, name: str, value: str, work: Work) -> str:
         assert self.keep_header is not None  # headers() asked
@@ -115,6 +123,8 @@ class Privacy:
 def clean_query(query: str, keep: Callable[[str], bool], work: Work | None = None) -> str:
     """A raw query string or urlencoded form, with what is secret or not to be kept replaced."""
     work = work or Work(MOST)
+    if keep is anything and _names_nothing(query, work.rules):
+        return query
     # ";" separates for some parsers, so a secret may hide after it; it is put back as it was.
     pieces = re.split(r"([&;])", query)
     told = _in_company(piece.partition("=")[0] for piece in pieces)
@@ -122,6 +132,18 @@ def clean_query(query: str, keep: Callable[[str], bool], work: Work | None = Non
         piece if piece in _SEPARATORS else _clean_parameter(piece, keep, work, told)
         for piece in pieces
     )
+
+
+def _names_nothing(query: str, rules: Rules) -> bool:
+    """Whether the names of a query's parameters are all known, as they stand there, to be of nothing secret."""
+    if "%" in query or "+" in query:
+        return False
+    kind_of = rules.keys.get
+    for piece in query.replace(";", "&").split("&"):
+        name = piece.partition("=")[0]
+        if kind_of(name) != "" or name in IN_COMPANY:
+            return False
+    return True
 
 
 _SEPARATORS: Final = frozenset({"&", ";", ""})
@@ -159,6 +181,8 @@ def decoded(text: str) -> str:
 
 def secret_parameters(query: str, rules: Rules = RULES) -> Iterator[str]:
     """The values, still encoded, of the secret parameters of a query string or form."""
+    if _names_nothing(query, rules):
+        return
     work = Work(MOST, rules)
     pieces = _first_and_last(re.split("[&;]", query))
     told = _in_company(piece.partition("=")[0] for piece in pieces)

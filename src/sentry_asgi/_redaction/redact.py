@@ -14,7 +14,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sentry_asgi._sdk import internals
@@ -42,7 +42,15 @@ from .names import FILTERED, anything, clean_query, remarked, secret_keys, stays
 from .parameters import hide_parameters
 from .rules import MOST, RULES, Rules, Work
 from .shapes import SHORTEST
-from .texts import ALL_HINTS, HINTS, PLACES, clean_and_tell, found_hints
+from .texts import (
+    ALL_HINTS,
+    HINTS,
+    PLACES,
+    clean_and_tell,
+    found_hints,
+    is_plain_path,
+    is_plain_query,
+)
 
 
 def redact(
@@ -84,6 +92,18 @@ def redact(
             event[key] = cleaned
 
 
+def may_hold_secrets(texts: list[str], query: str, secrets: list[str], rules: Rules) -> bool:
+    """Whether a request's texts and query take a closer look; the names in the query have been looked at."""
+    if rules.own:
+        return True
+    said = [one for one in texts if one not in rules.harmless and not is_plain_path(one)]
+    if not is_plain_query(query):
+        said.append(query)
+    if said and found_hints("\n".join(said).lower(), ALL_HINTS):
+        return True
+    return bool(secrets and KnownSecrets(secrets, "\n".join([*texts, query])).sought)
+
+
 def _hints_for(parts: dict[str, Any]) -> frozenset[str]:
     """What is looked for; no vendors' credentials in what tells of the request alone, as most transactions do."""
     said = any(map(parts.get, SAYING)) or not set(parts.get("contexts") or ()) <= FACTS
@@ -109,7 +129,8 @@ class _Redactor:
         texts = "\n".join([one.everything for one in glances])
         keys = [joined(one.keys) for one in glances] if secrets else []
         self._known = KnownSecrets(secrets, "\n".join([texts, *keys]))
-        self._hints = _hints_of(glances, texts, among, rules)
+        said = (text for one in glances for text in one.texts)
+        self._hints = found_hints(_not_known(said, rules).lower(), among)
         self.nothing_to_do = not (
             self._hints or self._known.sought or rules.own or any(one.named for one in glances)
         )
@@ -306,14 +327,9 @@ class _Redactor:
         return cleaned
 
 
-def _hints_of(
-    glances: list[Glance], texts: str, among: frozenset[str], rules: Rules
-) -> frozenset[str]:
-    """The hints that an event's texts hold; those that are known to hold none need not be searched again."""
-    harmless = rules.harmless
-    if harmless:
-        texts = "\n".join([text for one in glances for text in one.texts if text not in harmless])
-    return found_hints(texts.lower(), among)
+def _not_known(texts: Iterable[str], rules: Rules) -> str:
+    """Texts as one, but for those that are known to hold nothing."""
+    return "\n".join([text for text in texts if text not in rules.harmless])
 
 
 def _is_a_name(text: str) -> bool:

@@ -29,7 +29,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 from .names import FILTERED, cookie_pairs, decoded, secret_data, secret_parameters
 from .rules import MOST, RULES, Rules, Work
-from .texts import PLACES, secret_values
+from .texts import PLACES, is_plain_query, secret_values
 
 ALONE: Final = 4
 """Characters of a secret that is looked for where it stands alone."""
@@ -130,6 +130,8 @@ def of_query(query: str, rules: Rules = RULES) -> Iterator[str]:
 
 def within(text: str, rules: Rules = RULES) -> Iterator[str]:
     """What is secret by itself in a text, or in what it says once it is percent-decoded, or twice, or three times."""
+    if not rules.own and is_plain_query(text):
+        return
     text = _ends(text)
     work = Work(PLACES // 4, rules)
     for times in range(4):

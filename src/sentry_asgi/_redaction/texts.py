@@ -20,7 +20,7 @@ The rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from .names import FILTERED, NOTHING, anything, clean_query
@@ -235,6 +235,31 @@ _LOOKING: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
     (_TOKENS, may_hold_tokens),
     (_URL, _TELLING_URL.search),
 )
+
+
+# Parts shorter than any token (`shapes.SHORTEST`), and no sign that a value could stand behind; of a query, but its own.
+_PLAIN_PATH: Final = re.compile(r"(?:[\w.~-]{0,14}+/)*+[\w.~-]{0,14}", re.ASCII)
+_PLAIN_QUERY: Final = re.compile(r"(?:[\w.~-]{1,14}=[\w.~-]{0,14}(?:[&;]|\Z))*", re.ASCII)
+
+
+def is_plain_path(text: str) -> bool:
+    """Whether a text is so plain that nothing is secret in it, as most paths are."""
+    return _PLAIN_PATH.fullmatch(text) is not None
+
+
+def is_plain_query(query: str) -> bool:
+    """Whether a query is so plain that nothing is secret in it but by a parameter's name."""
+    return _PLAIN_QUERY.fullmatch(query) is not None
+
+
+def remember_harmless(values: Iterable[str], rules: Rules) -> None:
+    """Has the rules know those values of headers that hold nothing, by which most requests are told to be harmless."""
+    harmless = rules.harmless
+    for value in values:
+        if value not in harmless and (
+            value in harmless.older or not found_hints(_small(value), ALL_HINTS)
+        ):
+            harmless.keep(value, "")
 
 
 def clean_texts(texts: dict[str, str], rules: Rules = RULES) -> dict[str, str]:

@@ -552,20 +552,13 @@ class StreamedSpans(Tracing):
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
         facts = _attributes.attributes(exchange, trace.message_size, status, route)
-        from sentry_asgi._redaction.texts import clean_texts  # noqa: PLC0415  # loaded with the first middleware
-
-        # What anybody may have sent; the user agent comes cleaned, below.
-        said: dict[str, str] = {key: facts[key] for key in ("url.path",) if key in facts}
         if name is not None:
-            said["name"] = name
-        facts.update(clean_texts(said, exchange.settings.rules))  # no event processor sees them
+            facts["name"] = name
+        from sentry_asgi._events.event import complete_segment  # noqa: PLC0415  # loaded with the first middleware
+
+        complete_segment(exchange, facts, of_request=trace.message_size is None)
         if name is not None:
             span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
         elif span.get_attributes().get("sentry.segment.name.source") == "url":  # as it began
             facts["sentry.segment.name.source"] = "custom"
-        from sentry_asgi._events.event import segment_attributes, shared_attributes  # noqa: PLC0415  # loaded, too
-
-        facts.update(shared_attributes(exchange))
-        if trace.message_size is None:
-            facts.update(segment_attributes(exchange))
         internals.set_attributes(span, facts)

@@ -1,0 +1,118 @@
+"""What a streamed segment tells of its request, without secrets: most are told to be harmless without a closer look."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from sentry_asgi._connection.exchange import Exchange
+from sentry_asgi._connection.settings import DEFAULTS, Settings
+from sentry_asgi._events.event import complete_segment
+from sentry_asgi._redaction import redact
+from sentry_asgi._redaction.names import FILTERED
+from sentry_asgi._redaction.rules import Rules
+from sentry_asgi._redaction.texts import is_plain_path, is_plain_query, remember_harmless
+from sentry_asgi.privacy import Secrets, rules_of
+
+from .secrets import each_of, lines_of
+from .support import Scope, Sentry, http_scope, pii
+from .test_secret_kinds import texts, unmarked
+
+HIDDEN = "0a1B2c3D4e5F6g7H"
+
+
+def told(scope: Scope, settings: Settings = DEFAULTS) -> dict[str, Any]:
+    facts = {"name": scope["path"], "url.path": scope["path"]}
+    exchange: Any = Exchange(scope, None, None, settings)  # type: ignore[arg-type]
+    complete_segment(exchange, facts, of_request=True)
+    return facts
+
+
+def requests() -> Iterator[tuple[str, Scope]]:
+    lines = [unmarked(text)[0] for _, text in texts()]
+    lines += [one for _, line in lines_of("harmless_lines") for one in each_of(line)]
+    for line in lines:
+        flat = line.replace("\n", " ").encode("utf-8", "replace").decode("latin-1")
+        header = [(b"host", b"example.org"), (b"x-said", flat.encode("latin-1"))]
+        yield f"header {line}", http_scope("/a", headers=header)
+        yield f"path {line}", http_scope(f"/a/{line}")
+        yield f"query {line}", http_scope("/a", query_string=f"q={quote(flat)}".encode())
+        yield f"raw {line}", http_scope("/a", query_string=flat.encode("latin-1"))
+
+
+def test_what_is_told_to_be_harmless_is_what_a_closer_look_leaves(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentry.init(**pii(on=True))
+    # Twice: what is remembered of the first is asked of the second.
+    short = [[(name, told(scope)) for name, scope in requests()] for _ in range(2)]
+    monkeypatch.setattr(redact, "may_hold_secrets", lambda *_: True)
+    closer = [(name, told(scope)) for name, scope in requests()]
+    assert len(closer) > 2_000
+    for found in short:
+        assert [one for one, other in zip(found, closer, strict=True) if one != other] == []
+
+
+@pytest.mark.parametrize("name", ["name", "url.path", "url.full", "http.request.header.x-said"])
+def test_a_secret_that_recurs_goes_wherever_it_is_told(sentry: Sentry, name: str) -> None:
+    sentry.init(**pii(on=True))
+    headers = [(b"host", b"example.org"), (b"x-said", f"in {HIDDEN} there".encode())]
+    scope = http_scope(f"/a/{HIDDEN}", headers=headers)
+    assert HIDDEN in str(
+        told(scope)[name]
+    )  # nobody knows it for a secret, and the header is now known as harmless
+    facts = told({**scope, "headers": [*headers, (b"cookie", f"session={HIDDEN}".encode())]})
+    assert HIDDEN not in repr(facts)
+    assert FILTERED in str(facts[name])
+
+
+def test_a_password_in_the_host_is_found_in_the_url(sentry: Sentry) -> None:
+    sentry.init(**pii(on=True))
+    facts = told(http_scope("/a", headers=[(b"host", b"bob:hunter2@example.org")]))
+    assert "hunter2" not in str(facts["url.full"])
+
+
+def test_what_an_application_adds_is_looked_for_in_what_is_plain(sentry: Sentry) -> None:
+    sentry.init(**pii(on=True))
+    settings = dataclasses.replace(DEFAULTS, rules=rules_of(Secrets(shapes=["acme-[0-9]{4}"])))
+    assert told(http_scope("/a/acme-1234"), settings)["url.path"] == f"/a/{FILTERED}"
+
+
+@pytest.mark.parametrize("path", ["", "/", "/items/42", "/a.b/c-d_e", "items"])
+def test_plain_paths(path: str) -> None:
+    assert is_plain_path(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a b", "/a%20b", "/a:b", "/a=b", "/0123456789abcde", "/é", "/a\n"]
+)
+def test_other_paths_are_not_plain(path: str) -> None:
+    assert not is_plain_path(path)
+
+
+@pytest.mark.parametrize("query", ["", "page=2", "page=2&size=;q=x"])
+def test_plain_queries(query: str) -> None:
+    assert is_plain_query(query)
+
+
+@pytest.mark.parametrize(
+    "query", ["q=0123456789abcde", "a=b=c", "a=%20", "a=b+c", "a=é", "a=b\n", "a"]
+)
+def test_other_queries_are_not_plain(query: str) -> None:
+    assert not is_plain_query(query)
+
+
+def test_no_client_makes_the_memory_of_harmless_values_grow_or_forget_what_comes_all_the_time() -> (
+    None
+):
+    rules = Rules()
+    for number in range(5 * rules.harmless.most):
+        remember_harmless(["text/html", f"agent {number}"], rules)
+        assert "text/html" in rules.harmless or "text/html" in rules.harmless.older
+    assert len(rules.harmless) + len(rules.harmless.older) <= 2 * rules.harmless.most
+    remember_harmless(["x" * 257, "token=abcdefgh"], rules)
+    assert not {"x" * 257, "token=abcdefgh"} & rules.harmless.keys()

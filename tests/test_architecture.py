@@ -20,8 +20,9 @@ from .support import CORE, PACKAGE
 ROOMS: dict[str, set[str]] = {
     "__init__": {"_scopes", "middleware"},
     "middleware": {
-        *("_reporting", "_tracing", "_scopes", "_connection", "_failures", "_sdk", "_python"),
-        "privacy",
+        "_events",
+        *("_reporting", "_tracing", "_scopes", "_events", "_connection", "_failures", "_sdk"),
+        *("_python", "privacy"),
     },
     "logging": {"_scopes", "_connection", "_sdk"},
     "privacy": {"_scopes", "_events", "_redaction", "_sdk"},

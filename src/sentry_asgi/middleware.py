@@ -251,6 +251,7 @@ class SentryMiddleware:
         self._isolation.prepare()
         application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
         drop_logged_echoes(client)
+        self._clean_telemetry(client)
         watch.begin(id(self))
         # Starlette has put itself into the scope: this middleware stands within it, and the integrations around.
         if self._added or (self._take_over and "app" in scope):
@@ -261,6 +262,11 @@ class SentryMiddleware:
             tracing=_tracer(client),
             sessions=sessions_of(client),
         )
+
+    def _clean_telemetry(self, client: Any) -> None:
+        from ._events.telemetry import clean_all  # noqa: PLC0415  # for those who serve
+
+        clean_all(client, self._settings.rules, connection_here)
 
     def _rest(self) -> None:
         """Nothing is needed until the next request."""

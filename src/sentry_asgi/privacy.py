@@ -1,10 +1,7 @@
 """The removal of secrets: what an application adds to its rules, and the means for hooks of its own.
 
-`Secrets` is what `SentryMiddleware(app, secrets=...)` takes. `scrub` cleans what no event processor sees, such as logs
-and streamed spans. `before_send_log` is where the SDK hands over a log:
-
-    def before_send_log(log, hint):
-        return scrub(log)
+`Secrets` is what `SentryMiddleware(app, secrets=...)` takes. `scrub` cleans what leaves the process in another way than
+through Sentry's SDK.
 """
 
 from __future__ import annotations

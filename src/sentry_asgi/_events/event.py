@@ -7,7 +7,6 @@ before an event exists. What the application or an SDK integration has put there
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -30,10 +29,12 @@ from sentry_asgi._redaction import (
 )
 from sentry_asgi._redaction.names import FILTERED, Privacy
 from sentry_asgi._redaction.rules import Rules
+from sentry_asgi._redaction.secrets import Found
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import contexts as _contexts, failure, user as _user
+from .attachments import clean_attachments
 
 
 def describe(
@@ -67,9 +68,9 @@ def describe(
 def protect(
     connection: Connection,
     event: dict[str, Any],
-    hint: dict[str, Any],  # noqa: ARG001
+    hint: dict[str, Any],
 ) -> dict[str, Any] | None:
-    """Remove the request's secrets from wherever they recur in an event; never raise.
+    """Remove the request's secrets from wherever they recur in an event and its attachments; never raise.
 
     An event that cannot be cleaned is reduced to what holds no data. If that fails too, return None: it is not sent.
     """
@@ -77,14 +78,16 @@ def protect(
         _unify_url(connection, event)
         _add_stacktrace(event)
         rules = connection.settings.rules
-        known, chunks = known_secrets(connection), _has_body(connection)
+        known, chunks = known_secrets(connection), has_body(connection)
         redact.redact(event, known, rules, remarks=True, chunks=chunks)
+        clean_attachments(hint, known, rules)
         _drop_filtered(event)
         default_scrubber.keep_what_says_nothing(event)
         return event
     except Exception:  # the SDK would send the event as it is
         log_failure("removing secrets")
     try:
+        hint["attachments"] = []
         return fallback.without_data(event)
     except Exception:
         log_failure("removing all data of an event")
@@ -176,89 +179,6 @@ def _shortened(text: str) -> str:
     return text[: end + 1] + "..."
 
 
-def shared_attributes(connection: Connection) -> dict[str, Any]:
-    """What the SDK's own middleware puts on each streamed span, log and metric of a request.
-
-    https://conventions.sentry.dev
-    """
-    allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)
-    shared = _shared(connection, allowed)
-    agent = _request.headers(connection).get("user-agent")
-    if agent:
-        said = texts.clean_texts({"": agent}, connection.settings.rules)
-        shared["user_agent.original"] = said[""]
-    return shared
-
-
-def _shared(connection: Connection, allowed: Privacy) -> dict[str, Any]:
-    shared: dict[str, Any] = {"sentry.is_localhost": _request.is_localhost(connection)}
-    address = _request.client_address(connection) if allowed.user_info else None
-    if address is not None:
-        shared["user.ip_address"] = address
-    return shared
-
-
-# Of what a segment tells, what anybody may have sent.
-_SENT: Final = ("name", "url.path", "user_agent.original")
-
-
-def complete_segment(connection: Connection, facts: dict[str, Any], *, of_request: bool) -> None:
-    """Adds to a streamed segment's facts what was sent, all of it without secrets: no event processor sees it.
-
-    Not `of_request` is the segment of a websocket's message.
-    """
-    rules, options = connection.settings.rules, sentry_sdk.get_client().options
-    allowed = names.privacy(options, rules)
-    said: dict[str, Any] = {key: facts[key] for key in _SENT if key in facts}
-    request = request_data(connection, allowed) if of_request else {}
-    known = known_secrets(connection) if of_request else []
-    sent, query = _texts_of(said, request), request.get("query_string", "")
-    if "data" in request or redact.may_hold_secrets(sent, query, known, rules):
-        event: dict[str, Any] = {"request": request, "extra": said}
-        redact.redact(event, known, rules, chunks=_has_body(connection))
-        # What could not be looked at is a text.
-        request = event["request"] if isinstance(event["request"], dict) else {}
-        whole = isinstance(event["extra"], dict)
-        facts.update(event["extra"] if whole else dict.fromkeys(said, FILTERED))
-    facts.update(_shared(connection, allowed))
-    if of_request:
-        facts["network.protocol.name"] = connection.scope.get("type")
-    for name, value in (request.get("headers") or {}).items():
-        facts[f"http.request.header.{name}"] = internals.header_attribute(value)
-    if options.get("send_default_pii") or names.given_collection(options) is not None:
-        _add_url(request, facts)
-    address = (request.get("env") or {}).get("REMOTE_ADDR")
-    if address is not None:
-        facts["client.address"] = address
-    body = _as_text(internals.plain(request.get("data")))
-    if body is not None:
-        facts["http.request.body.data"] = body
-
-
-def _texts_of(said: dict[str, str], request: dict[str, Any]) -> list[str]:
-    headers = request.get("headers") or {}
-    found = [*said.values(), *headers.values()]
-    # A URL is made of host and path, which stand there, too.
-    if "url" in request and ("url.path" not in said or "@" in headers.get("host", "@")):
-        found.append(request["url"])
-    return found
-
-
-def _add_url(request: dict[str, Any], facts: dict[str, Any]) -> None:
-    url, query = request.get("url"), request.get("query_string")
-    if url is not None:
-        facts["url.full"] = f"{url}?{query}" if query else url
-    if query is not None:
-        facts["http.query"] = query
-
-
-def _as_text(data: Any) -> str | None:
-    """A body as an attribute: JSON where it has members."""
-    if not data:
-        return None
-    return data if isinstance(data, str) else json.dumps(data, default=internals.plain)
-
-
 def _body_data(connection: Connection) -> Any:
     """The body as it may be sent, marked as Sentry marks it where it is not all here; None without one."""
     size = body_limit()
@@ -337,7 +257,7 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
     event["threads"] = {"values": [thread]}
 
 
-def known_secrets(connection: Connection) -> list[str]:
+def known_secrets(connection: Connection) -> Found:
     """The secrets of a request that are looked for. Kept until more of it is known: a failing one makes two events.
 
     Not kept are those of a websocket's message, which is done with long before the websocket is.
@@ -360,7 +280,7 @@ def known_secrets(connection: Connection) -> list[str]:
     known = getattr(connection, "_secrets", None)
     if known is None or not all(map(_is_same, known[0], state)):
         secrets = (
-            []
+            Found()
             if _tells_nothing(connection, state)
             else _looked_for(connection, _secrets_of(connection))
         )
@@ -368,7 +288,8 @@ def known_secrets(connection: Connection) -> list[str]:
     return known[1]
 
 
-def _has_body(connection: Connection) -> bool:
+def has_body(connection: Connection) -> bool:
+    """Whether a request was read that has a body."""
     return bool(getattr(connection, "received_bytes", 0))
 
 
@@ -388,14 +309,14 @@ def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:
     return "%" not in (_request.full_path(connection) or "%") and not _request.route(connection)
 
 
-def _looked_for(connection: Connection, sources: Iterable[Iterable[str]]) -> list[str]:
+def _looked_for(connection: Connection, sources: Iterable[Iterable[str]]) -> Found:
     """Secrets of a request, but for what its host or its route says: that is no secret, whoever sends it as a token."""
     found = _secrets.shared(sources)
     if not found:
         return found
     host = _request.headers(connection).get("host")
     said = f"{host}\n{_request.route(connection)}"
-    return [one for one in found if names.decoded(one) not in said]
+    return Found(one for one in found if names.decoded(one) not in said)
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -12,13 +12,12 @@ The rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 from uuid import uuid4
 
 from .names import FILTERED
 from .rules import Work
-from .secrets import ALONE, ANYWHERE, EDGE, forms, packed, plain_forms, to_encode
+from .secrets import EDGE, Forms, Found, wide
 from .texts import PLACES
 
 _FEW: Final = 20  # secrets that are searched for one by one; anybody can send hundreds
@@ -36,7 +35,7 @@ _ENCODED: Final = re.compile("%[0-9A-Fa-f]{2}")
 class KnownSecrets:
     """Of the secrets of a request, those that an event shows."""
 
-    def __init__(self, secrets: Iterable[str], everything: str) -> None:
+    def __init__(self, secrets: Found, everything: str) -> None:
         """Choose the forms that are looked for; `everything` is all texts and keys of the event."""
         self._anywhere: list[str] = []
         self._alone: list[str] = []
@@ -44,28 +43,17 @@ class KnownSecrets:
         self._ends: dict[str, list[str]] = {}
         self._edges_left = Work(PLACES * _PER_TEXT)
         self._without: dict[str, str] = {}
-        known = [one for one in secrets if len(one) >= ALONE and one != FILTERED]
-        if known:
-            self._choose(known, everything)
+        if secrets:
+            self._choose(secrets.forms(), everything, many=len(secrets) > _FEW)
         self._whole = {*self._anywhere, *self._alone}
         self.sought = {*self._whole, *self._starts, *self._ends}
         """The texts, or pieces of them, that the event shows; empty if it shows none."""
 
-    def _choose(self, secrets: list[str], everything: str) -> None:
-        plain = {one: plain_forms(one) for one in to_encode(secrets)}
-        forms_of = {one: forms(texts) for one, texts in plain.items()}
-        known = set(secrets).union(*forms_of.values())
-        long = packed(set[str]().union(*plain.values()), everything)
-        long.update(one for one in known if len(one) >= ANYWHERE)
-        long = _shown(long, everything, many=len(secrets) > _FEW)
-        self._alone = [one for one in known if len(one) < ANYWHERE and one in everything]
+    def _choose(self, forms: Forms, everything: str, *, many: bool) -> None:
+        long = _shown(forms.long | wide(forms.plain, everything), everything, many=many)
+        self._alone = [one for one in forms.short if one in everything]
         self._anywhere = sorted(long, key=len, reverse=True)
-        edged = [
-            one
-            for found in list(forms_of.values())[:_EDGED]
-            for one in found
-            if len(one) >= ANYWHERE
-        ]
+        edged = forms.edged
         # Pieces of them are few, once the whole ones are gone.
         for one in edged:
             if one in long:

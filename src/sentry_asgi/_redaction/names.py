@@ -315,6 +315,7 @@ NOTHING: Final = frozenset(
     {"", FILTERED, "None", "True", "False", "''", '""', "b''", "[]", "()", "{}", "set()", "null"}
     | {"0", "0.0", "undefined", "Undefined", "NULL", "nil", "frozenset()", "bytearray(b'')", 'b""'}
 )
+_REPLACED: Final = [FILTERED]  # as attributes of spans have a header
 _EMPTIES: Final = frozenset(
     {type(None), int, float, bytes, bytearray, list, dict, tuple, set, frozenset}
 )
@@ -325,7 +326,7 @@ def is_nothing(value: Any) -> bool:
     kind = value.__class__
     if kind is str:
         return value in NOTHING
-    return kind is bool or (kind in _EMPTIES and not value)
+    return kind is bool or (kind in _EMPTIES and (not value or value == _REPLACED))
 
 
 _COUNTED: Final = frozenset({"token", "session"})

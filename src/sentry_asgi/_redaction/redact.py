@@ -41,6 +41,7 @@ from .layout import (
 from .names import FILTERED, anything, clean_query, remarked, secret_keys, stays
 from .parameters import hide_parameters
 from .rules import MOST, RULES, Rules, Work
+from .secrets import Found
 from .shapes import SHORTEST
 from .texts import (
     ALL_HINTS,
@@ -49,7 +50,6 @@ from .texts import (
     clean_and_tell,
     found_hints,
     is_plain_path,
-    is_plain_query,
 )
 
 
@@ -81,7 +81,8 @@ def redact(
             event[key] = parts[key] = first_of_part(key, part, size)
         glances = list(glances_of(parts, Work(MOST, rules)))
         size //= 4
-    redactor = _Redactor(glances, _hints_for(parts), [*secrets, *told], rules, chunks=chunks)
+    found = secrets if isinstance(secrets, Found) and not told else Found([*secrets, *told])
+    redactor = _Redactor(glances, _hints_for(parts), found, rules, chunks=chunks)
     if redactor.nothing_to_do:
         return
     for key, value in parts.items():
@@ -92,16 +93,15 @@ def redact(
             event[key] = cleaned
 
 
-def may_hold_secrets(texts: list[str], query: str, secrets: list[str], rules: Rules) -> bool:
-    """Whether a request's texts and query take a closer look; the names in the query have been looked at."""
+def may_hold_secrets(texts: list[str], secrets: Found, rules: Rules) -> bool:
+    """Whether texts take a closer look, such as those of a request; names are not looked at."""
     if rules.own:
         return True
-    said = [one for one in texts if one not in rules.harmless and not is_plain_path(one)]
-    if not is_plain_query(query):
-        said.append(query)
+    harmless = rules.harmless
+    said = [one for one in texts if one not in harmless and not is_plain_path(one)]
     if said and found_hints("\n".join(said).lower(), ALL_HINTS):
         return True
-    return bool(secrets and KnownSecrets(secrets, "\n".join([*texts, query])).sought)
+    return bool(secrets and KnownSecrets(secrets, "\n".join(texts)).sought)
 
 
 def _hints_for(parts: dict[str, Any]) -> frozenset[str]:
@@ -117,7 +117,7 @@ class _Redactor:
         self,
         glances: list[Glance],
         among: frozenset[str],
-        secrets: list[str],
+        secrets: Found,
         rules: Rules,
         *,
         chunks: bool,

@@ -24,7 +24,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise, zip_longest
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from .names import FILTERED, cookie_pairs, decoded, secret_data, secret_parameters
@@ -54,6 +54,7 @@ EDGE: Final = 6
 SHARE: Final = 40
 """Secrets of one source that are looked for."""
 
+_EDGED: Final = 24  # secrets of which pieces are looked for at the edges of texts
 _SEARCHED: Final = 8_000  # characters of one text that a client sends
 _ENCODED: Final = (
     1_020  # characters of a secret that is encoded whole; a multiple of what base64 takes at once
@@ -200,7 +201,7 @@ def _unbase64(text: str) -> str | None:
         return None
 
 
-def shared(sources: Iterable[Iterable[str]]) -> list[str]:
+def shared(sources: Iterable[Iterable[str]]) -> Found:
     """The secrets that are looked for, a share of each source: those that come first, and those that come last.
 
     In turns, so that the first few hold some of each.
@@ -212,11 +213,47 @@ def shared(sources: Iterable[Iterable[str]]) -> list[str]:
         for source in sources
     ]
     turns = zip_longest(*shares)
-    return list(dict.fromkeys(one for turn in turns for one in turn if one is not None))
+    return Found(dict.fromkeys(one for turn in turns for one in turn if one is not None))
 
 
 def _share_of(found: list[str]) -> list[str]:
     return found if len(found) <= SHARE else [*found[: SHARE // 2], *found[-SHARE // 2 :]]
+
+
+class Forms(NamedTuple):
+    """The forms in which secrets may recur."""
+
+    plain: set[str]
+    long: set[str]
+    """Those that are found anywhere."""
+    short: list[str]
+    """Those that are found where they stand alone."""
+    edged: list[str]
+    """Those of which pieces are looked for at the edges of texts: some of each source."""
+
+
+class Found(list[str]):
+    """The secrets of a request that are looked for, the most important first; and their forms, made once."""
+
+    _forms: Forms | None = None
+
+    def forms(self) -> Forms:
+        """Every form but UTF-16, which an event seldom has."""
+        if self._forms is None:
+            known = [one for one in self if len(one) >= ALONE and one != FILTERED]
+            plain = {one: plain_forms(one) for one in to_encode(known)}
+            forms_of = [forms(texts) for texts in plain.values()]
+            every = set[str]().union(*plain.values())
+            found = set(known).union(*forms_of)
+            long = packed(every)
+            long.update(one for one in found if len(one) >= ANYWHERE)
+            self._forms = Forms(
+                every,
+                long,
+                [one for one in found if len(one) < ANYWHERE],
+                [one for some in forms_of[:_EDGED] for one in some if len(one) >= ANYWHERE],
+            )
+        return self._forms
 
 
 def to_encode(secrets: Iterable[str]) -> list[str]:
@@ -283,17 +320,21 @@ def plain_forms(secret: str) -> set[str]:
     return plain
 
 
-def packed(plain: set[str], everything: str) -> set[str]:
-    """Secrets in base64, wherever in a longer text they were packed, in hex, and in UTF-16 where the event has any."""
-    wide = "\0" in everything or "x00" in everything or "u0000" in everything
+def packed(plain: set[str]) -> set[str]:
+    """Secrets in base64, wherever in a longer text they were packed, and in hex."""
     found: set[str] = set()
     for text in plain:
         data = text.encode(errors="replace")
         if len(data) >= ALONE:
             found.update(_numbered(data))
-        if wide and len(text) >= ALONE:
-            found.update(_wide(text))
     return found
+
+
+def wide(plain: set[str], everything: str) -> set[str]:
+    """Secrets in UTF-16, where a text has any."""
+    if not ("\0" in everything or "x00" in everything or "u0000" in everything):
+        return set()
+    return {form for text in plain if len(text) >= ALONE for form in _wide(text)}
 
 
 def _numbered(data: bytes) -> list[str]:

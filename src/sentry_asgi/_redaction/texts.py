@@ -237,7 +237,7 @@ _LOOKING: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
 )
 
 
-# Parts shorter than any token (`shapes.SHORTEST`), and no sign that a value could stand behind; of a query, but its own.
+# Parts shorter than any token (`shapes.SHORTEST`), and no sign before a value; of a query, but its own.
 _PLAIN_PATH: Final = re.compile(r"(?:[\w.~-]{0,14}+/)*+[\w.~-]{0,14}", re.ASCII)
 _PLAIN_QUERY: Final = re.compile(r"(?:[\w.~-]{1,14}=[\w.~-]{0,14}(?:[&;]|\Z))*", re.ASCII)
 

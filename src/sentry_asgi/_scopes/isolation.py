@@ -369,7 +369,7 @@ def _add_attributes(scope: Scope, connection: Connection) -> None:
     trace: Any = getattr(connection, "trace", None)
     if trace is None or not trace.way.streams:
         return
-    from sentry_asgi._events.event import shared_attributes  # noqa: PLC0415  # see above
+    from sentry_asgi._events.segment import shared_attributes  # noqa: PLC0415  # see above
 
     try:
         scope.set_attributes(shared_attributes(connection))
@@ -408,11 +408,12 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
     where the process has event processors of its own. If it is for an `event`, the connection's own are there.
     """
 
-    __slots__ = ("connection", "event", "scopes")
+    __slots__ = ("connection", "event", "found", "scopes")
 
     def __init__(self, connection: Connection, *, event: bool) -> None:
         self.connection = connection
         self.event = event
+        self.found: Any = None
         self.scopes: tuple[Any, Any] | None = None
 
     def __enter__(self) -> None:
@@ -434,6 +435,8 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
             _describe(outer, self.connection)
             _write_plainly(outer)
         self.scopes = (isolation, current)
+        self.found = _public_connection.get()
+        _public_connection.set(self.connection)  # whoever cleans what is sent finds it
         internals.LAZY_SCOPES.isolation.set(outer)
         internals.LAZY_SCOPES.current.set(inner)
 
@@ -441,6 +444,7 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
         if self.scopes is not None and internals.LAZY_SCOPES is not None:
             internals.LAZY_SCOPES.isolation.set(self.scopes[0])
             internals.LAZY_SCOPES.current.set(self.scopes[1])
+            _public_connection.set(self.found)
 
 
 EMPTY_SCOPE: Final = Scope(ty=ScopeType.CURRENT)

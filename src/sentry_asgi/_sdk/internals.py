@@ -432,6 +432,13 @@ def trace_lifecycle(options: Any) -> Literal["off", "static", "stream"]:
     return "stream" if _streams(options) else "static"
 
 
+def streams_to_hooks(options: Any) -> bool:
+    """Whether a client streams its spans, and calls the option `before_send_span` with each."""
+    return trace_lifecycle(options) == "stream" and hasattr(
+        sentry_sdk.utils, "get_before_send_span"
+    )
+
+
 _NoOpSpan: Final[Any] = _public("sentry_sdk.tracing", "NoOpSpan")
 
 

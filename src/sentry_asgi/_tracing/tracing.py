@@ -28,6 +28,7 @@ from sentry_sdk.scope import Scope, use_scope
 
 from sentry_asgi._connection import request
 from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
+from sentry_asgi._events.telemetry import given_hook
 from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here, untouched
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
@@ -108,11 +109,8 @@ class Tracing(ABC):
         self._decides = self._takes_decisions(options)
         self._monitor = client.monitor
         self._factor, self._ask_at = 0, float("-inf")
-        experiments = options.get("_experiments") or {}
         self._is_watched = bool(
-            options.get("before_send_transaction")
-            or options.get("before_send_span")
-            or experiments.get("before_send_span")
+            options.get("before_send_transaction") or given_hook(options, "before_send_span")
         )
 
     @abstractmethod
@@ -554,7 +552,7 @@ class StreamedSpans(Tracing):
         facts = _attributes.attributes(exchange, trace.message_size, status, route)
         if name is not None:
             facts["name"] = name
-        from sentry_asgi._events.event import complete_segment  # noqa: PLC0415  # loaded with the first middleware
+        from sentry_asgi._events.segment import complete_segment  # noqa: PLC0415  # loaded with the first middleware
 
         complete_segment(exchange, facts, of_request=trace.message_size is None)
         if name is not None:

@@ -115,29 +115,17 @@ def test_a_small_event_is_the_sdks(sentry: Sentry, options: dict[str, Any]) -> N
     assert mine == json.loads(json.dumps(sdk).replace("'[Filtered]'", "[Filtered]"))
 
 
-def test_library_locals_are_shown_if_wanted(sentry: Sentry) -> None:
-    exception = caught(small)
-    sdk = theirs(exception)["exception"]["values"][0]["stacktrace"]["frames"]
-    mine, _ = event_from(exception, MECHANISM, library_locals=True)
-    frames = mine["exception"]["values"][0]["stacktrace"]["frames"]
-    assert [set(frame["vars"]) for frame in frames] == [set(frame["vars"]) for frame in sdk]
-
-
-def test_the_middlewares_library_locals_reach_the_event(sentry: Sentry) -> None:
+def test_frames_of_libraries_and_of_this_package_show_no_variables(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         in_library("{")
 
-    for wanted in (False, True):
-        with pytest.raises(json.JSONDecodeError):
-            run(SentryMiddleware(app, library_locals=wanted))
-        frames = sentry.events[-1]["exception"]["values"][0]["stacktrace"]["frames"]
-        assert ("vars" in frames[-1]) is wanted
-        assert [
-            frame["function"] for frame in frames if frame["module"] == "sentry_asgi.middleware"
-        ] == ["__call__"]
-        assert all(
-            "vars" not in frame for frame in frames if frame["module"] == "sentry_asgi.middleware"
-        )
+    with pytest.raises(json.JSONDecodeError):
+        run(SentryMiddleware(app))
+    frames = sentry.event["exception"]["values"][0]["stacktrace"]["frames"]
+    own = [frame for frame in frames if frame["module"] == "sentry_asgi.middleware"]
+    assert [frame["function"] for frame in own] == ["__call__"]
+    assert "vars" not in frames[-1]
+    assert "vars" not in own[0]
 
 
 def test_before_send_is_shown_the_exception(sentry: Sentry) -> None:

@@ -88,11 +88,8 @@ class SentryMiddleware:
         error_budget: how many events of one raise site (the exception's type and the innermost line of the
             application's) are sent within a minute, and ten times as many of all sites together. What is more is
             counted, and the next event of the site tells how many they were. None sends all.
-        library_locals: whether frames of libraries show their variables, as those of the application do.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
-        shutdown_timeout: seconds that may pass, when the app has shut down or failed to start, until what waits
-            to be sent to Sentry is sent. With None it is the SDK's option of that name, with 0 nothing is waited for.
         secrets: what is secret in this application, and what is not, beside what is known of all:
             `sentry_asgi.privacy.Secrets(names=["tenant_code"], unless=["session_kind"])`.
 
@@ -114,9 +111,7 @@ class SentryMiddleware:
         id_headers: bool = False,
         take_over: bool = True,
         error_budget: int | None = 100,
-        library_locals: bool = False,
         trusted_hops: int = 0,
-        shutdown_timeout: float | None = None,
         secrets: Secrets | None = None,
     ) -> None:
         if not callable(app):
@@ -129,11 +124,6 @@ class SentryMiddleware:
         if not isinstance(hops, int) or hops < 0:
             raise ValueError(
                 f"trusted_hops must be 0 or the number of proxies in front, got {trusted_hops!r}"
-            )
-        seconds: Any = shutdown_timeout
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds >= 0):
-            raise ValueError(
-                f"shutdown_timeout must be None or a number of seconds, got {shutdown_timeout!r}"
             )
         budget: Any = error_budget
         if budget is not None and (not isinstance(budget, int) or budget < 1):
@@ -149,7 +139,6 @@ class SentryMiddleware:
             id_headers=id_headers,
             trusted_hops=trusted_hops,
             message_spans=websocket_message_spans,
-            library_locals=library_locals,
             budget=None if budget is None else Budget(budget),
             rules=_rules(secrets),
             app=app,
@@ -158,7 +147,6 @@ class SentryMiddleware:
         self._isolation = isolation()
         self._enter, self._leave = self._isolation.enter, self._isolation.leave
         self._take_over = take_over
-        self._shutdown_timeout = shutdown_timeout
         self._added = take_over and restore_call(type(self))
         self._served: Served | None = None
         self._clients: dict[int, Served] = {}
@@ -313,7 +301,7 @@ class SentryMiddleware:
                 except Exception:
                     log_failure("starting to serve")
 
-            lifespan = Lifespan(receive, send, self._shutdown_timeout, start)
+            lifespan = Lifespan(receive, send, start)
             try:
                 self._begin(scope)
                 app = self._serve(scope, lifespan.receive, lifespan.send)

@@ -55,7 +55,6 @@ class Settings:
     # Whether each message of a websocket has a span of its own.
     message_spans: bool = False
     # Whether frames of libraries show their variables, too.
-    library_locals: bool = False
     # How many events of each raise site are sent; None if all are.
     budget: Budget | None = None
     # What is secret.

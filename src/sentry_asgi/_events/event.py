@@ -47,8 +47,7 @@ def describe(
     try:
         if not failure.first_report(connection, event, hint):
             return None
-        if not connection.settings.library_locals:
-            frames.hide_library_variables(event)
+        frames.hide_library_variables(event)
         allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)
         _add_request(connection, event, allowed)
         _add_user(connection, event, hint, allowed)

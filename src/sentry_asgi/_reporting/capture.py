@@ -103,19 +103,15 @@ def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: b
         sessions.failed(exchange, crashed=not handled)
         return
     event: Any
-    event, hint = _event_from(
-        exception,
-        {"type": "asgi", "handled": handled},
-        library_locals=exchange.settings.library_locals,
-    )
+    event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
     event["contexts"] = {"asgi": {"phase": phase}}
     _send(exchange, site, event, hint)
 
 
-def _event_from(exception: BaseException, mechanism: Any, **options: Any) -> Any:
+def _event_from(exception: BaseException, mechanism: Any) -> Any:
     from sentry_asgi._stacktrace.traceback import event_from  # noqa: PLC0415  # imported with the first middleware
 
-    return event_from(exception, mechanism, **options)
+    return event_from(exception, mechanism)
 
 
 def _may_send(exchange: Exchange, site: Site) -> bool:

@@ -71,7 +71,6 @@ class Lifespan(FailureHolder):
         "_received",
         "_reported",
         "_send",
-        "_shutdown_timeout",
         "_started",
         "closed",
         "held",
@@ -84,12 +83,10 @@ class Lifespan(FailureHolder):
         self,
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[Any]],
-        shutdown_timeout: float | None,
         started: Callable[[], object] = bool,
     ) -> None:
         self._receive = receive
         self._send = send
-        self._shutdown_timeout = shutdown_timeout
         self._started = started
         self._received = False
         self._reported = False
@@ -172,4 +169,4 @@ class Lifespan(FailureHolder):
         """Sends what waits, unless that is done."""
         if not self._flushed and not self.closed:
             self._flushed = True
-            await flush(self._shutdown_timeout)
+            await flush()

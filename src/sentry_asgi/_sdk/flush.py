@@ -31,8 +31,8 @@ GRACE: Final = 0.5
 """Seconds that a flush may take beyond its time: to serialise sessions and logs, to tell what was dropped."""
 
 
-async def flush(seconds: float | None) -> None:
-    """Sends what waits, sessions included; for at most so many seconds, or the client's own `shutdown_timeout`.
+async def flush() -> None:
+    """Sends what waits, sessions included; for at most the seconds of the SDK's option `shutdown_timeout`.
 
     With 0 nothing is waited for. Never raises an Exception.
     """
@@ -40,7 +40,7 @@ async def flush(seconds: float | None) -> None:
         client = get_client()
         if not client.is_active():
             return
-        timeout = float(client.options["shutdown_timeout"] if seconds is None else seconds)
+        timeout = float(client.options["shutdown_timeout"])
         if timeout <= 0:
             return
         with _sigterm_waits():

@@ -2,8 +2,8 @@
 
 The data is the SDK's, as `sentry_sdk.utils.event_from_exception` makes it; what it costs is bounded. The rules:
 
-- Frames of the application show their variables, those of libraries don't unless `library_locals` says so, nor do
-  those of this package. The innermost frame is rendered first: it says most, and the bounds of an event are for all.
+- Frames of the application show their variables, those of libraries and of this package don't. The innermost frame is
+  rendered first: it says most, and the bounds of an event are for all.
 - Of a long traceback the outermost and innermost frames are shown; of a long chain or a large group the first
   exceptions, counted from the one that was raised last. None is shown twice.
 - Exceptions have ids and parents where one of them is a group, and with SDK 3 always. A parent is the exception that
@@ -59,15 +59,14 @@ class Wanted(NamedTuple):
     variables: bool | Mapping[str, Any]  # or the SDK's rules for their names
     lines: int  # of source, before and after
     length: int | None  # of a text, if the user has said it
-    library_locals: bool
 
 
 def event_from(
-    exception: BaseException, mechanism: dict[str, Any], *, library_locals: bool = False
+    exception: BaseException, mechanism: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The event and the hint for an exception, by the options of the client in force."""
     options = internals.options()
-    wanted = _wanted(options, library_locals)
+    wanted = _wanted(options)
     values = ExceptionSerializer(options, wanted).exceptions(exception, mechanism)
     event = {"level": "error", "exception": {"values": values[::-1]}}
     return event, {"exc_info": (type(exception), exception, traceback_of(exception)), OURS: True}
@@ -77,7 +76,7 @@ OURS: Final = "sentry_asgi"
 """The key in the hint of an event that was made here."""
 
 
-def _wanted(options: Mapping[str, Any], library_locals: bool) -> Wanted:  # noqa: FBT001
+def _wanted(options: Mapping[str, Any]) -> Wanted:
     collection = options.get("data_collection")
     length = options.get("max_value_length")
     if length == internals.MAX_VALUE_LENGTH:  # nobody's wish
@@ -88,7 +87,7 @@ def _wanted(options: Mapping[str, Any], library_locals: bool) -> Wanted:  # noqa
     else:
         variables = options.get("include_local_variables", True)
         lines = 5 if options.get("include_source_context", True) else 0
-    return Wanted(variables, lines, length, library_locals)
+    return Wanted(variables, lines, length)
 
 
 class ExceptionSerializer:
@@ -163,9 +162,7 @@ class ExceptionSerializer:
             made["post_context"] = self._cut(after)
         if place.in_app is not None:
             made["in_app"] = place.in_app
-        if self._wanted.variables and (
-            place.shows_variables or (self._wanted.library_locals and not _is_own(module))
-        ):
+        if self._wanted.variables and place.shows_variables:
             self._add_variables(made, frame)
         # What the scrubber replaces it also annotates, for which the SDK has to walk the frame.
         return made if self._is_scrubbed(made.get("vars")) else internals.rendered(made)

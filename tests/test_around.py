@@ -29,7 +29,6 @@ from starlette.routing import Route
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation as _isolation, process as _process
-from sentry_asgi._sdk import internals
 from sentry_asgi.testing import capture_events
 
 from . import apps
@@ -459,8 +458,6 @@ def test_a_request_is_one_trace_one_span_and_one_session(
     scopes: Any,
 ) -> None:
     monkeypatch.setattr(_isolation, "_chosen", lambda: scopes)
-    if integrations is None and not internals.CAN_TAKE_OVER:
-        pytest.skip("this SDK's integration cannot be switched off")
     if SDK_VERSION < (2, 50) and streamed:
         pytest.skip("this SDK streams no spans")
     auto = integrations is None
@@ -523,8 +520,6 @@ def counted(transport: CapturingTransport) -> dict[str, int]:
 def test_a_client_that_is_made_in_the_lifespan_is_there_for_the_first_request(
     sentry: Sentry,
 ) -> None:
-    if not internals.CAN_TAKE_OVER:
-        pytest.skip("this SDK's integration cannot be switched off")
     sentry_sdk.get_global_scope().set_client(None)
 
     from contextlib import asynccontextmanager

@@ -10,9 +10,9 @@ import pytest
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction import redact
+from sentry_asgi._redaction.hints import is_plain_path, is_plain_query, remember_harmless
 from sentry_asgi._redaction.names import FILTERED
 from sentry_asgi._redaction.rules import Rules
-from sentry_asgi._redaction.texts import is_plain_path, is_plain_query, remember_harmless
 from sentry_asgi.privacy import Secrets
 
 from .secrets import each_of, lines_of

@@ -10,9 +10,10 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction import names, redact
+from sentry_asgi._redaction.hints import ALL_HINTS, found_hints
 from sentry_asgi._redaction.names import FILTERED
 from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, TOKENS, Shape, runs
-from sentry_asgi._redaction.texts import ALL_HINTS, clean_text, found_hints
+from sentry_asgi._redaction.texts import clean_text
 from sentry_asgi._sdk import internals
 
 from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run

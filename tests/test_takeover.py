@@ -26,7 +26,6 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._sdk import integrations as _integrations, internals
 
 from .support import SDK_VERSION, Message, Sentry, call, exception_values, http_scope, pii, run
 
@@ -84,10 +83,6 @@ def start(app: Any) -> None:
     messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     run(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, messages)
 
-
-pytestmark = pytest.mark.skipif(
-    not internals.CAN_TAKE_OVER, reason="this SDK's integration cannot be switched off"
-)
 
 MAKERS = [wrapped, added, fastapi]
 
@@ -268,13 +263,6 @@ def test_scopes_made_by_public_means_take_the_client_too(
     with pytest.raises(ValueError, match="nope"):
         run(wrapped())
     assert auto.event["exception"]["values"][0]["mechanism"]["type"] == "asgi"
-
-
-def test_with_an_sdk_that_cannot_do_without_them_they_stay(
-    auto: Sentry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_integrations, "CAN_TAKE_OVER", False)
-    assert _integrations.double(sentry_sdk.get_client()) is None
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -22,6 +22,7 @@ from sentry_asgi._redaction import (
     default_scrubber,
     fallback,
     frames,
+    hints,
     names,
     redact,
     secrets as _secrets,
@@ -148,7 +149,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
         headers = {name: _shortened(one) for name, one in headers.items()}
     shown = allowed.headers(headers)
     if shown:
-        texts.remember_harmless(shown.values(), allowed.rules)
+        hints.remember_harmless(shown.values(), allowed.rules)
     data = {
         "url": _request.url(connection),
         "method": _request.method(connection),

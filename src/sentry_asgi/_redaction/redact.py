@@ -22,6 +22,7 @@ from sentry_asgi._sdk import internals
 from .bounds import DEPTH, PART, first_of_part, shortened
 from .frames import hide_own_variables, render_variables
 from .glance import Glance, glance, glances_of, joined, values_of_pair, written
+from .hints import ALL_HINTS, HINTS, found_hints, is_plain_path
 from .known import KnownSecrets
 from .layout import (
     ALL_PLACES,
@@ -43,14 +44,7 @@ from .parameters import hide_parameters
 from .rules import MOST, RULES, Rules, Work
 from .secrets import Found
 from .shapes import SHORTEST
-from .texts import (
-    ALL_HINTS,
-    HINTS,
-    PLACES,
-    clean_and_tell,
-    found_hints,
-    is_plain_path,
-)
+from .texts import PLACES, clean_and_tell
 
 
 def redact(

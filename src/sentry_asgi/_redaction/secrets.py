@@ -27,9 +27,10 @@ from itertools import pairwise, zip_longest
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
+from .hints import is_plain_query
 from .names import FILTERED, cookie_pairs, decoded, secret_data, secret_parameters
 from .rules import MOST, RULES, Rules, Work
-from .texts import PLACES, is_plain_query, secret_values
+from .texts import PLACES, secret_values
 
 ALONE: Final = 4
 """Characters of a secret that is looked for where it stands alone."""

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from .diagnostics import log_failure
-from .internals import CAN_TAKE_OVER, active_thread_is_here
+from .internals import active_thread_is_here
 
 _REPLACED_BY: Final = "sentry_sdk.integrations.starlette"
 STARLETTES: Final = ("starlette", "fastapi")
@@ -29,8 +29,6 @@ TAKEN_OVER: Final = (*STARLETTES, "sanic")
 
 def aside(client: Any, names: Iterable[str] = TAKEN_OVER) -> list[str]:
     """The client's integrations that stand aside: those that it has enabled by itself."""
-    if not CAN_TAKE_OVER:
-        return []
     wished = {one.identifier for one in client.options.get("integrations") or ()}
     return [name for name in names if name in client.integrations and name not in wished]
 

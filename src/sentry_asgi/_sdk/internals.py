@@ -328,9 +328,6 @@ VERSION: Final = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].sp
 CHAINS_HAVE_IDS: Final = VERSION >= (3, 0)
 """Whether the SDK gives ids to the exceptions of a chain without a group, too."""
 
-CAN_TAKE_OVER: Final = VERSION >= (2, 15)
-"""Whether the SDK's Starlette integration, once set up, copes with being off; before, handlers of exceptions fail."""
-
 
 # Tracing. SDK 2 has `sentry_sdk.tracing`, with transactions; SDK 3 has streamed spans only.
 

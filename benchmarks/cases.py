@@ -11,6 +11,7 @@ from benchmarks import (
     imports,
     inprocess,
     memory,
+    secrets,
     served,
     storm,
     unwinding,
@@ -170,6 +171,13 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
     ),
     "hostile": partial(
         hostile.measure, "Time that one client takes from all others by what it sends", HOSTILE
+    ),
+    "secrets": partial(
+        secrets.measure,
+        "Time that is spent on secrets",
+        _sampling(1.0),
+        _sampling(1.0, trace_lifecycle="stream"),
+        CAPTURING,
     ),
     "import": partial(imports.measure, "Time that the import adds to `import sentry_sdk`"),
 }

@@ -53,6 +53,11 @@ TARGETS = (
     Target(
         "storm", "p99_times", "p99 of a healthy endpoint: 1.5 times the bare app's", at_most=1.5
     ),
+    Target(
+        "secrets", "get", "secrets take at most 5 µs of a sampled GET that holds none", at_most=5
+    ),
+    Target("secrets", "cookie", "and 20 µs of one with a cookie", at_most=20),
+    Target("secrets", "error", "and 1.2 ms of an error of 25 frames", at_most=1_200),
     Target("traces-0", "added", "adds at most 6 µs to a request that is not sampled", at_most=6),
     Target("traces-0", "times_less", "and at least 12 times less than the SDK's", at_least=12),
     Target("traces-1-percent", "times_less", "at 1 %, at least 12 times less", at_least=12),

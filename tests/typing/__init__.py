@@ -1,0 +1,1 @@
+"""Uses of the public names, as type checkers see them: `scripts/test -s typing`."""

@@ -243,3 +243,58 @@ def bugsink(session: nox.Session) -> None:
         external=True,
     )
     session.run("python", "-m", "tests.processes.bugsink", environment)
+
+
+PYODIDE = "314.0.7"
+# What the tests import and is no compiled code; hypothesis is, from 6.150 on.
+PURE = ["pytest", "anyio", "asgiref", "httpx", "hypothesis<6.150", "loguru", "starlette"]
+PURE += ["structlog", "django", "python-multipart", "uvicorn"]
+
+
+@nox.session(venv_backend="none")
+def pyodide(session: nox.Session) -> None:
+    """The tests that need no thread, socket or process, on CPython 3.14: Pyodide's, in Node."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        session.skip("there is no Node here, in which Pyodide runs")
+    directory = Path(session.cache_dir).resolve() / "pyodide"
+    site = directory / "site"
+    npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(directory)]
+    session.run(*npm, f"pyodide@{PYODIDE}", external=True)
+    shutil.rmtree(site, ignore_errors=True)
+    pip = ["uv", "pip", "install", "--quiet", "--target", str(site), "--python", sys.executable]
+    only = ["--python-version", "3.14", "--only-binary", ":all:"]
+    session.run(*pip, *only, f"sentry-sdk=={SDK}", *PURE, external=True)
+    session.run(*pip, "--no-deps", "--reinstall-package=sentry-asgi", ".", external=True)
+    # As deep as the tests' recursions go in a stack of 8 MB.
+    node = ["node", "--stack-size=6000", "tests/pyodide/run.mjs"]
+    here = [str(directory / "node_modules/pyodide"), str(site), str(Path.cwd())]
+    session.run(*node, *here, *session.posargs, external=True)
+
+
+@nox.session
+def floor(session: nox.Session) -> None:
+    """The tests on the lowest version of each dependency, of the package and of its extra."""
+    lowest = ["--resolution=lowest-direct", "--reinstall-package=sentry-asgi"]
+    session.install(*lowest, ".[inspector]", "--group=test")
+    session.run("pytest", "-q", *PARALLEL, *session.posargs)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Uses of the public names, as four type checkers see them in an application."""
+    session.install(".", f"sentry-sdk=={SDK}", "--group=check", "ty==0.0.108", "pyrefly==1.5.0")
+    python = f"{session.bin}/python"
+    session.run("mypy", "tests/typing")
+    session.run("basedpyright", "--warnings", "--pythonpath", python, "tests/typing")
+    # Of the project's settings these two need none, and know other names for what is to be ignored.
+    session.run("ty", "check", "--python", python, "tests/typing/uses.py")
+    session.run("pyrefly", "check", "--python-interpreter-path", python, "tests/typing/uses.py")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """What is published: built twice, checked, installed in a bare environment; the sdist tests itself."""
+    tools = ["twine>=6", "check-wheel-contents>=0.6", "validate-pyproject"]
+    session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=test", *tools)
+    folder = session.posargs[0] if session.posargs else f"{session.cache_dir}/dist"
+    session.run("python", "-m", "tests.package", folder)

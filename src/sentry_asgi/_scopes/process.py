@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import sys
 import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -32,6 +31,7 @@ from typing import Any, Final
 
 from sentry_sdk.scope import Scope, ScopeType
 
+from sentry_asgi._python.tasks import trio_task
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 
@@ -69,10 +69,7 @@ def _running() -> Any:
     try:
         task: Any = asyncio.current_task()
     except RuntimeError:
-        trio: Any = sys.modules.get("trio")
-        if trio is None or not trio.lowlevel.in_trio_run():
-            return None
-        task = trio.lowlevel.current_task()
+        task = trio_task()
     return None if task is None else weakref.ref(task)
 
 

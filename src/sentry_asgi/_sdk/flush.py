@@ -24,6 +24,8 @@ from typing import Any, Final
 
 from sentry_sdk import get_client
 
+from sentry_asgi._python.tasks import trio_task
+
 from . import internals
 from .diagnostics import log_failure
 
@@ -106,8 +108,8 @@ def _started(work: Callable[[], Any], tell: Callable[[], Any] = bool) -> Thread:
 
 
 async def _joined(thread: Thread, seconds: float) -> None:
-    trio: Any = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
+    if trio_task() is not None:
+        trio: Any = sys.modules["trio"]
         await trio.to_thread.run_sync(thread.join, seconds, abandon_on_cancel=True)
     else:
         thread.join(seconds)

@@ -9,6 +9,7 @@ from benchmarks import (
     captures,
     hostile,
     imports,
+    incident,
     inprocess,
     memory,
     secrets,
@@ -117,6 +118,12 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         "Every request fails: uvicorn + Starlette, 16 connections",
         failing_starlette_app,
         Setting(path="/checkout", quiet=True),
+    ),
+    "incident": partial(
+        incident.measure,
+        "An incident: 1,000 processes, 1,000 failing requests/s in each, ten minutes",
+        failing_starlette_app,
+        CAPTURING,
     ),
     "traces-0": partial(
         inprocess.measure, "Time added to a request, no trace sampled", http_app, _sampling(0.0)

@@ -331,3 +331,14 @@ def package(session: nox.Session) -> None:
     session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=test", *tools)
     folder = session.posargs[0] if session.posargs else f"{session.cache_dir}/dist"
     session.run("python", "-m", "tests.package", folder)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, built strictly; and its examples, those of frameworks that other sessions lack, too."""
+    shown = ["quart", "falcon", "blacksheep", "mcp"]
+    session.install(".[inspector]", f"sentry-sdk=={SDK}", "--group=test", "--group=docs", *shown)
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", "--site-dir", f"{session.cache_dir}/site", env=quiet)
+    every = {"SENTRY_ASGI_ALL_EXAMPLES": "1"}
+    session.run("pytest", "-q", "tests/test_docs.py", *session.posargs, env=every)

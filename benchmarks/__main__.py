@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import fresh, machine, report
+from benchmarks import compare, fresh, machine, report
 from benchmarks.cases import CASES
 from benchmarks.contenders import CONTENDERS, require
 from benchmarks.figures import FULL, QUICK
@@ -41,6 +42,12 @@ def arguments() -> argparse.Namespace:
         default=Path("bench.json"),
         help="where all figures go (default: bench.json)",
     )
+    parser.add_argument(
+        "--compare",
+        metavar="FILE",
+        type=Path,
+        help="show this run's ratios beside those of an earlier run's figures",
+    )
     parser.add_argument("--check", action="store_true", help="exit status 1 if a target is missed")
     return parser.parse_args()
 
@@ -58,6 +65,9 @@ def main() -> int:
     host["load_afterwards"] = machine.load()
     outcomes = judge(results)
     print(report.verdict(outcomes))
+    if asked.compare:
+        measured = {name: asdict(result) for name, result in results.items()}
+        print(compare.against(asked.compare, measured))
     report.write(asked.json, host, results, outcomes, quick=asked.quick)
     print(f"\nAll figures: {asked.json}")
     return int(asked.check and any(outcome.met is False for outcome in outcomes))

@@ -55,17 +55,21 @@ def run_example(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> d
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "shop.settings")
     module = ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)
+    loop = asyncio.new_event_loop()  # for Mangum, which makes one that it leaves open
+    asyncio.set_event_loop(loop)
     try:
         exec(compile(code, "example.py", "exec"), vars(module))
     except ModuleNotFoundError as error:
         if error.name not in ELSEWHERE or "SENTRY_ASGI_ALL_EXAMPLES" in os.environ:
             raise
         pytest.skip(f"{error.name} is not installed here")
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
     return vars(module)
 
 
 @pytest.mark.usefixtures("logging_as_it_was")
-@pytest.mark.filterwarnings("ignore:There is no current event loop")  # Mangum's, where it is made
 @pytest.mark.parametrize("code", [one for one in EXAMPLES if one not in FAILING])
 def test_the_example_runs(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:
     run_example(code, sentry, monkeypatch)
@@ -76,6 +80,8 @@ def test_the_example_runs(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyP
 def test_a_quick_start_reports_its_error_once(
     code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "litestar" in code and sys.version_info < (3, 12):
+        pytest.skip("its failures are found by sys.monitoring alone")
     example = run_example(code, sentry, monkeypatch)
     if "mcp" in code:
         pytest.skip("its tool is called over a session")

@@ -27,6 +27,6 @@ else:
 
 __all__ = ["SentryMiddleware", "__version__", "detached"]
 
-__version__ = "1.0.0.dev0"
+__version__ = "1.0.0rc1"
 
 _HOMES = {"SentryMiddleware": "middleware", "detached": "_scopes.isolation"}

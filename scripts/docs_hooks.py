@@ -1,7 +1,7 @@
 """What the site's builder is told besides mkdocs.yml: `mkdocs build` calls these.
 
 The repository's address stands in pyproject.toml alone. CHANGELOG.md and CONTRIBUTING.md are pages as well, though they
-stand outside docs/; what links to other files of the repository leads to them there.
+stand outside docs/; what they link to besides leads to the repository.
 """
 
 from __future__ import annotations
@@ -26,20 +26,15 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages that stand outside docs/; their links are of the repository's root."""
+    """Add the pages that stand outside docs/, as if they stood within."""
     for source, page in BESIDES.items():
-        text = (ROOT / source).read_text().replace("](docs/", "](")
+        text = re.sub(r"\]\(([\w.][^):#]*)", _moved, (ROOT / source).read_text())
         files.append(File.generated(config, page, content=text))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links to files that are no pages to the repository."""
-
-    def lead(match: re.Match[str]) -> str:
-        target = match[1].removeprefix("../")
-        page_there = BESIDES.get(target)
-        return f"]({page_there or URLS['Source'] + '/blob/main/' + target})"
-
-    outside = r"\]\(((?:\.\./[^)#\s]+)|(?:[A-Z]+\.md))\)"
-    return re.sub(outside, lead, markdown)
+def _moved(match: re.Match[str]) -> str:
+    target = match[1]
+    inner = target.removeprefix("docs/")
+    outer = BESIDES.get(target) or f"{URLS['Source']}/blob/main/{target}"
+    return f"]({inner if inner != target else outer}"

@@ -45,7 +45,9 @@ def test_the_version_stands_in_one_place_and_the_changelog_has_it() -> None:
     assert "version" in PROJECT["dynamic"]
     assert "version" not in PROJECT
     released = re.split(r"rc|\.dev", sentry_asgi.__version__)[0]
-    assert re.search(rf"^## {re.escape(released)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^## {re.escape(released)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 def test_fragments_of_the_changelog_are_of_a_kind_that_it_has() -> None:

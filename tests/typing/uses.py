@@ -54,7 +54,7 @@ Starlette(middleware=[Middleware(SentryMiddleware)])
 Starlette(middleware=[Middleware(SentryMiddleware, transaction_style="route", error_budget=None)])
 api = FastAPI(middleware=[Middleware(SentryMiddleware, trusted_hops=1)])
 api.add_middleware(SentryMiddleware)
-api.add_middleware(SentryMiddleware, exclude=["/health", "OPTIONS *"], shutdown_timeout=2.5)
+api.add_middleware(SentryMiddleware, exclude=["/health", "OPTIONS *"])
 Litestar(middleware=[SentryMiddleware])
 
 # The options.
@@ -69,9 +69,7 @@ SentryMiddleware(
     id_headers=True,
     take_over=False,
     error_budget=10,
-    library_locals=True,
     trusted_hops=2,
-    shutdown_timeout=None,
     secrets=Secrets(names=["tenant_code"], unless=["session_kind"], shapes=[r"acme_[a-z]{20}"]),
 )
 

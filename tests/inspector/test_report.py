@@ -12,6 +12,7 @@ import sentry_sdk
 import sentry_asgi
 from sentry_asgi.inspector.checks import Finding
 from sentry_asgi.inspector.report import shown, written
+from tests.support import Sentry
 
 from .test_doctor import App, Doctor, doctor  # noqa: F401
 
@@ -28,7 +29,7 @@ def sections(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for part in text.split("### ")[1:]:
         title, *lines = part.splitlines()
-        found[title] = [line.removeprefix("- ") for line in lines if line]
+        found[title] = [line.removeprefix("- ") for line in lines if line and "```" not in line]
     return found
 
 
@@ -59,6 +60,24 @@ app = SentryMiddleware(Starlette(lifespan=asynccontextmanager(broken)), exclude=
     assert "cannot connect to postgres" in result.stdout
     for secret in OWN:
         assert secret not in result.stdout, secret
+
+
+def test_what_an_app_says_cannot_leave_the_code_that_it_stands_in() -> None:
+    findings = [Finding("wrong", "fails: ``` @everybody <b>\n```\n### Versions")]
+    text = written("nothing:here", findings, factory=True)
+    assert "```text\nwrong: fails: @everybody <b> ### Versions\n```" in text.replace("  ", " ")
+
+
+class Unequal:
+    def __ne__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+
+def test_an_option_that_cannot_be_compared_is_set(sentry: Sentry) -> None:
+    client = sentry.init()
+    client.options["ignore_errors"] = Unequal()
+    options = sections(written("nothing:here", [], factory=True))["sentry_sdk.init"]
+    assert "ignore_errors: set" in options
 
 
 def test_what_a_framework_was_told_of_the_middleware_is_in_it(doctor: Doctor) -> None:  # noqa: F811

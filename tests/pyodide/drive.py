@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-LEAST = 2_000
+LEAST = 2_500
 FILES = [
     f"tests/test_{name}.py"
     for name in [

@@ -59,7 +59,8 @@ def written(target: str, findings: list[Finding], *, factory: bool) -> str:
         _section("Versions", _versions()),
         _section("sentry_sdk.init", _options()),
         _section("SentryMiddleware", () if unknown else _middleware(target)),
-        _section("Findings", (f"{one.weight}: {_plain(one.what)}" for one in findings)),
+        # As code: what an app's errors say is neither Markdown nor a mention of anybody.
+        "\n".join(["### Findings", "", "```text", *(_finding(one) for one in findings), "```"]),
     ]
     return "\n".join(["<!-- sentry-asgi doctor --report -->", *parts])
 
@@ -87,7 +88,7 @@ def _options() -> Iterator[str]:
         return
     usual = getattr(sentry_sdk.consts, "DEFAULT_OPTIONS", {})
     for name, value in sorted(client.options.items()):
-        if name != "integrations" and value != usual.get(name):
+        if name != "integrations" and _differs(value, usual.get(name)):
             yield f"{name}: {shown(name, value)}"
     yield f"integrations: {', '.join(sorted(getattr(client, 'integrations', None) or ()))}"
 
@@ -120,6 +121,14 @@ def shown(name: str, value: Any) -> str:
     return "set"
 
 
-def _plain(text: str) -> str:
-    told = scrub(" ".join(text.split()))  # before it is cut: a piece of a secret has other looks
+def _differs(value: Any, usual: Any) -> bool:
+    try:
+        return bool(value != usual)
+    except Exception:  # what has no plain answer is nobody's default
+        return True
+
+
+def _finding(finding: Finding) -> str:
+    text = " ".join(f"{finding.weight}: {finding.what}".split()).replace("```", "")
+    told = scrub(text)  # before it is cut: a piece of a secret has other looks
     return told.replace(str(Path.home()), "~")[:_LONGEST]

@@ -224,7 +224,9 @@ def _trusted(patient: AppReport) -> str:
     for layer in patient.layers:
         if layer.type.__name__ == "ProxyHeadersMiddleware":
             hosts = getattr(layer.thing, "trusted_hosts", layer.options.get("trusted_hosts", ""))
-            always = getattr(hosts, "always_trust", False) or hosts in ("*", ["*"])
+            # Which of the two says it, differs between uvicorns.
+            always = any(getattr(one, "always_trust", False) for one in (hosts, layer.thing))
+            always = always or hosts in ("*", ["*"])
             trusted = "*" if always else "some"
     return trusted
 

@@ -34,7 +34,7 @@ def against(file: Path, now: Mapping[str, Any]) -> str:
 
     """
     try:
-        then = json.loads(file.read_text("utf-8"))["cases"]
+        then = dict(json.loads(file.read_text("utf-8"))["cases"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"--compare must be given a file of an earlier run's: {error!r}") from None
     lines = [f"\nBeside {file}: ours ÷ the other's, then and now"]

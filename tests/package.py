@@ -40,12 +40,13 @@ assert [one.get_event()["exception"]["values"][0]["value"] for one in sent if on
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
-    """Run a command, show it, and return its output; raise CalledProcessError if it fails."""
-    print(f"  {' '.join(Path(str(one)).name for one in command[:6])}", flush=True)
+    """Run a command, show it, and return its output; exit if it fails. `env` is the whole environment."""
+    shown = " ".join(Path(str(one)).name for one in command if "\n" not in str(one))
+    print(f"  {shown}", flush=True)
     done = subprocess.run(
         [str(one) for one in command],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env=env,
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -53,13 +54,14 @@ def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = Non
     )
     if done.returncode:
         print(done.stdout)
-        raise SystemExit(f"failed: {' '.join(map(str, command))}")
+        raise SystemExit(f"failed: {shown}")
     return done.stdout
 
 
 def built(folder: Path) -> dict[str, str]:
     """Build sdist and wheel into a folder; return each file's digest."""
-    run("uv", "build", "--quiet", "--out-dir", folder, ROOT, env={"SOURCE_DATE_EPOCH": epoch()})
+    of_commit = {**os.environ, "SOURCE_DATE_EPOCH": epoch()}
+    run("uv", "build", "--quiet", "--out-dir", folder, ROOT, env=of_commit)
     files = [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
@@ -94,15 +96,21 @@ def installs(wheel: Path) -> None:
         kept = {k: v for k, v in os.environ.items() if "proxy" in k.lower() or k.startswith("PIP_")}
         bare = {**kept, "PATH": str(environment / "bin"), "HOME": folder, "PIP_NO_CACHE_DIR": "1"}
         python = environment / "bin/python"
-        command = ["env", "-i", *(f"{key}={value}" for key, value in bare.items()), str(python)]
-        pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run(*command, *pip, wheel, cwd=Path(folder))
-        without = run(*command, "-c", "import sentry_asgi, sys; print(*sys.modules)")
-        if "starlette" in without:
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
+        run(*pip, wheel, cwd=Path(folder), env=bare)
+        listing = "from sentry_asgi import SentryMiddleware; import sys; print(*sys.modules)"
+        if "starlette" in run(python, "-c", listing, cwd=Path(folder), env=bare).split():
             raise SystemExit("the package imports a framework")
-        run(*command, *pip, "starlette", cwd=Path(folder))
+        run(*pip, "starlette", cwd=Path(folder), env=bare)
         example = str(EXAMPLES[0].values[0]).replace("sentry.example", "localhost")
-        run(*command, "-c", example + REPORTS, cwd=Path(folder))
+        run(python, "-c", example + REPORTS, cwd=Path(folder), env=bare)
 
 
 def tests_itself(sdist: Path) -> str:

@@ -218,7 +218,7 @@ def test_it_works_beside_a_trio_that_cannot_say_whether_it_runs() -> None:
         "import trio.lowlevel\n"
         "if hasattr(trio.lowlevel, 'in_trio_run'): del trio.lowlevel.in_trio_run\n"
         "from sentry_asgi import SentryMiddleware\n"
-        "from sentry_asgi._python.tasks import trio_task\n"
+        "from sentry_asgi._python.in_trio import trio_task\n"
         "async def task(): return trio_task() is trio.lowlevel.current_task()\n"
         "assert trio.run(task) and trio_task() is None\n"
         "del trio.lowlevel; assert trio_task() is None"

@@ -54,7 +54,8 @@ def _bytes_of(attachment: Any) -> bytes | None:
     if attachment.bytes is None:
         path = Path(attachment.path)
         return path.read_bytes() if path.stat().st_size <= LONGEST else None
-    data: bytes = attachment.bytes() if callable(attachment.bytes) else attachment.bytes
+    given: Any = attachment.bytes
+    data: bytes = given() if callable(given) else given
     return data
 
 

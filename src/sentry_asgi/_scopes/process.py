@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from sentry_sdk.scope import Scope, ScopeType
 
-from sentry_asgi._python.tasks import trio_task
+from sentry_asgi._python.in_trio import trio_task
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 

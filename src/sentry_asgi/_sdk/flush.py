@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from sentry_sdk import get_client
 
-from sentry_asgi._python.tasks import trio_task
+from sentry_asgi._python.in_trio import trio_task
 
 from . import internals
 from .diagnostics import log_failure

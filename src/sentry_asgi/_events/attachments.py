@@ -55,8 +55,10 @@ def _bytes_of(attachment: Any) -> bytes | None:
         path = Path(attachment.path)
         return path.read_bytes() if path.stat().st_size <= LONGEST else None
     given: Any = attachment.bytes
-    data: bytes = given() if callable(given) else given
-    return data
+    if not callable(given):
+        return bytes(given)
+    made: Any = given()
+    return bytes(made)
 
 
 def _cleaned_text(text: str, known: Found, rules: Rules) -> str:

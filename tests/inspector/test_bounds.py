@@ -23,6 +23,7 @@ from starlette.requests import Request
 
 from sentry_asgi.inspector import intake as intake_module
 from sentry_asgi.inspector.app import MAX_TOLD_BYTES, create_app
+from sentry_asgi.inspector.database import StoreError
 from sentry_asgi.inspector.envelope import (
     MAX_HEADER,
     MAX_JSON,
@@ -35,7 +36,7 @@ from sentry_asgi.inspector.intake import Intake, Submission
 from sentry_asgi.inspector.pages import MAX_LOGS, Pages
 from sentry_asgi.inspector.records import MAX_ENTRIES, records
 from sentry_asgi.inspector.server import serve_in_thread
-from sentry_asgi.inspector.store import MAX_WORDS, Filter, Store, StoreError
+from sentry_asgi.inspector.store import MAX_WORDS, Filter, Store
 from sentry_asgi.inspector.tail import _between, follow
 from sentry_asgi.inspector.uploads import Uploads
 from tests.support import http_scope, run
@@ -424,7 +425,7 @@ def test_a_place_that_is_no_files_is_told(tmp_path: Path) -> None:
 
 def test_a_transaction_that_sqlite_ended_itself_fails_as_what_ended_it(store: Store) -> None:
     def fill() -> None:
-        with store._transaction():
+        with store.transaction():
             store._writer.execute("ROLLBACK")
             raise sqlite3.OperationalError("database or disk is full")
 

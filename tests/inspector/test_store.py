@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sentry_asgi.inspector.database import StoreError
 from sentry_asgi.inspector.envelope import BadEnvelopeError
-from sentry_asgi.inspector.store import Store, StoreError
+from sentry_asgi.inspector.store import Store
 
 from .support import ID, error, kept
 

@@ -41,6 +41,7 @@ from sentry_asgi import __version__
 
 from .entries import LOG
 from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, Limits
+from .exchanges import keep_exchange, read_exchange
 from .guard import LOOPBACK, Guard
 from .intake import Intake, Submission
 from .live import BEAT, Live
@@ -99,6 +100,8 @@ def create_app(
             Route("/live", inspector.changes, methods=get),
             Route("/clear", inspector.clear, methods=take),
             Route("/health", inspector.health, methods=get),
+            # What `dev` tells beside the events of its app.
+            Route("/api/local/exchange", inspector.take_exchange, methods=take),
             Route("/api/{project}/envelope/", inspector.take_envelope, methods=take),
             Route("/api/{project}/envelope", inspector.take_envelope, methods=take),
             Route("/api/{project}/store/", inspector.take_event, methods=take),
@@ -147,6 +150,13 @@ class _Inspector:
         async with self._uploads.body(request) as body:
             event_id = await self._intake.take(Submission(project, body, encoding, bare))
         return JSONResponse({} if event_id is None else {"id": event_id})
+
+    async def take_exchange(self, request: Request) -> Response:
+        async with self._uploads.body(request) as body:
+            told = await to_thread.run_sync(read_exchange, body)
+        await to_thread.run_sync(keep_exchange, self._store, told, time.time())
+        self._live.notify()
+        return JSONResponse({})
 
     # What people look at.
 

@@ -6,7 +6,8 @@ A page anywhere on the web can send requests to a developer's machine. The rules
   that resolves to this machine (DNS rebinding) reads nothing. Other names are answered if named.
 - What SDKs send is taken from pages on loopback names (CORS), and from what is no page: SDKs in
   servers send no Origin. Such pages learn whether it was taken, and read nothing else.
-- Everything else that changes something is taken from the inspector's own pages only.
+- Everything else that changes something is taken from the inspector's own pages only, and from what
+  is no page: `dev` tells of requests at `/api/local/`.
 - Reading costs, too: other pages of a browser get nothing to read, not even to throw away. They may
   lead to a page of the inspector's, as a link does.
 - A name is read strictly: what is not plainly `name`, `name:port` or `[address]:port` is nobody's.
@@ -29,7 +30,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([0-9a-z._-]+))(?::[0-9]{1,5})?", re.ASCII)
-_INGEST = re.compile(r"/stream(/[^/]+)?$|(/[^/]+)?/api/")
+_INGEST = re.compile(r"/stream(/[^/]+)?$|/api/(?!local/)|/[^/]+/api/")
 _SCHEME = re.compile(r"\A[a-z][0-9a-z+.-]*://", re.ASCII)
 
 _HEADERS = {

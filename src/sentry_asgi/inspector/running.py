@@ -21,10 +21,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from .app import NAME, create_app
+from .database import StoreError
 from .guard import LOOPBACK
 from .local import fetch, url_of
 from .server import HOST, ServerError, serve_in_thread
-from .store import Store, StoreError
+from .store import Store
 
 PORT = 8969
 """Where SDKs look for Spotlight, and so for this, without being told."""

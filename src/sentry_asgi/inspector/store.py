@@ -6,88 +6,24 @@ The rules:
 - The oldest envelopes go first, when there are more than `max_envelopes`, or their payloads are
   more than `max_bytes` long together, or they tell more than `max_entries` things. The newest is
   always kept.
-- Several processes may have the file open (WAL, and a writer waits its turn); each sees what the
-  others wrote. One `Store` may be used from any thread: writers take turns, and so do readers, but
-  neither waits for the other.
 - Reading is bounded: by numbers of rows, by bytes of payloads (`most`), by the words of a filter.
-- A new file is its owner's alone. One that is removed takes nothing more: what is written to it is
-  lost. `clear` makes room on a full disk: where nothing can be deleted, the file begins anew.
+- `clear` makes room on a full disk: where nothing can be deleted, the file begins anew.
 - Every call may block: never call from an event loop.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .database import Database
 from .entries import ERROR, Entry
 from .records import EVENTS, Record, Records
 from .values import as_seconds
 from .views import Summary
-
-# Written into the file; a file of another version is of another release, and is not touched.
-SCHEMA_VERSION = 3
-
-# The totals are kept by triggers, so that keeping the bounds never counts rows.
-_SCHEMA = """
-CREATE TABLE envelopes (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    received REAL NOT NULL,
-    project TEXT NOT NULL,
-    headers BLOB NOT NULL,
-    size INTEGER NOT NULL,
-    entries INTEGER NOT NULL
-);
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    envelope INTEGER NOT NULL REFERENCES envelopes (id) ON DELETE CASCADE,
-    kind TEXT NOT NULL,
-    headers BLOB NOT NULL,
-    event_id TEXT,
-    payload BLOB NOT NULL
-);
-CREATE TABLE entries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    item INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
-    position INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    trace_id TEXT NOT NULL,
-    span_id TEXT NOT NULL,
-    status TEXT NOT NULL,
-    duration REAL,
-    title TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    level TEXT NOT NULL,
-    place TEXT NOT NULL,
-    happened TEXT NOT NULL,
-    site TEXT NOT NULL,
-    spot TEXT NOT NULL
-);
-CREATE INDEX items_by_envelope ON items (envelope);
-CREATE INDEX items_by_event ON items (event_id) WHERE event_id IS NOT NULL;
-CREATE INDEX entries_by_item ON entries (item);
-CREATE INDEX entries_by_kind ON entries (kind, id);
-CREATE INDEX entries_by_site ON entries (site, id) WHERE site != '';
-CREATE INDEX errors_by_trace ON entries (trace_id, title) WHERE kind = 'error' AND trace_id != '';
-CREATE INDEX entries_by_trace ON entries (trace_id) WHERE trace_id != '';
-CREATE TABLE totals (envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL);
-INSERT INTO totals VALUES (0, 0, 0);
-CREATE TRIGGER count_in AFTER INSERT ON envelopes BEGIN
-    UPDATE totals SET envelopes = envelopes + 1, bytes = bytes + new.size,
-        entries = entries + new.entries;
-END;
-CREATE TRIGGER count_out AFTER DELETE ON envelopes BEGIN
-    UPDATE totals SET envelopes = envelopes - 1, bytes = bytes - old.size,
-        entries = entries - old.entries;
-END;
-"""
 
 _LISTED = (
     "SELECT entries.id, items.event_id, received, project, title, detail, level, place, happened,"
@@ -114,10 +50,6 @@ _PARAMETERS = 500
 MAX_WORDS = 8
 
 _CHUNK = 4 * 1024 * 1024
-
-
-class StoreError(Exception):
-    """The file cannot be used as a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +144,7 @@ class Filter:
     grouped: bool = False
 
 
-class Store:
+class Store(Database):
     """The file at `path`, made if missing."""
 
     def __init__(
@@ -231,101 +163,7 @@ class Store:
         self._max_envelopes = max_envelopes
         self._max_bytes = max_bytes
         self._max_entries = max_entries
-        self._patience = patience
-        self._path = path
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
-        self._open()
-
-    def _open(self) -> None:
-        path = self._path
-        try:
-            self._writer = self._connect(path)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
-        self._reader = self._writer
-        try:
-            self._prepare(path)
-            self._reader = self._connect(path)
-            self._identity = _identity(path)
-        except BaseException:
-            self._writer.close()
-            raise
-
-    def _connect(self, path: Path) -> sqlite3.Connection:
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        return sqlite3.connect(
-            path, timeout=self._patience, isolation_level=None, check_same_thread=False
-        )
-
-    def _prepare(self, path: Path) -> None:
-        try:
-            self._check_owner(path)
-            self._use_wal()
-            # A crash of the machine may lose the last events of a development session; a sync
-            # for each envelope would cost far more than that is worth.
-            self._writer.execute("PRAGMA synchronous = OFF")
-            self._writer.execute("PRAGMA foreign_keys = ON")
-            with self._transaction():
-                (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    self._create()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path} cannot be used by the inspector: {error}") from error
-        if version not in {0, SCHEMA_VERSION}:
-            raise StoreError(f"{path} was made by another release of sentry-asgi; remove it.")
-
-    def _check_owner(self, path: Path) -> None:
-        """Before anything is written: the file is new, or was made here."""
-        # One transaction: another inspector may be making the file at this moment.
-        query = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
-        version, tables = self._writer.execute(query).fetchone()
-        if version == 0 and tables:
-            raise StoreError(f"{path} is another program's database; name another file.")
-
-    def _use_wal(self) -> None:
-        # Where two switch a new file at once, SQLite fails instead of waiting for the other.
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                self._writer.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(
-                    0.01
-                )  # pragma: no cover  # only in a race that no test can bring about at will
-            else:
-                return
-
-    def _create(self) -> None:
-        # Not executescript(): that would commit, and another process may be here too.
-        statement = ""
-        for line in _SCHEMA.splitlines():
-            statement += line + "\n"
-            if sqlite3.complete_statement(statement):
-                self._writer.execute(statement)
-                statement = ""
-        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def close(self) -> None:
-        """Close the file; nothing else may be called afterwards."""
-        with self._reading, self._writing:
-            self._reader.close()
-            self._writer.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._writing:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._writer.in_transaction:  # on a full disk SQLite has ended it
-                    self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
+        super().__init__(path, patience=patience)
 
     # Writing.
 
@@ -335,9 +173,8 @@ class Store:
 
     def add_all(self, arrivals: Sequence[Arrival]) -> None:
         """Keep envelopes, all or none of them, and let the oldest go."""
-        if _identity(self._path) != self._identity:
-            raise sqlite3.OperationalError(f"{self._path} was removed; start the inspector again")
-        with self._transaction():
+        self.check()
+        with self.transaction():
             self._insert(arrivals)
             self._trim()
 
@@ -385,44 +222,29 @@ class Store:
     def clear(self) -> None:
         """Forget everything; numbers go on where they were."""
         try:
-            with self._transaction():
+            with self.transaction():
                 self._writer.execute("DELETE FROM envelopes")
+                self._writer.execute("DELETE FROM exchanges")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
                 raise
             self._begin_anew()
 
-    def _begin_anew(self) -> None:
-        """Clear on a full disk: to delete rows takes room, to remove the file makes some."""
-        with self._reading, self._writing:
-            numbers = self._reader.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
-            self._reader.close()
-            self._writer.close()
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-        self._open()
-        with self._transaction():
-            self._writer.executemany("INSERT INTO sqlite_sequence VALUES (?, ?)", numbers)
-
     # Reading.
-
-    def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._reading:
-            return self._reader.execute(query, values).fetchall()
 
     def totals(self) -> tuple[int, int]:
         """How many envelopes are kept, and how many bytes their payloads have together."""
-        ((envelopes, size),) = self._read("SELECT envelopes, bytes FROM totals")
+        ((envelopes, size),) = self.read("SELECT envelopes, bytes FROM totals")
         return int(envelopes), int(size)
 
     def counts(self) -> dict[str, int]:
         """How many entries of each kind there are."""
-        rows = self._read("SELECT kind, count(*) FROM entries GROUP BY kind")
+        rows = self.read("SELECT kind, count(*) FROM entries GROUP BY kind")
         return {kind: count for kind, count in rows}  # noqa: C416  # typed
 
     def newest(self) -> int:
         """The number of the newest entry, 0 if there never was one."""
-        rows = self._read("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")
+        rows = self.read("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")
         return max((int(row[0]) for row in rows), default=0)
 
     def entries(
@@ -438,7 +260,7 @@ class Store:
         where, values = _where(chosen)
         below = 1 << 62 if before is None else before
         order = "ASC" if oldest_first else "DESC"
-        rows = self._read(
+        rows = self.read(
             f"{_LISTED}{_JOINED} WHERE {where} entries.id < ? AND entries.id > ?"
             f" ORDER BY entries.id {order} LIMIT ?",
             (*values, below, after, limit),
@@ -453,7 +275,7 @@ class Store:
         """How many errors of each of these sites are kept, and the oldest."""
         found: dict[str, Equals] = {}
         for site in sites:
-            ((count, oldest),) = self._read(
+            ((count, oldest),) = self.read(
                 "SELECT count(*), min(id) FROM entries WHERE site = ? AND site != ''", (site,)
             )
             for first in self.entries(limit=1, after=(oldest or 1) - 1, oldest_first=True):
@@ -464,7 +286,7 @@ class Store:
         """The ids of the next older and the next newer event equal to this one; empty if there is none."""
         ids = []
         for sign, order in (("<", "DESC"), (">", "ASC")):
-            rows = self._read(
+            rows = self.read(
                 f"SELECT event_id{_JOINED} WHERE site = ? AND site != '' AND entries.id {sign} ?"
                 f" ORDER BY entries.id {order} LIMIT 1",
                 (listed.site, listed.number),
@@ -475,7 +297,7 @@ class Store:
     def event(self, event_id: str) -> Stored | None:
         """The newest event with this id, or None; of an error and a transaction, the error."""
         kinds = ", ".join(f"'{kind}'" for kind in sorted(EVENTS))
-        rows = self._read(
+        rows = self.read(
             f"{_LISTED}, payload{_JOINED} WHERE items.event_id = ? AND items.kind IN ({kinds})"
             " ORDER BY items.kind, entries.id DESC LIMIT 1",
             (event_id,),
@@ -487,7 +309,7 @@ class Store:
 
         Payloads that would make it more than `most` bytes are empty.
         """
-        rows = self._read(
+        rows = self.read(
             f"{_LISTED}{_JOINED} WHERE trace_id = ? AND trace_id != '' ORDER BY entries.id LIMIT ?",
             (trace_id, limit),
         )
@@ -514,16 +336,16 @@ class Store:
         for start in range(0, len(items), _PARAMETERS):
             numbers = items[start : start + _PARAMETERS]
             marks = ", ".join("?" * len(numbers))
-            yield from self._read(f"SELECT id, {column} FROM items WHERE id IN ({marks})", numbers)  # noqa: S608
+            yield from self.read(f"SELECT id, {column} FROM items WHERE id IN ({marks})", numbers)  # noqa: S608
 
     def envelope(self, number: int, *, most: int) -> StoredEnvelope | None:
         """An envelope by its number, or None; of its payloads `most` bytes, all together."""
-        rows = self._read(
+        rows = self.read(
             "SELECT id, received, project, headers FROM envelopes WHERE id = ?", (number,)
         )
         if not rows:
             return None
-        items = self._read(
+        items = self.read(
             "SELECT id, kind, headers, length(payload) FROM items WHERE envelope = ? ORDER BY id",
             (number,),
         )
@@ -548,15 +370,6 @@ class Store:
                 blob.seek(start)
                 chunk = blob.read(min(_CHUNK, size - start))
             yield chunk
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands at this path, or None if none does."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _bounded(words: Sequence[str]) -> list[str]:

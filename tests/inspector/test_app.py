@@ -17,7 +17,7 @@ from hypothesis import given, reject, settings
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from sentry_asgi.inspector.app import create_app
-from sentry_asgi.inspector.pages import PAGE_SIZE
+from sentry_asgi.inspector.lists import PAGE_SIZE
 from sentry_asgi.inspector.store import Store
 from tests.support import call, http_scope, run
 

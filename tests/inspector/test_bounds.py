@@ -35,8 +35,9 @@ from sentry_asgi.inspector.envelope import (
 from sentry_asgi.inspector.intake import Intake, Submission
 from sentry_asgi.inspector.pages import MAX_LOGS, Pages
 from sentry_asgi.inspector.records import MAX_ENTRIES, records
+from sentry_asgi.inspector.search import MAX_TERMS
 from sentry_asgi.inspector.server import serve_in_thread
-from sentry_asgi.inspector.store import MAX_WORDS, Filter, Store
+from sentry_asgi.inspector.store import Filter, Store
 from sentry_asgi.inspector.tail import _between, follow
 from sentry_asgi.inspector.uploads import Uploads
 from tests.support import http_scope, run
@@ -261,17 +262,18 @@ def test_entries_in_full_are_many_small_ones_in_one_answer_until_there_is_no_roo
 
 
 def test_a_search_looks_for_a_bounded_number_of_words(store: Store) -> None:
-    words = [f"w{number}" for number in range(MAX_WORDS + 4)]
+    words = [f"w{number}" for number in range(MAX_TERMS + 4)]
     store.add("1", kept(("event", error(" ".join(words)))), received=1)
     queries: list[str] = []
     store._reader.set_trace_callback(queries.append)
-    assert len(store.entries(Filter(words=[*words, *words]), limit=5)) == 1
-    assert queries[0].count("LIKE") == MAX_WORDS + 1
-    assert store.entries(Filter(words=[*words[:-1], "none"]), limit=5) == []
+    assert len(store.entries(Filter(text=" ".join([*words, *words])), limit=5)) == 1
+    (query,) = [query for query in queries if query.startswith("SELECT entries.id")]
+    assert query.count(" LIKE ") == MAX_TERMS + 1
+    assert store.entries(Filter(text=" ".join([*words[:-1], "none"])), limit=5) == []
 
 
 def test_each_batch_of_a_trace_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sentry_asgi.inspector import pages, trace
+    from sentry_asgi.inspector import lists, spans
 
     def item(number: int) -> dict[str, Any]:
         return {
@@ -284,7 +286,7 @@ def test_each_batch_of_a_trace_is_read_once(store: Store, monkeypatch: pytest.Mo
     batch = {"items": [item(number) for number in range(1500)]}
     store.add("1", kept(("log", batch), ("span", batch)), received=1)
     reads: list[int] = []
-    for module in (pages, trace):
+    for module in (lists, spans):
         original = module.items_of
 
         def count(batch: Any, original: Any = original) -> Any:

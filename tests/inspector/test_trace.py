@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, reject, settings, strategies as st
 
 from sentry_asgi.inspector import trace as module
+from sentry_asgi.inspector.services import service_name
 from sentry_asgi.inspector.store import Store, Stored
-from sentry_asgi.inspector.trace import TraceView, service_name, trace_view
+from sentry_asgi.inspector.trace import TraceView, trace_view
 
 from .support import kept
 from .test_views import JSON

@@ -44,11 +44,13 @@ from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, Limits
 from .exchanges import keep_exchange, read_exchange
 from .guard import LOOPBACK, Guard
 from .intake import Intake, Submission
+from .lists import Batches, Wanted, entry_url, number
 from .live import BEAT, Live
-from .pages import Batches, Pages, Wanted, entry_url, number
+from .pages import Pages
+from .starts import keep_start, read_start
 from .store import Listed, Store
 from .uploads import Uploads
-from .values import clean
+from .values import as_id, clean
 
 NAME = "sentry-asgi inspector"
 MAX_TOLD = 500
@@ -93,6 +95,9 @@ def create_app(
             Route("/", inspector.overview, methods=get),
             Route("/events/{event_id}", inspector.event, methods=get),
             Route("/events/{event_id}/markdown", inspector.markdown, methods=get),
+            Route("/events/{event_id}/export", inspector.export, methods=get),
+            Route("/requests/{span_id}", inspector.request, methods=get),
+            Route("/figures", inspector.figures, methods=get),
             Route("/traces/{trace_id}", inspector.trace, methods=get),
             Route("/envelopes/{number}", inspector.envelope, methods=get),
             Route("/envelopes/{number}/raw", inspector.raw, methods=get),
@@ -102,6 +107,7 @@ def create_app(
             Route("/health", inspector.health, methods=get),
             # What `dev` tells beside the events of its app.
             Route("/api/local/exchange", inspector.take_exchange, methods=take),
+            Route("/api/local/start", inspector.take_start, methods=take),
             Route("/api/{project}/envelope/", inspector.take_envelope, methods=take),
             Route("/api/{project}/envelope", inspector.take_envelope, methods=take),
             Route("/api/{project}/store/", inspector.take_event, methods=take),
@@ -158,6 +164,12 @@ class _Inspector:
         self._live.notify()
         return JSONResponse({})
 
+    async def take_start(self, request: Request) -> Response:
+        async with self._uploads.body(request) as body:
+            service = read_start(body)
+        await to_thread.run_sync(keep_start, self._store, service, time.time())
+        return JSONResponse({})
+
     # What people look at.
 
     async def overview(self, request: Request) -> Response:
@@ -169,6 +181,21 @@ class _Inspector:
 
     async def event(self, request: Request) -> Response:
         return await self._page(self._pages.event, request.path_params["event_id"])
+
+    async def export(self, request: Request) -> Response:
+        event_id = request.path_params["event_id"]
+        page = await to_thread.run_sync(self._pages.export, event_id)
+        if page is None:
+            return HTMLResponse(self._pages.missing(_GONE), HTTPStatus.NOT_FOUND)
+        name = as_id(event_id)[:8]
+        headers = {"content-disposition": f'attachment; filename="error-{name}.html"'}
+        return HTMLResponse(page, headers=headers)
+
+    async def request(self, request: Request) -> Response:
+        return await self._page(self._pages.request, request.path_params["span_id"])
+
+    async def figures(self, _request: Request) -> Response:
+        return HTMLResponse(await to_thread.run_sync(self._pages.figures))
 
     async def trace(self, request: Request) -> Response:
         return await self._page(self._pages.trace, request.path_params["trace_id"])

@@ -18,7 +18,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from .calls import Calls, calls_of
+from .services import own_name
 from .sites import Site, site_of
+from .texts import attributes_text, error_text, request_text
 from .values import (
     MAX_LINE,
     MAX_LIST,
@@ -30,6 +33,7 @@ from .values import (
     as_moment,
     as_number,
     as_seconds,
+    as_values,
     attributes,
     clean,
 )
@@ -38,6 +42,9 @@ from .views import Summary, summarize
 ERROR, REQUEST, SPAN, LOG, METRIC = "error", "request", "span", "log", "metric"
 LOSS, OTHER = "loss", "other"
 KINDS = frozenset({ERROR, REQUEST, SPAN, LOG, METRIC, LOSS, OTHER})
+
+BLOCKED = "EventLoopBlocked"
+"""The type of the exception by which a blocked event loop is reported. No message is its echo."""
 
 # Reasons of client reports that are the app's own wish.
 _WANTED = frozenset({"sample_rate", "event_processor", "ignored"})
@@ -51,7 +58,9 @@ NOWHERE = Site("", "")
 class Entry:
     """One thing that happened; `duration` is in seconds, `position` counts within the item.
 
-    Errors have a `site`, by which equal ones are known.
+    Errors have a `site`, by which equal ones are known; `raised` tells exceptions from messages.
+    `service` is what it calls itself, `text` what else it may be looked for by, `calls` what it asked
+    of databases and others.
     """
 
     kind: str
@@ -62,6 +71,10 @@ class Entry:
     duration: float | None = None
     position: int = 0
     site: Site = NOWHERE
+    raised: bool = False
+    service: str = ""
+    text: str = ""
+    calls: tuple[Calls, ...] = ()
 
 
 def entries(kind: str, headers: dict[str, Any], payload: Payload) -> Iterator[Entry]:
@@ -76,7 +89,15 @@ def entries(kind: str, headers: dict[str, Any], payload: Payload) -> Iterator[En
 def _error(event: Payload) -> Iterator[Entry]:
     trace = as_dict(as_dict(event.get("contexts")).get("trace"))
     ids = as_id(trace.get("trace_id")), as_id(trace.get("span_id"))
-    yield Entry(ERROR, summarize(event), *ids, site=site_of(event))
+    yield Entry(
+        ERROR,
+        summarize(event),
+        *ids,
+        site=site_of(event),
+        raised=bool(as_values(event.get("exception"))),
+        service=own_name(event, {}),
+        text=error_text(event),
+    )
 
 
 def _transaction(event: Payload) -> Iterator[Entry]:
@@ -97,6 +118,9 @@ def _transaction(event: Payload) -> Iterator[Entry]:
         span_id=as_id(trace.get("span_id")),
         status=status,
         duration=elapsed(event.get("start_timestamp"), event.get("timestamp")),
+        service=own_name(event, {}),
+        text=request_text(event),
+        calls=calls_of(as_dicts(event.get("spans"))),
     )
 
 
@@ -133,7 +157,21 @@ def _spans(batch: Payload) -> Iterator[Entry]:
             status=status,
             duration=elapsed(span.get("start_timestamp"), span_end(span)),
             position=position,
+            service=own_name({}, data),
+            text=attributes_text(data),
+            calls=() if segment else calls_of([shaped(span, name, data)]),
         )
+
+
+def shaped(span: Payload, name: str, data: Payload) -> Payload:
+    """A streamed span, as a transaction would bring it."""
+    return {
+        **span,
+        "description": name,
+        "op": data.get("sentry.op") or span.get("op"),
+        "timestamp": span_end(span),
+        "data": data,
+    }
 
 
 def span_end(span: Payload) -> Any:
@@ -161,6 +199,8 @@ def _logs(batch: Payload) -> Iterator[Entry]:
             trace_id=as_id(log.get("trace_id")),
             span_id=as_id(log.get("span_id") or data.get("sentry.trace.parent_span_id")),
             position=position,
+            service=own_name({}, data),
+            text=attributes_text(data),
         )
 
 

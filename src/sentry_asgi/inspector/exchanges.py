@@ -25,8 +25,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .database import Database
 from .envelope import json_object
-from .store import Store
 from .values import Pairs, as_id, as_line, as_number, as_pairs, clean
 
 MAX_BODY = 16 * 1024
@@ -53,6 +53,12 @@ class Exchange:
     response_body: str | None
     response_body_size: int | None
     duration: float | None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether of the response's body there is only the beginning."""
+        body, size = self.response_body, self.response_body_size
+        return body is not None and size is not None and size > len(body.encode())
 
     def header(self, name: str) -> str:
         """The response's header of that name, or nothing."""
@@ -94,7 +100,7 @@ def _milliseconds(value: Any) -> float | None:
     return float(value) if known and 0 <= value < 1 << 40 else None
 
 
-def keep_exchange(store: Store, told: Exchange, received: float) -> None:
+def keep_exchange(store: Database, told: Exchange, received: float) -> None:
     """Keep one that came at `received` (seconds, Unix), and let the oldest go."""
     record = asdict(told)
     record["duration_ms"] = record.pop("duration")
@@ -110,7 +116,7 @@ def keep_exchange(store: Store, told: Exchange, received: float) -> None:
         )
 
 
-def find_exchange(store: Store, *, span_id: str = "", event_id: str = "") -> Exchange | None:
+def find_exchange(store: Database, *, span_id: str = "", event_id: str = "") -> Exchange | None:
     """The newest of that span or of that event; None if none is kept."""
     rows = store.read(
         "SELECT record FROM exchanges WHERE span_id = ? AND span_id != ''"

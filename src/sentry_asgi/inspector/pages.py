@@ -3,19 +3,12 @@
 The rules:
 
 - A page is made from views alone, by templates that escape everything.
-- What a query string asks for and does not make sense is taken as not asked for.
-- Moments are in the time zone of this machine, which is the developer's.
 - A page reads so many bytes of payloads and no more, whatever is kept; what it leaves out, it says.
 """
 
 from __future__ import annotations
 
-import codecs
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,98 +16,32 @@ import jinja2
 
 from sentry_asgi import __version__
 
+from . import colours, figures, formats
+from .calls import CALL
 from .curl import curl
 from .editor import opener
-from .entries import ERROR, LOG, LOSS, METRIC, OTHER, REQUEST, SPAN, items_of, losses
-from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, json_object
-from .findings import repeated
+from .entries import ERROR, LOG
+from .envelope import MAX_JSON, MEBIBYTE
+from .exporting import scrubbed, style
+from .findings import findings
+from .formats import took as took  # noqa: PLC0414  # for the terminal, too
+from .issues import issue_of
+from .lists import TABS, Batches, Lists, Row, Wanted, decoded, entry_url, number
 from .markdown import markdown
-from .store import Equals, Filter, Listed, Store, StoredEnvelope
+from .requests import RequestFacts, find_request, request_facts
+from .search import LEVELS, quoted
+from .starts import Start, last_reload
+from .store import Listed, Store, StoredEnvelope
 from .trace import trace_view
-from .values import Pairs, as_id, as_pairs, attributes, clean, indented
-from .views import event_view
+from .trees import json_tree, tree
+from .values import as_id, as_pairs
+from .views import RequestView, event_view, request_of
 
-PAGE_SIZE = 50
 MAX_TRACE = 5000
 MAX_LOGS = 500
-MAX_REPORTS = 200
 MAX_BESIDE = 200
-MAX_PAYLOAD = 200_000
 MAX_ENVELOPE_BYTES = MEBIBYTE
-MAX_LIST_BYTES = 4 * MEBIBYTE
 _HERE = Path(__file__).parent
-
-TABS = {
-    "": ("Everything", (ERROR, REQUEST, LOG)),
-    "errors": ("Errors", (ERROR,)),
-    "requests": ("Requests", (REQUEST,)),
-    "logs": ("Logs", (LOG,)),
-    "more": ("More", (METRIC, SPAN, LOSS, OTHER)),
-}
-"""The list's tabs: name and kinds, by the word that stands in the address."""
-
-LEVELS = ("fatal", "error", "warning", "info", "debug")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a list was asked for; `each`: equal errors in a row for each."""
-
-    tab: str
-    text: str
-    level: str
-    before: int | None
-    after: int
-    each: bool = False
-
-    @classmethod
-    def of(cls, query: Mapping[str, str]) -> Wanted:
-        """Read a query string; whatever makes no sense is left out."""
-        tab, level = query.get("show", ""), query.get("level", "")
-        return cls(
-            tab=tab if tab in TABS else "",
-            text=clean(query.get("q", ""), 200),
-            level=level if level in LEVELS else "",
-            before=number(query.get("before")),
-            after=number(query.get("after")) or 0,
-            each=bool(query.get("each")),
-        )
-
-    @property
-    def chosen(self) -> Filter:
-        """The same for the store."""
-        # A search is for single errors: of equal ones, some have the word and others not.
-        words = self.text.split()
-        return Filter(TABS[self.tab][1], self.level, words, grouped=not (self.each or words))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a list, where it leads, for logs what else it tells, for errors those it stands for."""
-
-    listed: Listed
-    url: str
-    more: Pairs
-    equals: Equals | None = None
-
-
-class Batches:
-    """Logs within their batches, by the payloads of items; each batch is read once."""
-
-    def __init__(self, payloads: Mapping[int, bytes]) -> None:
-        """Take payloads; the logs of one item are asked for in a row."""
-        self._payloads = payloads
-        self._item = -1
-        self._logs: list[dict[str, Any]] = []
-
-    def attributes(self, listed: Listed) -> dict[str, Any]:
-        """What a log tells besides its text; nothing if its payload is not here."""
-        if listed.item != self._item:
-            self._item = listed.item
-            self._logs = items_of(_decoded(self._payloads.get(listed.item, b"")))
-        for log in self._logs[listed.position : listed.position + 1]:
-            return attributes(log.get("attributes"))
-        return {}
 
 
 class Pages:
@@ -122,6 +49,7 @@ class Pages:
 
     def __init__(self, store: Store, editor: str) -> None:
         self._store = store
+        self._lists = Lists(store)
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -130,83 +58,111 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters.update(
-            moment=_moment, took=took, tone=_tone, local=_local, size=_size, clock=_clock
+            moment=formats.moment, took=formats.took, lasted=formats.lasted, tone=formats.tone,
+            local=formats.local, at=formats.at, size=formats.size, clock=formats.clock,
+            python=colours.python, sql=colours.sql, tree=tree, json_tree=json_tree,
+        )  # fmt: skip
+        self._templates.tests.update(reload=lambda one: isinstance(one, Start))
+        self._templates.globals.update(
+            editor_url=opener(editor),
+            levels=LEVELS,
+            tabs=TABS,
+            finding=_search_url,
+            entry_url=entry_url,
         )
-        self._templates.globals.update(editor_url=opener(editor), levels=LEVELS, tabs=TABS)
+
+    # Lists.
 
     def overview(self, wanted: Wanted, base_url: str) -> str:
         """The list of what happened."""
-        found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, before=wanted.before)
-        rows = found[:PAGE_SIZE]
         return self._render(
             "list.html",
-            rows=self._rows(rows, wanted.chosen),
-            older=_older(found),
-            newest=max((row.number for row in rows), default=0),
+            listing=self._lists.listing(wanted),
             wanted=wanted,
             counts=self.counts(),
-            lost=self._lost(),
+            lost=self._lists.lost(),
             dsn=dsn(base_url),
             stream=f"{base_url.rstrip('/')}/stream",
         )
 
     def fragment(self, wanted: Wanted) -> str:
         """Rows and the way to older ones, for a page that is open already."""
-        found = self._store.entries(wanted.chosen, limit=PAGE_SIZE + 1, after=wanted.after)
-        rows = self._rows(found[:PAGE_SIZE], wanted.chosen)
+        listing = self._lists.listing(wanted)
         return self._render(
-            "fragment.html", rows=rows, older=_older(found), wanted=wanted, lost=self._lost()
+            "fragment.html", listing=listing, wanted=wanted, lost=self._lists.lost()
         )
-
-    def _lost(self) -> dict[str, int]:
-        """What SDKs could not send, by their latest reports."""
-        reports = self._store.entries(Filter([LOSS]), limit=MAX_REPORTS)
-        payloads = self._store.payloads((one.item for one in reports), most=MEBIBYTE)
-        lost: Counter[str] = Counter()
-        for payload in payloads.values():
-            lost += losses(_decoded(payload))
-        return dict(lost)
 
     def counts(self) -> dict[str, int]:
         """How many entries each tab has."""
-        kinds = self._store.counts()
-        return {tab: sum(kinds.get(kind, 0) for kind in TABS[tab][1]) for tab in TABS}
+        return self._lists.counts()
 
-    def _rows(self, found: list[Listed], chosen: Filter) -> list[Row]:
-        # Numbers are given as things arrive: requests, and logs in batches, come later than they were.
-        found = sorted(found, key=lambda one: one.moment, reverse=True)
-        logs = (one.item for one in found if one.kind == LOG)
-        batches = Batches(self._store.payloads(logs, most=MAX_LIST_BYTES))
-        sites = {one.site for one in found if one.site} if chosen.grouped else ()
-        equals = self._store.equals(sites)
-        return [
-            Row(
-                one,
-                entry_url(one),
-                as_pairs(batches.attributes(one)) if one.kind == LOG else (),
-                equals.get(one.site),
-            )
-            for one in found
-        ]
+    def figures(self) -> str:
+        """The figures of routes, queries and outgoing calls."""
+        return self._render(
+            "figures.html",
+            routes=figures.routes(self._store),
+            queries=figures.queries(self._store),
+            calls=figures.queries(self._store, CALL),
+            reload=last_reload(self._store),
+        )
+
+    # One event.
 
     def event(self, event_id: str) -> str | None:
         """The page of one event, or None if it is not here."""
         stored = self._store.event(as_id(event_id))
         if stored is None:
             return None
-        event = event_view(_decoded(stored.payload))
         older, newer = self._store.beside(stored.listed)
+        listed = stored.listed
+        about = {
+            "issue": issue_of(self._store, listed) if listed.kind == ERROR else None,
+            "older": older,
+            "newer": newer,
+            "trace": self._same_trace(listed),
+            "asked": self._request_around(listed),
+        }
+        return self._event(listed, decoded(stored.payload), **about)
+
+    def export(self, event_id: str) -> str | None:
+        """One event as a page of one file, without secrets; None if it is not here."""
+        stored = self._store.event(as_id(event_id))
+        if stored is None:
+            return None
+        listed, event = scrubbed(stored.listed, decoded(stored.payload))
+        alone: dict[str, Any] = {
+            "issue": None,
+            "older": "",
+            "newer": "",
+            "trace": [],
+            "asked": None,
+        }
+        return self._event(listed, event, style=style(), **alone)
+
+    def _event(self, listed: Listed, payload: dict[str, Any], **about: Any) -> str:
+        event = event_view(payload)
         return self._render(
             "event.html",
-            listed=stored.listed,
-            equals=self._store.equals([stored.listed.site]).get(stored.listed.site),
-            older=older,
-            newer=newer,
-            trace=self._same_trace(stored.listed),
+            listed=listed,
             event=event,
             curl=curl(event.request) if event.request else None,
-            markdown=markdown(event, stored.listed.summary),
+            markdown=markdown(event, listed.summary),
+            **about,
         )
+
+    def _request_around(self, listed: Listed) -> Listed | None:
+        """The request that an error happened in, if there is a page of it."""
+        if listed.kind != ERROR:
+            return None
+        found = find_request(self._store, listed.span_id)
+        if found or not listed.trace_id:
+            return found
+        # It happened at another span of its request; of one alone in the trace, surely.
+        rows = self._store.read(
+            "SELECT id FROM entries WHERE trace_id = ? AND kind = 'request' LIMIT 2",
+            (listed.trace_id,),
+        )
+        return self._store.entry(rows[0][0]) if len(rows) == 1 else None
 
     def _same_trace(self, listed: Listed) -> list[Listed]:
         """What else went wrong or was logged in an event's trace, without its own words again."""
@@ -224,7 +180,41 @@ class Pages:
         stored = self._store.event(as_id(event_id))
         if stored is None:
             return None
-        return markdown(event_view(_decoded(stored.payload)), stored.listed.summary)
+        return markdown(event_view(decoded(stored.payload)), stored.listed.summary)
+
+    # One request, one trace.
+
+    def request(self, span_id: str) -> str | None:
+        """The page of one request, or None if it is not here."""
+        listed = find_request(self._store, as_id(span_id))
+        if listed is None:
+            return None
+        facts = request_facts(self._store, listed)
+        asked = self._asked(facts)
+        view = trace_view(listed.trace_id, self._trace(listed), only=facts.beneath)
+        return self._render(
+            "request.html",
+            facts=facts,
+            asked=asked,
+            curl=curl(asked) if asked else None,
+            trace=view,
+            more=self._attributes(facts.logs),
+        )
+
+    def _trace(self, listed: Listed) -> list[Any]:
+        return self._store.trace(listed.trace_id, limit=MAX_TRACE, most=0)
+
+    def _asked(self, facts: RequestFacts) -> RequestView | None:
+        """What was asked: as `dev` recorded it, else as the transaction or an error of it tells."""
+        event = decoded(facts.payload)
+        if not event and facts.errors:
+            stored = self._store.event(facts.errors[0].event_id)
+            event = decoded(stored.payload) if stored else {}
+        return request_of(event.get("request"), facts.exchange)
+
+    def _attributes(self, logs: Sequence[Listed]) -> dict[int, Any]:
+        batches = Batches(self._store.payloads((one.item for one in logs), most=MEBIBYTE))
+        return {one.number: as_pairs(batches.attributes(one)) for one in logs}
 
     def trace(self, trace_id: str) -> str | None:
         """The page of one trace, or None if nothing of it is here."""
@@ -235,19 +225,23 @@ class Pages:
         view = trace_view(identity, found)
         batches = Batches({one.listed.item: one.payload for one in found})
         logs = [Row(log, "", as_pairs(batches.attributes(log))) for log in view.logs[:MAX_LOGS]]
-        return self._render("trace.html", trace=view, logs=logs, repeated=repeated(view.bars))
+        wrong = findings([bar.span for bar in view.bars], view.all_errors)
+        return self._render("trace.html", trace=view, logs=logs, findings=wrong)
+
+    # Envelopes.
 
     def envelope(self, text: str) -> str | None:
         """The page of an envelope as it came, or None if it is not here."""
         found = self._envelope(text, most=MAX_ENVELOPE_BYTES)
         if found is None:
             return None
+        pretty = formats.pretty
         items = [
-            (item.kind, _pretty(item.headers), item.size, _pretty(item.payload, item.size))
+            (item.kind, pretty(item.headers), item.size, pretty(item.payload, item.size))
             for item in found.items
         ]
         return self._render(
-            "envelope.html", envelope=found, headers=_pretty(found.headers), items=items
+            "envelope.html", envelope=found, headers=pretty(found.headers), items=items
         )
 
     def raw(self, text: str) -> tuple[int, Iterator[bytes]] | None:
@@ -274,93 +268,15 @@ class Pages:
         return self._render("missing.html", why=why)
 
     def _render(self, template: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(version=__version__, **values)
+        about = {"version": __version__, "style": "", **values}
+        return self._templates.get_template(template).render(**about)
 
 
-def entry_url(listed: Listed) -> str:
-    """The page that tells most about an entry."""
-    if listed.kind == ERROR:
-        return f"/events/{listed.event_id}"
-    if listed.kind in {REQUEST, SPAN} and listed.trace_id:
-        return f"/traces/{listed.trace_id}#span-{listed.span_id}"
-    return f"/events/{listed.event_id}" if listed.event_id else f"/envelopes/{listed.envelope}"
-
-
-def _older(found: list[Listed]) -> int | None:
-    """Below which number more can be found, if there was one more than a page shows."""
-    return found[PAGE_SIZE - 1].number if len(found) > PAGE_SIZE else None
+def _search_url(name: str, value: str) -> str:
+    """The list of what has this value."""
+    return Wanted("", quoted(name, value), "", None, 0).url()
 
 
 def dsn(base_url: str) -> str:
     """What an app's `sentry_sdk.init` wants to hear."""
     return f"{base_url.replace('://', '://dev@').rstrip('/')}/1"
-
-
-def number(text: str | None) -> int | None:
-    """A number of this store; anything else, and numbers that nothing has, are no number."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004
-
-
-def took(seconds: float | None) -> str:
-    """A duration for people."""
-    if seconds is None:
-        return ""
-    if seconds >= 1:
-        return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"  # noqa: PLR2004
-    milliseconds = seconds * 1000
-    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"  # noqa: PLR2004
-
-
-def _decoded(payload: bytes) -> dict[str, Any]:
-    try:
-        return json_object(payload, "The payload")
-    except BadEnvelopeError:
-        return {}
-
-
-def _pretty(data: bytes, size: int | None = None) -> str:
-    """JSON for people, a text as it is, and of other bytes their number; `data` may be the beginning."""
-    whole = size is None or size == len(data)
-    try:
-        if whole:
-            return indented(json.loads(data), MAX_PAYLOAD)
-    except (RecursionError, ValueError):
-        pass
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(data, final=whole)
-    except UnicodeDecodeError:
-        return f"{size} bytes that are no text"
-    return clean(text if whole else f"{text}…", MAX_PAYLOAD)
-
-
-def _moment(listed: Listed) -> dict[str, str]:
-    """When it happened, for people and for machines; when it arrived, if it doesn't tell."""
-    text = listed.summary.when
-    arrived = datetime.fromtimestamp(listed.received, UTC)
-    return _local(text) if text else _local(arrived.isoformat())
-
-
-def _local(text: str) -> dict[str, str]:
-    moment = datetime.fromisoformat(text)
-    try:
-        here = moment.astimezone()
-    except (OverflowError, ValueError):  # near the ends of all time
-        here = moment
-    return {
-        "machine": moment.isoformat(timespec="milliseconds"),
-        "day": here.strftime("%Y-%m-%d"),
-        "time": here.strftime("%H:%M:%S"),
-        "zone": here.tzname() or "",
-    }
-
-
-def _clock(text: str) -> str:
-    return _local(text)["time"] if text else ""
-
-
-def _tone(level: str) -> str:
-    return level if level in LEVELS else "other"
-
-
-def _size(count: int) -> str:
-    return f"{count:,} bytes" if count < 10_000 else f"{count / 1024:,.0f} KB"  # noqa: PLR2004

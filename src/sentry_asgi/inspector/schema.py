@@ -4,6 +4,7 @@ The rules:
 
 - What an envelope brought hangs on it, and goes with it.
 - The totals are kept by triggers, so that keeping the bounds never counts rows.
+- `texts` is numbered as `entries` is, and made new when all is forgotten: to empty it costs more.
 - A file of another version is of another release, and is not touched.
 """
 
@@ -45,8 +46,22 @@ CREATE TABLE entries (
     place TEXT NOT NULL,
     happened TEXT NOT NULL,
     site TEXT NOT NULL,
-    spot TEXT NOT NULL
+    spot TEXT NOT NULL,
+    moment REAL NOT NULL,
+    raised INTEGER NOT NULL,
+    service TEXT NOT NULL
 );
+CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "unicode61 remove_diacritics 2");
+CREATE TABLE calls (
+    entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    shape TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    total REAL NOT NULL,
+    slowest REAL NOT NULL,
+    place TEXT NOT NULL
+);
+CREATE INDEX calls_by_entry ON calls (entry);
 CREATE INDEX items_by_envelope ON items (envelope);
 CREATE INDEX items_by_event ON items (event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX entries_by_item ON entries (item);
@@ -73,9 +88,22 @@ CREATE TABLE exchanges (
     event_id TEXT NOT NULL,
     record BLOB NOT NULL
 );
+CREATE TABLE starts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    service TEXT NOT NULL,
+    after INTEGER NOT NULL
+);
 CREATE INDEX exchanges_by_span ON exchanges (span_id) WHERE span_id != '';
 CREATE INDEX exchanges_by_event ON exchanges (event_id) WHERE event_id != '';
 """
+
+
+RENEW_TEXTS = (
+    "DROP TABLE texts",
+    next(line for line in _SCHEMA.splitlines() if "TABLE texts" in line),
+)
+"""Statements that forget all texts at once."""
 
 
 def create(connection: sqlite3.Connection) -> None:

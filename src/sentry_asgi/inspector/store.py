@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from .database import Database
-from .entries import ERROR, Entry
+from .entries import BLOCKED, ERROR, Entry
 from .records import EVENTS, Record, Records
+from .schema import RENEW_TEXTS
+from .search import conditions as search
 from .values import as_seconds
 from .views import Summary
 
@@ -34,20 +36,34 @@ _JOINED = (
     " JOIN envelopes ON envelopes.id = items.envelope"
 )
 
-_NEWEST = (
-    "(site = '' OR NOT EXISTS (SELECT 1 FROM entries AS newer WHERE newer.site = entries.site"
-    " AND newer.site != '' AND newer.id > entries.id {}))"
+# A message is an echo if an exception of its trace and service came within a second of it; a log is one
+# if it says the same as an error of its trace.
+_ECHO = (
+    "({0}.kind = 'error' AND NOT {0}.raised AND {0}.level IN ('error', 'fatal') AND EXISTS"
+    " (SELECT 1 FROM entries AS told WHERE told.trace_id = {0}.trace_id AND told.trace_id != ''"
+    " AND told.kind = 'error' AND told.raised AND told.service = {0}.service"
+    " AND abs(told.moment - {0}.moment) <= 1))"
 )
-_NO_ECHO = (
-    "(entries.kind != 'log' OR NOT EXISTS (SELECT 1 FROM entries AS told WHERE told.trace_id ="
+_LOG_ECHO = (
+    "(entries.kind = 'log' AND EXISTS (SELECT 1 FROM entries AS told WHERE told.trace_id ="
     " entries.trace_id AND told.trace_id != '' AND told.kind = 'error' AND told.title = entries.title))"
 )
+_NEWEST = (
+    "(entries.site = '' OR NOT EXISTS (SELECT 1 FROM entries AS newer WHERE newer.site = entries.site"
+    " AND newer.site != '' AND newer.id > entries.id {} AND NOT {}))"
+)
+
+_TABLES = {
+    "envelopes": "id, received, project, headers, size, entries",
+    "items": "id, envelope, kind, headers, event_id, payload",
+    "entries": "id, item, position, kind, trace_id, span_id, status, duration, title, detail, level,"
+    " place, happened, site, spot, moment, raised, service",
+    "calls": "entry, kind, shape, count, total, slowest, place",
+    "texts": "rowid, text",
+}
 
 # How many `?` one statement may hold, in the smallest build of SQLite.
 _PARAMETERS = 500
-
-# Each word of a filter is looked for in every row.
-MAX_WORDS = 8
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -133,14 +149,13 @@ class StoredEnvelope:
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which entries a list shows: those of these kinds (all, if empty), of this level (any, if
-    empty), and with each of these words somewhere in what the list says of them. Of more words
-    than `MAX_WORDS`, the rest counts as one, as it is. `grouped`: of equal errors the newest alone,
-    and no log that only repeats an error of its trace.
+    empty), and that a search for `text` finds (`search.py`). `grouped`: of equal errors the newest
+    alone, and no echo of an exception.
     """
 
     kinds: Collection[str] = ()
     level: str = ""
-    words: Sequence[str] = ()
+    text: str = ""
     grouped: bool = False
 
 
@@ -181,34 +196,40 @@ class Store(Database):
     def _insert(self, arrivals: Sequence[Arrival]) -> None:
         # Numbers are given here, not by SQLite, so that each table takes its rows in one call.
         last = dict(self._writer.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-        envelope, item = last.get("envelopes", 0), last.get("items", 0)
-        envelopes: list[tuple[object, ...]] = []
-        items: list[tuple[object, ...]] = []
-        entries: list[tuple[object, ...]] = []
+        envelope, item, number = (last.get(name, 0) for name in ("envelopes", "items", "entries"))
+        rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in _TABLES}
         for arrival in arrivals:
             envelope += 1
             kept = arrival.records
-            envelopes.append(
+            rows["envelopes"].append(
                 (envelope, arrival.received, arrival.project, kept.headers, *_size(kept))
             )
             for record in kept.items:
                 item += 1
-                items.append((item, envelope, *_columns(record)))
-                entries += [(item, *_facts(entry)) for entry in record.entries]
-        self._writer.executemany("INSERT INTO envelopes VALUES (?, ?, ?, ?, ?, ?)", envelopes)
-        self._writer.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", items)
-        self._writer.executemany(
-            "INSERT INTO entries (item, position, kind, trace_id, span_id, status, duration, title,"
-            " detail, level, place, happened, site, spot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            entries,
-        )
+                rows["items"].append((item, envelope, *_columns(record)))
+                for entry in record.entries:
+                    number += 1
+                    rows["entries"].append((number, item, *_facts(entry, arrival)))
+                    rows["calls"] += [(number, *astuple(one)) for one in entry.calls]
+                    if entry.text:
+                        rows["texts"].append((number, entry.text))
+        for table, columns in _TABLES.items():
+            marks = ", ".join("?" * len(columns.split(", ")))
+            self._writer.executemany(
+                f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608
+                rows[table],
+            )
 
     def _trim(self) -> None:
+        if not self._excess():
+            return
         while excess := self._excess():
             self._writer.execute(
                 "DELETE FROM envelopes WHERE id IN (SELECT id FROM envelopes ORDER BY id LIMIT ?)",
                 (excess,),
             )
+        # The oldest have the lowest numbers.
+        self._writer.execute("DELETE FROM texts WHERE rowid < (SELECT min(id) FROM entries)")
 
     def _excess(self) -> int:
         """How many of the oldest are surely too many; asked again when they are gone."""
@@ -225,6 +246,8 @@ class Store(Database):
             with self.transaction():
                 self._writer.execute("DELETE FROM envelopes")
                 self._writer.execute("DELETE FROM exchanges")
+                for statement in RENEW_TEXTS:
+                    self._writer.execute(statement)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
                 raise
@@ -266,6 +289,11 @@ class Store(Database):
             (*values, below, after, limit),
         )
         return [_listed(row) for row in rows]
+
+    def entry(self, number: int) -> Listed | None:
+        """The entry of that number, or None."""
+        found = self.entries(limit=1, before=number + 1, after=number - 1)
+        return found[0] if found else None
 
     def errors(self, *, limit: int, before: int | None = None) -> list[Listed]:
         """Errors and messages, newest first; only those with a number below `before`, if given."""
@@ -372,12 +400,6 @@ class Store(Database):
             yield chunk
 
 
-def _bounded(words: Sequence[str]) -> list[str]:
-    distinct = list(dict.fromkeys(words))
-    rest = " ".join(distinct[MAX_WORDS:])
-    return [*distinct[:MAX_WORDS], rest] if rest else distinct
-
-
 def _size(kept: Records) -> tuple[int, int]:
     size = sum(len(item.payload) for item in kept.items)
     return size, sum(len(item.entries) for item in kept.items)
@@ -387,12 +409,14 @@ def _columns(item: Record) -> tuple[object, ...]:
     return (item.kind, item.headers, item.event_id, item.payload)
 
 
-def _facts(entry: Entry) -> tuple[object, ...]:
+def _facts(entry: Entry, arrival: Arrival) -> tuple[object, ...]:
     about = entry.summary
+    told = as_seconds(about.when)
     return (
         entry.position, entry.kind, entry.trace_id, entry.span_id, entry.status, entry.duration,
         about.title, about.detail, about.level, about.transaction, about.when,
-        entry.site.key, entry.site.place,
+        entry.site.key, entry.site.place, arrival.received if told is None else told,
+        entry.raised and about.title != BLOCKED, entry.service or arrival.project,
     )  # fmt: skip
 
 
@@ -416,10 +440,12 @@ def _where(chosen: Filter) -> tuple[str, list[object]]:
         values.append(chosen.level)
     if chosen.grouped:
         same_level = "AND newer.level = entries.level" if chosen.level else ""
-        conditions += [_NEWEST.format(same_level), _NO_ECHO]
-    for word in _bounded(chosen.words):
-        pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        text = "title || ' ' || detail || ' ' || place || ' ' || status || ' ' || trace_id"
-        conditions.append(f"{text} || ' ' || coalesce(items.event_id, '') LIKE ? ESCAPE '\\'")
-        values.append(pattern)
+        conditions += [
+            f"NOT {_ECHO.format('entries')}",
+            _NEWEST.format(same_level, _ECHO.format("newer")),
+            f"NOT {_LOG_ECHO}",
+        ]
+    for condition in search(chosen.text):
+        conditions.append(condition.sql)
+        values += condition.values
     return "".join(f"{condition} AND " for condition in conditions), values

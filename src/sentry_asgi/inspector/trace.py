@@ -2,66 +2,30 @@
 
 The rules:
 
-- A transaction brings its spans with it; streamed spans come one by one, in any order.
 - A span stands beneath its parent. One whose parent is not here, or in a circle of parents, stands
   at the top: nothing is left out for being odd.
+- Equal siblings without children are one row, from `FOLD` on; none of them has failed.
 - Where there are too many spans, the earliest are shown of as many as are read, and the page says so.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import groupby, islice
 
-from .entries import (
-    ERROR,
-    LOG,
-    REQUEST,
-    SPAN,
-    items_of,
-    span_end,
-    status_level,
-    transaction_status,
-)
-from .envelope import BadEnvelopeError, json_object
+from .entries import ERROR, LOG, status_level
+from .shapes import shape
+from .spans import Span, is_unread, spans_of
 from .store import Listed, Stored
-from .values import (
-    Pairs,
-    as_dict,
-    as_dicts,
-    as_id,
-    as_line,
-    as_moment,
-    as_pairs,
-    as_seconds,
-    attributes,
-)
+from .values import as_moment
 
 MAX_SPANS = 2000
 MAX_READ = 10_000
 MAX_DEPTH = 24
 SHADES = 6
-_SHA = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One span as sent; moments are in seconds since 1970. `event_id` is its transaction's."""
-
-    span_id: str
-    parent_id: str
-    name: str
-    op: str
-    service: str
-    status: str
-    start: float
-    end: float
-    data: Pairs
-    event_id: str = ""
+FOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +45,37 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Bars that stand for one row: equal siblings without children, or one bar alone."""
+
+    bars: tuple[Bar, ...]
+
+    @property
+    def folds(self) -> bool:
+        """Whether there are enough of them to be one row."""
+        return len(self.bars) >= FOLD
+
+    @property
+    def name(self) -> str:
+        """What they are called, without their values."""
+        return shape(self.bars[0].span.name)
+
+    @property
+    def lasts(self) -> float:
+        """How long they take together, in milliseconds."""
+        return sum(bar.lasts for bar in self.bars)
+
+    @property
+    def width(self) -> float:
+        """From the first to the end of the last, in percents."""
+        return max(bar.left + bar.width for bar in self.bars) - self.bars[0].left
+
+
+@dataclass(frozen=True, slots=True)
 class TraceView:
     """A trace; `lasts` is in milliseconds, `services` are names with their shades.
 
-    `errors` are those of no span here; at least `hidden` spans are not shown.
+    `errors` are those of no span here, `all_errors` all of them; at least `hidden` spans are not shown.
     """
 
     trace_id: str
@@ -93,13 +84,19 @@ class TraceView:
     bars: tuple[Bar, ...]
     services: tuple[tuple[str, int], ...]
     errors: tuple[Listed, ...]
+    all_errors: tuple[Listed, ...]
     logs: tuple[Listed, ...]
     hidden: int
 
+    @property
+    def runs(self) -> list[Run]:
+        """The bars, equal neighbours in one."""
+        return list(_runs(self.bars))
 
-def trace_view(trace_id: str, found: list[Stored]) -> TraceView:
-    """The waterfall of everything that is kept of a trace."""
-    read = list(islice(_spans(found), MAX_READ))
+
+def trace_view(trace_id: str, found: list[Stored], only: Sequence[Span] | None = None) -> TraceView:
+    """The waterfall of everything that is kept of a trace, or of some of its spans."""
+    read = list(islice(spans_of(found) if only is None else only, MAX_READ))
     spans = sorted(read, key=lambda span: (span.start, -span.end))
     shown = spans[:MAX_SPANS]
     errors = [one.listed for one in found if one.listed.kind == ERROR]
@@ -113,101 +110,12 @@ def trace_view(trace_id: str, found: list[Stored]) -> TraceView:
         bars=tuple(_bars(shown, errors, start, lasts)),
         services=tuple(_shades(shown).items()),
         errors=tuple(error for error in errors if error.span_id not in known),
+        all_errors=tuple(errors),
         logs=tuple(one.listed for one in found if one.listed.kind == LOG),
-        hidden=len(spans) - len(shown) + sum(_is_unread(one) for one in found),
+        hidden=len(spans)
+        - len(shown)
+        + (sum(is_unread(one) for one in found) if only is None else 0),
     )
-
-
-def _spans(found: Iterable[Stored]) -> Iterator[Span]:
-    # One item at a time: what JSON says takes much more room than JSON.
-    item, batch = -1, list[dict[str, Any]]()
-    for one in found:
-        if one.listed.kind not in {REQUEST, SPAN}:
-            continue
-        if one.listed.item != item:
-            item, payload = one.listed.item, _decoded(one.payload)
-            batch = [payload] if one.listed.event_id else items_of(payload)
-        if one.listed.event_id:
-            yield from _of_transaction(one.listed, batch[0])
-        else:
-            yield from _streamed(one.listed, batch)
-
-
-def _is_unread(one: Stored) -> bool:
-    return one.listed.kind in {REQUEST, SPAN} and not one.payload
-
-
-def _decoded(payload: bytes) -> dict[str, Any]:
-    try:
-        return json_object(payload, "The item")
-    except BadEnvelopeError:  # it has made room for newer ones meanwhile
-        return {}
-
-
-def _of_transaction(listed: Listed, event: dict[str, Any]) -> Iterator[Span]:
-    trace = as_dict(as_dict(event.get("contexts")).get("trace"))
-    service = service_name(listed.project, event, {})
-    own = {
-        **trace,
-        "start_timestamp": event.get("start_timestamp"),
-        "timestamp": event.get("timestamp"),
-        "description": listed.summary.title,
-    }
-    yield from _span(own, service, transaction_status(event), listed.event_id)
-    for span in as_dicts(event.get("spans")):
-        yield from _span(span, service, as_line(span.get("status"), 40))
-
-
-def _streamed(listed: Listed, batch: list[dict[str, Any]]) -> Iterator[Span]:
-    for span in batch[listed.position : listed.position + 1]:
-        data = attributes(span.get("attributes"))
-        shaped = {
-            **span,
-            "description": listed.summary.title,
-            "op": data.get("sentry.op") or span.get("op"),
-            "timestamp": span_end(span),
-            "data": data,
-        }
-        service = service_name(listed.project, {"sdk": {"name": data.get("sentry.sdk.name")}}, data)
-        yield from _span(shaped, service, listed.status)
-
-
-def _span(span: dict[str, Any], service: str, status: str, event_id: str = "") -> Iterator[Span]:
-    start, end = as_seconds(span.get("start_timestamp")), as_seconds(span.get("timestamp"))
-    if start is None:
-        return
-    yield Span(
-        span_id=as_id(span.get("span_id")),
-        parent_id=as_id(span.get("parent_span_id")),
-        name=as_line(span.get("description")) or as_line(span.get("op")) or "(no name)",
-        op=as_line(span.get("op")),
-        service=service,
-        status=status,
-        start=start,
-        end=start if end is None else max(start, end),
-        data=as_pairs(span.get("data")),
-        event_id=event_id,
-    )
-
-
-def service_name(project: str, event: dict[str, Any], data: dict[str, Any]) -> str:
-    """What tells one service from another, best first: its name, its release's, its project.
-
-    A project is a name where `dev` gave it one. The SDK's name is its language's alone: the
-    rest tells which libraries happen to be installed.
-    """
-    name = as_line(data.get("service.name"), 60)
-    release = as_line(event.get("release") or data.get("sentry.release"), 120)
-    named = release.partition("@")[0]
-    if name or (named and not _SHA.fullmatch(named)):
-        return name or named
-    if not project.isdigit() and project != "spotlight":
-        return project
-    sdk = (
-        as_line(as_dict(event.get("sdk")).get("name"), 60).removeprefix("sentry.").partition(".")[0]
-    )
-    where = "" if project == "spotlight" else f"project {project}"
-    return " · ".join(filter(None, (where, sdk))) or "app"
 
 
 def _shades(spans: Iterable[Span]) -> dict[str, int]:
@@ -237,6 +145,22 @@ def _bars(spans: list[Span], errors: list[Listed], start: float, lasts: float) -
             first=span.service != before,
         )
         before = span.service
+
+
+def _runs(bars: Sequence[Bar]) -> Iterator[Run]:
+    depths = [*(bar.depth for bar in bars[1:]), 0]
+    keys: list[object] = []
+    for place, (bar, below) in enumerate(zip(bars, depths, strict=False)):
+        alone = below > bar.depth or bar.errors or bar.level == "error"
+        span = bar.span
+        alike = (span.parent_id, bar.depth, span.op, span.service, shape(span.name))
+        keys.append(place if alone else alike)
+    for _, run in groupby(zip(keys, bars, strict=True), key=lambda pair: pair[0]):
+        held = tuple(bar for _, bar in run)
+        if len(held) >= FOLD:
+            yield Run(held)
+        else:
+            yield from (Run((bar,)) for bar in held)
 
 
 def _in_order(spans: list[Span]) -> Iterator[tuple[int, Span]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
+from .asked import RequestView as RequestView, request_of as request_of  # noqa: PLC0414
 from .values import (
     MAX_LINE,
     MAX_LIST,
@@ -31,7 +32,6 @@ from .values import (
     as_values,
     as_variable,
     clean,
-    indented,
 )
 
 # So many of the app's own frames are open at first; a deep recursion has hundreds.
@@ -64,7 +64,8 @@ class Line:
 class Frame:
     """One frame of a stack; `application` tells the app's own code from libraries'.
 
-    `filename` is for people; `path` is absolute, for an editor, or empty.
+    `filename` is for people; `path` is absolute, for an editor, or empty. `variables` are texts, `values`
+    the same as sent.
     """
 
     function: str
@@ -76,6 +77,7 @@ class Frame:
     shown: bool
     lines: tuple[Line, ...]
     variables: Pairs
+    values: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +100,6 @@ class ExceptionView:
     def runs(self) -> list[tuple[bool, list[Frame]]]:
         """The frames, as runs of the app's own (true) and of libraries' (false)."""
         return runs(self.frames)
-
-
-@dataclass(frozen=True, slots=True)
-class RequestView:
-    """The request that an event happened in; `query` and `headers` are pairs as shown.
-
-    `fields` are those of a body that is an object of texts, a form's most likely; None if it is
-    none. `files` are the names of its other fields.
-    """
-
-    method: str
-    url: str
-    query: Pairs
-    headers: Pairs
-    cookies: Pairs
-    body: str
-    fields: Pairs | None
-    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +171,7 @@ def event_view(event: dict[str, Any]) -> EventView:
         message=_message(event),
         exceptions=tuple(_exceptions(as_values(event.get("exception")))),
         stack=_stack(event),
-        request=_request(event.get("request")),
+        request=request_of(event.get("request")),
         breadcrumbs=tuple(map(_breadcrumb, as_values(event.get("breadcrumbs")))),
         tags=as_pairs(event.get("tags")),
         facts=tuple(_facts(event)),
@@ -318,6 +302,7 @@ def _frames(stacktrace: Any) -> tuple[Frame, ...]:
 
 def _frame(frame: dict[str, Any], *, application: bool, shown: bool) -> Frame:
     path = "" if _is_frozen(frame) else as_line(frame.get("abs_path"))
+    values = _values(frame)
     return Frame(
         function=as_line(frame.get("function")) or "?",
         module=as_line(frame.get("module")),
@@ -327,16 +312,18 @@ def _frame(frame: dict[str, Any], *, application: bool, shown: bool) -> Frame:
         application=application,
         shown=shown,
         lines=tuple(_lines(frame)),
-        variables=_variables(frame),
+        variables=tuple((name, as_variable(value)) for name, value in values),
+        values=values,
     )
 
 
-def _variables(frame: dict[str, Any]) -> Pairs:
-    """A frame's variables, without what every module has."""
-    pairs = as_pairs(frame.get("vars"), as_variable)
-    if frame.get("function") != "<module>":
-        return pairs
-    return tuple(pair for pair in pairs if not _DUNDER.fullmatch(pair[0]))
+def _values(frame: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """A frame's variables as sent, without what every module has."""
+    found = as_dict(frame.get("vars")).items()
+    pairs = [(as_line(name), value) for name, value in islice(found, MAX_LIST)]
+    if frame.get("function") == "<module>":
+        pairs = [pair for pair in pairs if not _DUNDER.fullmatch(pair[0])]
+    return tuple(pairs)
 
 
 def _lines(frame: dict[str, Any]) -> Iterator[Line]:
@@ -349,52 +336,6 @@ def _lines(frame: dict[str, Any]) -> Iterator[Line]:
     for index, text in enumerate([*before, current, *after]):
         number = None if lineno is None else lineno + index - len(before)
         yield Line(number, as_line(text), index == len(before))
-
-
-def _request(value: Any) -> RequestView | None:
-    request = as_dict(value)
-    if not request:
-        return None
-    data = request.get("data")
-    held = list(_fields(data)) if isinstance(data, dict) else []
-    return RequestView(
-        method=as_line(request.get("method"), 20),
-        url=as_line(request.get("url"), MAX_LINE * 4),
-        query=_query(request.get("query_string")),
-        headers=as_pairs(request.get("headers")),
-        cookies=_cookies(request.get("cookies")),
-        body=_body(data),
-        fields=tuple((name, as_text(text)) for name, text in held if isinstance(text, str))
-        if isinstance(data, dict)
-        else None,
-        files=tuple(name for name, text in held if not isinstance(text, str)),
-    )
-
-
-def _fields(data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and values of a form; a name that is there more than once has a list."""
-    for name, value in islice(data.items(), MAX_LIST):
-        values = value if isinstance(value, list) else [value]
-        yield from ((as_line(name), one) for one in values[:MAX_LIST])
-
-
-def _query(value: Any) -> Pairs:
-    """The query as sent, one pair a row; nothing is decoded, so nothing can be mistaken."""
-    return _split(value, "&") if isinstance(value, str) else as_pairs(value)
-
-
-def _cookies(value: Any) -> Pairs:
-    return _split(value, ";") if isinstance(value, str) else as_pairs(value)
-
-
-def _split(text: str, separator: str) -> Pairs:
-    parts = (part.strip().partition("=") for part in text.split(separator, MAX_LIST))
-    return tuple((clean(name), clean(value)) for name, _, value in parts if name or value)
-
-
-def _body(value: Any) -> str:
-    """A text as it was; what the SDK had decoded, as JSON for people."""
-    return indented(value) if isinstance(value, dict | list) else as_text(value)
 
 
 def _breadcrumb(value: dict[str, Any]) -> Breadcrumb:

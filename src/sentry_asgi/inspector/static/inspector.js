@@ -69,23 +69,46 @@ async function fetchRows(after) {
   const response = await fetch(`/?${query({ fragment: "1", after })}`);
   const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
   find("#losses").replaceWith(find("#losses", parsed));
-  return { rows: findAll("li.row", parsed), pages: find("#pages", parsed), more: Boolean(find("#older", parsed)) };
+  return { rows: findAll("li.row, li.reload", parsed), pages: find("#pages", parsed), more: Boolean(find("#older", parsed)) };
 }
 
 // Rows come in the order of their arrival, and stand in that of what happened: the newest first.
 const momentOf = (row) => Date.parse(find("time", row).dateTime);
+const numberOf = (row) => Number(row.dataset.number ?? 0);
 
-// An error that was there already has one row, which the newest of them takes.
+// An error that was there already has one row, which the newest of them takes; a reload has one.
 function insert(row) {
-  const { site } = row.dataset;
-  if (site) findAll("#list > .row").find((other) => other.dataset.site === site)?.remove();
-  const later = findAll("#list > .row").find((other) => momentOf(other) <= momentOf(row));
+  const { site, start } = row.dataset;
+  const there = findAll("#list > li");
+  if (start && there.some((other) => other.dataset.start === start)) return;
+  if (site) there.find((other) => other.dataset.site === site)?.remove();
+  const later = findAll("#list > li").find((other) => momentOf(other) <= momentOf(row));
   list.insertBefore(row, later ?? null);
 }
 
+// Rows that come while the pointer is on the list wait, so that nothing moves away beneath it.
+let waiting = [];
+const isPointedAt = () => list.matches(":hover") && !list.matches(":empty");
+
 function addRows(rows) {
   if (!rows.length) return;
-  newest = Math.max(newest, ...rows.map((row) => Number(row.dataset.number)));
+  newest = Math.max(newest, ...rows.map(numberOf));
+  waiting = [...rows, ...waiting];
+  if (isPointedAt()) tellWaiting();
+  else showWaiting();
+}
+
+function tellWaiting() {
+  const sign = find("#waiting");
+  const count = waiting.filter((row) => row.matches(".row")).length;
+  sign.hidden = !count;
+  sign.textContent = `${count} new`;
+}
+
+function showWaiting() {
+  const rows = waiting;
+  waiting = [];
+  tellWaiting();
   const first = list.firstElementChild;
   const before = first?.getBoundingClientRect().top;
   for (const row of [...rows].reverse()) {
@@ -96,7 +119,7 @@ function addRows(rows) {
   if (first?.isConnected && window.scrollY > 0) window.scrollBy(0, first.getBoundingClientRect().top - before);
   if (list.children.length <= MOST_ROWS) return;
   while (list.children.length > MOST_ROWS) {
-    removed = Math.max(removed, Number(list.lastElementChild.dataset.number));
+    removed = Math.max(removed, numberOf(list.lastElementChild));
     list.lastElementChild.remove();
   }
   linkOlder();
@@ -112,9 +135,11 @@ function linkOlder() {
 }
 
 function replaceRows({ rows, pages }) {
+  waiting = [];
+  tellWaiting();
   list.replaceChildren(...rows);
   find("#pages").replaceWith(pages);
-  newest = Math.max(0, ...rows.map((row) => Number(row.dataset.number)));
+  newest = Math.max(0, ...rows.map(numberOf));
 }
 
 // One at a time, so that no row comes twice. More than a page at once take the place of all: no gap.
@@ -156,7 +181,7 @@ function listen() {
     if (!list) return;
     showCounts(counts);
     const empty = Object.values(counts).every((count) => count === 0);
-    if (empty) list.replaceChildren();
+    if (empty) replaceRows({ rows: [], pages: find("#pages") });
     if (list.dataset.live === "yes" && latest > newest) update();
   };
 }
@@ -200,6 +225,11 @@ for (const form of findAll("form[data-confirm]")) {
 
 // --- Clicks ----------------------------------------------------------------------------------
 
+if (list) {
+  find("#waiting").addEventListener("click", showWaiting);
+  list.addEventListener("pointerleave", () => waiting.length && showWaiting());
+}
+
 const actions = { theme: switchTheme, help: () => find("#help").showModal() };
 
 document.addEventListener("click", (event) => {
@@ -211,7 +241,7 @@ document.addEventListener("click", (event) => {
 
 // --- Keys ------------------------------------------------------------------------------------
 
-const STOPS = ".row > a, .row > details > summary, .stack summary, .waterfall summary";
+const STOPS = ".row > a, .row > details > summary, .frame > summary, .fold > details > summary, .waterfall summary, .moments summary";
 
 function move(step) {
   const stops = findAll(STOPS).filter((stop) => stop.checkVisibility());
@@ -242,6 +272,7 @@ const keys = {
   k: () => move(-1),
   u: () => find("#up")?.click(),
   m: () => copy("markdown"),
+  n: () => list && showWaiting(),
   "[": () => find("#older-equal")?.click(),
   "]": () => find("#newer-equal")?.click(),
   f: foldLibraries,
@@ -288,9 +319,38 @@ function openNamed() {
   const named = location.hash && document.getElementById(location.hash.slice(1));
   const details = named && find("details", named);
   if (!details) return;
-  details.open = true;
+  for (let around = details; around; around = around.parentElement.closest("details")) around.open = true;
   named.scrollIntoView({ block: "center" });
 }
+
+// --- A file that is dropped on a page is loaded, if it is an envelope ------------------------------
+
+const isFile = (event) => event.dataTransfer?.types.includes("Files");
+
+async function load(file) {
+  const response = await fetch("/api/1/envelope/", { method: "POST", body: file });
+  const { id, detail } = await response.json();
+  if (!response.ok) toast(`${file.name} is not taken: ${detail}`);
+  else if (id) location.href = `/events/${id}`;
+  else toast(`${file.name} is loaded`);
+}
+
+function showDrop(shown) {
+  find("#drop").hidden = !shown;
+}
+
+addEventListener("dragover", (event) => {
+  if (!isFile(event)) return;
+  event.preventDefault();
+  showDrop(true);
+});
+addEventListener("dragleave", (event) => event.relatedTarget ?? showDrop(false));
+addEventListener("drop", async (event) => {
+  if (!isFile(event)) return;
+  event.preventDefault();
+  showDrop(false);
+  for (const file of event.dataTransfer.files) await load(file);
+});
 
 addEventListener("hashchange", openNamed);
 openNamed();

@@ -157,6 +157,19 @@ def test_a_blocked_loop_is_told_with_its_line_and_explains_the_gap(
     assert (one.event_id, one.lasts) == ("d" * 32, lasts)
 
 
+def test_what_the_span_tells_of_a_block_is_exact_and_leads_to_the_event(store: Store) -> None:
+    blocked(store, "Event Loop Blocked for at least 200 ms")
+    data = {"event_loop.blocked_ms": 812, "event_loop.blocked_in": "stock.py:45 in add"}
+    (one,) = diagnose(store, query(1), lasts=GAP * 9, data=data)
+    assert (one.title, one.where) == ("The event loop was blocked for 812 ms", "stock.py:45 in add")
+    assert (one.event_id, one.span_id, one.badge) == ("d" * 32, "a1", "loop blocked 812 ms")
+
+
+def test_a_block_that_only_the_span_tells_of_is_found(store: Store) -> None:
+    (one,) = diagnose(store, data={"event_loop.blocked_ms": 812})
+    assert (one.rule, one.event_id) == ("loop-blocked", "")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [

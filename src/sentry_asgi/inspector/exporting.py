@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sentry_asgi.privacy import scrub
-
 from .store import Listed
 from .views import summarize
 
@@ -20,6 +18,8 @@ _STYLE = Path(__file__).parent / "static" / "inspector.css"
 
 def scrubbed(listed: Listed, event: dict[str, Any]) -> tuple[Listed, dict[str, Any]]:
     """The event without secrets, and what a list says of that."""
+    from sentry_asgi.privacy import scrub  # noqa: PLC0415  # it brings the SDK
+
     clean = scrub(event)
     return replace(listed, summary=summarize(clean)), clean
 

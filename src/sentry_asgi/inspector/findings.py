@@ -7,7 +7,7 @@ The rules, each with its threshold (docs/findings.md says the same for people):
 - `repeated-call`: a request asks the same URL `MANY_CALLS` times or more (GET and HEAD alone).
 - `calls-in-a-row`: one span makes `IN_A_ROW` or more outgoing calls one after the other, none
   beginning before the last one has ended, which take `ROW_TIME` milliseconds or more together.
-- `loop-blocked`: an `EventLoopBlocked` event came with the request.
+- `loop-blocked`: the request's span tells so, or an `EventLoopBlocked` event came with it.
 - `large-response`: the response's body has `LARGE_RESPONSE` bytes or more.
 - `gap`: for `GAP` milliseconds or more, and `GAP_SHARE` of the request or more, before the response
   begins, nothing is known to happen, though the request has spans.
@@ -36,6 +36,7 @@ LARGE_RESPONSE = 1024 * 1024
 GAP = 100.0
 GAP_SHARE = 0.3
 MAX_FINDINGS = 10
+_BLOCKED_MS = "event_loop.blocked_ms"
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -64,7 +65,7 @@ class Finding:
 def findings(spans: Sequence[Span], errors: Sequence[Listed] = ()) -> list[Finding]:
     """What is wrong with one request, or with a whole trace; what takes longest comes first."""
     ordered = sorted(spans, key=lambda span: span.start)
-    found = list(_blocked(errors))
+    found = list(_blocked(ordered, errors))
     for rule in _RULES:
         found += rule(ordered)
     if not any(one.rule == "loop-blocked" for one in found):
@@ -197,19 +198,35 @@ def _large_responses(spans: Sequence[Span]) -> Iterator[Finding]:
             )
 
 
-def _blocked(errors: Iterable[Listed]) -> Iterator[Finding]:
-    for error in errors:
-        if error.summary.title == BLOCKED:
-            yield Finding(
-                rule="loop-blocked",
-                badge="loop blocked",
-                title=error.summary.detail or "The event loop was blocked",
-                subject=error.spot,
-                advice="Nothing else was served meanwhile. Await it, or run it in a thread.",
-                lasts=_told_milliseconds(error.summary.detail),
-                where=error.spot,
-                event_id=error.event_id,
-            )
+def _blocked(spans: Sequence[Span], errors: Iterable[Listed]) -> Iterator[Finding]:
+    """What blocked the loop: as the request's span tells it, and the event, which has the stack."""
+    events = [error for error in errors if error.summary.title == BLOCKED]
+    told = [span for span in spans if span.fact(_BLOCKED_MS)]
+    for span in told:
+        lasts = _told_milliseconds(f"{span.fact(_BLOCKED_MS)} ms")
+        event = next((one for one in events if one.span_id == span.span_id), None)
+        title = f"The event loop was blocked for {milliseconds(lasts)}"
+        place = span.fact("event_loop.blocked_in")
+        yield _block(title, place, lasts, event or next(iter(events), None), span.span_id)
+    for event in events if not told else ():
+        title = event.summary.detail or "The event loop was blocked"
+        yield _block(title, event.spot, _told_milliseconds(title), event)
+
+
+def _block(
+    title: str, place: str, lasts: float, event: Listed | None, span_id: str = ""
+) -> Finding:
+    return Finding(
+        rule="loop-blocked",
+        badge=f"loop blocked {milliseconds(lasts)}" if lasts else "loop blocked",
+        title=title,
+        subject="",
+        advice="Nothing else was served meanwhile. Await it, or run it in a thread.",
+        lasts=lasts,
+        where=place,
+        span_id=span_id,
+        event_id=event.event_id if event else "",
+    )
 
 
 def _told_milliseconds(text: str) -> float:

@@ -76,10 +76,9 @@ def _given(one: dict[str, Any]) -> str:
     # What is missing was not given: pydantic then shows all that stands around it.
     if "input" not in one or one.get("type") == "missing":
         return ""
-    try:
-        return as_line(json.dumps(one["input"], ensure_ascii=False), 80)
-    except RecursionError:
-        return ""
+    given = one["input"]
+    quoted = isinstance(given, str | bool) or given is None
+    return as_line(json.dumps(given, ensure_ascii=False) if quoted else given, 80)
 
 
 def _by_field(body: dict[str, Any]) -> Iterator[Reason]:

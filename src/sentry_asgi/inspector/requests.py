@@ -167,13 +167,17 @@ def rejected(exchange: Exchange | None) -> Iterator[Finding]:
 
 
 def moments(listed: Listed, spans: Sequence[Span], beside: Iterable[Listed]) -> Iterator[Moment]:
-    """Queries, outgoing calls, errors and logs in order of time, equal neighbours in one."""
+    """Queries, outgoing calls, errors and logs in order of time, equal neighbours in one.
+
+    A log that says the same as an error is left out.
+    """
     start = spans[0].start if spans else listed.moment
     found = [
         Moment(kind, (span.start - start) * 1000, span.lasts, span.name, span.where, span)
         for span in spans
         if (kind := _kind(span))
     ]
+    said = {one.summary.title for one in beside if one.kind == ERROR}
     found += [
         Moment(
             one.kind,
@@ -184,6 +188,7 @@ def moments(listed: Listed, spans: Sequence[Span], beside: Iterable[Listed]) -> 
             listed=one,
         )
         for one in beside
+        if one.kind == ERROR or one.summary.title not in said
     ]
     found.sort(key=lambda one: one.begins)
     for (kind, _), run in groupby(found[:MAX_MOMENTS], key=lambda one: (one.kind, _alike(one))):

@@ -64,7 +64,7 @@ def test_a_query_has_its_figures_whatever_its_values(store: Store) -> None:
     add(store, "/milk", 1, spans=[query(1, "SELECT 9", 1), query(2, "UPDATE x", 9)])
     update, select = queries(store)
     assert (update.shape, update.count, update.place) == ("UPDATE x", 1, "")
-    assert (select.shape, select.count, round(select.total), select.slowest) == (
+    assert (select.shape, select.count, round(select.total), round(select.slowest)) == (
         "SELECT ?",
         4,
         7,

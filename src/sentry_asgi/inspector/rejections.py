@@ -33,7 +33,8 @@ class Reason:
     def __str__(self) -> str:
         """For people, in one line."""
         given = f", got {self.given}" if self.given else ""
-        return f"{self.where}: {self.message}{given}" if self.where else self.message
+        said = f"{self.message}{given}"
+        return f"{self.where}: {said}" if self.where else said
 
 
 def reasons(exchange: Exchange | None) -> tuple[Reason, ...]:

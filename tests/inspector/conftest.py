@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from sentry_asgi.inspector.app import create_app
 from sentry_asgi.inspector.envelope import Limits
@@ -72,3 +72,19 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, inspector: Inspector) -> Iterator[Page]:
+    """A page on the inspector; whatever the console says of errors fails the test."""
+    context = browser.new_context(
+        base_url=inspector.url, permissions=["clipboard-read", "clipboard-write"]
+    )
+    context.set_default_timeout(5000)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda failure: complaints.append(str(failure)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
+    assert [text for text in complaints if "404" not in text] == []

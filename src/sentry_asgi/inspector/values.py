@@ -146,9 +146,9 @@ def as_seconds(value: Any) -> float | None:
 
 
 def as_moment(value: Any) -> str:
-    """A moment as ISO 8601 in UTC with milliseconds, or nothing."""
+    """A moment as ISO 8601 in UTC with microseconds, or nothing: things follow closely on one another."""
     moment = _moment(value)
-    return "" if moment is None else moment.isoformat(timespec="milliseconds")
+    return "" if moment is None else moment.isoformat(timespec="microseconds")
 
 
 def _moment(value: Any) -> datetime | None:

@@ -72,6 +72,25 @@ def test_messages_are_equal_by_their_template() -> None:
     assert site_of({"message": "a"}).key == site_of({"message": {"message": "a"}}).key
 
 
+def test_a_message_has_the_place_that_it_came_from() -> None:
+    stack = {"frames": [frame("main"), frame(), frame("log", "/lib/logging.py", in_app=False)]}
+    threads = {"values": [{"id": 1}, {"id": 2, "stacktrace": stack}]}
+    for event in ({"message": "a", "threads": threads}, {"message": "a", "stacktrace": stack}):
+        assert site_of(event).place == "stock.py:44 in price"
+        assert site_of(event).key == site_of({"message": "a"}).key
+
+
+def test_a_log_has_the_place_that_it_came_from(store: Store) -> None:
+    told = {
+        "code.file.path": "/srv/stock.py",
+        "code.line.number": 44,
+        "code.function.name": "price",
+    }
+    log = {"body": "no tea", "attributes": {name: {"value": value} for name, value in told.items()}}
+    store.add("1", kept(("log", {"items": [log, {"body": "tea"}]})), received=1)
+    assert [one.spot for one in store.entries(limit=2)] == ["", "stock.py:44 in price"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(EVENT)
 def test_any_event_has_its_site(event: dict[str, Any]) -> None:

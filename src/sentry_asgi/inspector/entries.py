@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from .calls import Calls, calls_of
 from .services import own_name
+from .shapes import code_place
 from .sites import Site, site_of
 from .texts import attributes_text, error_text, request_text
 from .values import (
@@ -199,6 +200,7 @@ def _logs(batch: Payload) -> Iterator[Entry]:
             trace_id=as_id(log.get("trace_id")),
             span_id=as_id(log.get("span_id") or data.get("sentry.trace.parent_span_id")),
             position=position,
+            site=Site("", code_place(data)),
             service=own_name({}, data),
             text=attributes_text(data),
         )

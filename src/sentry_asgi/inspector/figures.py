@@ -90,25 +90,23 @@ def _route(
     service: str,
     rows: Sequence[tuple[int, str, float, int]],
     border: int,
-    streamed: dict[tuple[str, str], float],
+    streamed: dict[tuple[str, str], int],
 ) -> Route:
     since = [row for row in rows if row[0] > border]
     before = [row for row in rows if row[0] <= border] if since else []
-    more = streamed.get((name, service), 0.0)
+    more = streamed.get((name, service), 0) / len(rows)
     return Route(
         name, service, _times(since or rows, more), _times(before, more) if before else None
     )
 
 
-def _streamed_queries(store: Store) -> dict[tuple[str, str], float]:
-    """Queries of streamed spans, for each request of a route: each is an entry of its own."""
+def _streamed_queries(store: Store) -> dict[tuple[str, str], int]:
+    """Queries of streamed spans, all of a route: each is an entry of its own."""
     rows = store.read(
-        "SELECT entries.place, service, sum(count), (SELECT count(*) FROM entries AS one WHERE one.kind ="
-        " 'request' AND one.place = entries.place AND one.service = entries.service) FROM calls"
-        " JOIN entries ON entries.id = calls.entry WHERE entries.kind = 'span' AND calls.kind = 'query'"
-        " GROUP BY entries.place, service"
+        "SELECT entries.place, service, sum(count) FROM calls JOIN entries ON entries.id = calls.entry"
+        " WHERE entries.kind = 'span' AND calls.kind = 'query' GROUP BY entries.place, service"
     )
-    return {(place, service): made / max(1, asked) for place, service, made, asked in rows}
+    return {(place, service): made for place, service, made in rows}
 
 
 def _times(rows: Sequence[tuple[int, str, float, int]], streamed: float) -> Times:

@@ -132,9 +132,9 @@ def echoes(store: Store, listed: Listed) -> tuple[Listed, ...]:
     """The messages that only repeat this exception; none of a message."""
     rows = store.read(
         "SELECT told.id FROM entries AS own JOIN entries AS told ON told.trace_id = own.trace_id"
-        " WHERE own.id = ? AND own.raised AND own.trace_id != '' AND told.kind = 'error'"
+        " WHERE own.id = ? AND own.raised AND told.trace_id != '' AND told.kind = 'error'"
         " AND NOT told.raised AND told.level IN ('error', 'fatal') AND told.service = own.service"
-        " AND abs(told.moment - own.moment) <= 1 ORDER BY told.id LIMIT ?",
+        " AND told.moment BETWEEN own.moment - 1 AND own.moment + 1 ORDER BY told.id LIMIT ?",
         (listed.number, MAX_ECHOES),
     )
     return tuple(found for (number,) in rows if (found := store.entry(number)))

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from .entries import ERROR, LOG, REQUEST
+from .entries import BLOCKED, ERROR, LOG, REQUEST
 from .envelope import MAX_JSON, MEBIBYTE
 from .exchanges import Exchange, find_exchange
 from .findings import Finding, findings
@@ -235,8 +235,11 @@ class Diagnoses:
         unknown = [
             one for one in requests if self._known.get(one.number, (None,))[0] != states[one.number]
         ]
-        for one, found in self._diagnose(unknown):
-            self._known[one.number] = states[one.number], found
+        reader = _Reader(self._store)
+        for one in unknown:
+            spans = reader.spans(one)
+            if spans is not None:  # else there may be room for it when the others are known
+                self._known[one.number] = states[one.number], self._diagnose(one, spans)
         for number in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
             if number not in states:
                 del self._known[number]
@@ -250,23 +253,41 @@ class Diagnoses:
         )
         return rows[0][0], rows[0][1] or 0
 
-    def _diagnose(self, requests: Sequence[Listed]) -> Iterator[tuple[Listed, tuple[Finding, ...]]]:
-        room = MAX_LIST_BYTES
-        for one in requests:
-            found = self._spans(one, room)
-            room -= sum({stored.listed.item: len(stored.payload) for stored in found}.values())
-            spans = _own(one, spans_of(found))
-            errors = self._errors(one)
-            exchange = find_exchange(self._store, span_id=one.span_id, event_id=one.event_id)
-            yield one, (*rejected(exchange), *findings(spans, errors))
+    def _diagnose(self, listed: Listed, spans: Sequence[Span]) -> tuple[Finding, ...]:
+        exchange = find_exchange(self._store, span_id=listed.span_id, event_id=listed.event_id)
+        wrong = findings(_own(listed, spans), self._blocks(listed))
+        return (*rejected(exchange), *wrong)
 
-    def _spans(self, listed: Listed, room: int) -> list[Stored]:
-        if not listed.event_id and listed.trace_id:
-            return self._store.trace(listed.trace_id, limit=MAX_SPANS, most=room)
-        payloads = self._store.payloads([listed.item], most=room)
-        return [Stored(listed, payloads.get(listed.item, b""))]
+    def _blocks(self, listed: Listed) -> list[Listed]:
+        """The events of a blocked loop in its trace."""
+        rows = self._store.read(
+            "SELECT id FROM entries WHERE trace_id = ? AND trace_id != '' AND kind = 'error'"
+            " AND title = ? ORDER BY id LIMIT ?",
+            (listed.trace_id, BLOCKED, FOLD),
+        )
+        found = (self._store.entry(number) for (number,) in rows)
+        return [one for one in found if one and one.project == listed.project]
 
-    def _errors(self, listed: Listed) -> list[Listed]:
-        found = self._store.trace(listed.trace_id, limit=MAX_BESIDE, most=0)
-        errors = (one.listed for one in found if one.listed.kind == ERROR)
-        return [one for one in errors if one.project == listed.project]
+
+class _Reader:
+    """Reads the spans of a list's requests: so many bytes of them all, each trace once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._room = MAX_LIST_BYTES
+        self._streamed: dict[str, list[Span]] = {}
+
+    def spans(self, listed: Listed) -> list[Span] | None:
+        """Those of its trace or transaction; None if it is too much to read."""
+        if listed.event_id or not listed.trace_id:
+            payloads = self._store.payloads([listed.item], most=self._room)
+            found = [Stored(listed, payload) for payload in payloads.values()]
+            return self._read(found) if found else None
+        if listed.trace_id not in self._streamed:
+            found = self._store.trace(listed.trace_id, limit=MAX_SPANS, most=self._room)
+            self._streamed[listed.trace_id] = self._read(found)
+        return self._streamed[listed.trace_id]
+
+    def _read(self, found: Sequence[Stored]) -> list[Span]:
+        self._room -= sum({one.listed.item: len(one.payload) for one in found}.values())
+        return list(spans_of(found))

@@ -68,6 +68,8 @@ CREATE INDEX entries_by_item ON entries (item);
 CREATE INDEX entries_by_kind ON entries (kind, id);
 CREATE INDEX entries_by_site ON entries (site, id) WHERE site != '';
 CREATE INDEX errors_by_trace ON entries (trace_id, title) WHERE kind = 'error' AND trace_id != '';
+CREATE INDEX raised_by_trace ON entries (trace_id, moment)
+    WHERE kind = 'error' AND raised AND trace_id != '';
 CREATE INDEX entries_by_trace ON entries (trace_id) WHERE trace_id != '';
 CREATE INDEX requests_by_span ON entries (span_id) WHERE kind = 'request' AND span_id != '';
 CREATE TABLE totals (envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL, entries INTEGER NOT NULL);

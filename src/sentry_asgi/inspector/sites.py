@@ -32,16 +32,34 @@ def site_of(event: dict[str, Any]) -> Site:
     if not exceptions:
         entry = event.get("logentry") or event.get("message")
         template = entry.get("message") if isinstance(entry, dict) else entry
-        return Site(_key("", as_line(event.get("logger")), as_line(template)), "")
+        key = _key("", as_line(event.get("logger")), as_line(template))
+        return Site(key, _place(_innermost(_stack(event))))
     last = exceptions[-1]
     kind = as_line(last.get("type"))
     frame = _innermost(as_dicts(as_dict(last.get("stacktrace")).get("frames")))
     if frame is None:
         return Site(_key(kind, as_line(event.get("transaction")), ""), "")
-    path = as_line(frame.get("abs_path")) or as_line(frame.get("filename"))
+    return Site(_key(kind, _path(frame), as_line(frame.get("function"))), _place(frame))
+
+
+def _place(frame: dict[str, Any] | None) -> str:
+    if frame is None:
+        return ""
     function, lineno = as_line(frame.get("function")), as_number(frame.get("lineno"))
     line = "" if lineno is None else f":{lineno}"
-    return Site(_key(kind, path, function), f"{PurePath(path).name}{line} in {function}")
+    return f"{PurePath(_path(frame)).name}{line} in {function}"
+
+
+def _path(frame: dict[str, Any]) -> str:
+    return as_line(frame.get("abs_path")) or as_line(frame.get("filename"))
+
+
+def _stack(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where a message came from, if its SDK was asked to say so."""
+    for thread in (*as_values(event.get("threads")), event):
+        if frames := as_dicts(as_dict(thread.get("stacktrace")).get("frames")):
+            return frames
+    return []
 
 
 def _innermost(frames: list[dict[str, Any]]) -> dict[str, Any] | None:

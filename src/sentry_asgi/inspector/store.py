@@ -42,7 +42,7 @@ _ECHO = (
     "({0}.kind = 'error' AND NOT {0}.raised AND {0}.level IN ('error', 'fatal') AND EXISTS"
     " (SELECT 1 FROM entries AS told WHERE told.trace_id = {0}.trace_id AND told.trace_id != ''"
     " AND told.kind = 'error' AND told.raised AND told.service = {0}.service"
-    " AND abs(told.moment - {0}.moment) <= 1))"
+    " AND told.moment BETWEEN {0}.moment - 1 AND {0}.moment + 1))"
 )
 _LOG_ECHO = (
     "(entries.kind = 'log' AND EXISTS (SELECT 1 FROM entries AS told WHERE told.trace_id ="

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings, strategies as st
 
 from sentry_asgi.inspector import requests as module
+from sentry_asgi.inspector.envelope import BadEnvelopeError
 from sentry_asgi.inspector.exchanges import exchange, keep_exchange
+from sentry_asgi.inspector.lists import Wanted
+from sentry_asgi.inspector.pages import Pages
 from sentry_asgi.inspector.rejections import MAX_REASONS, reasons
 from sentry_asgi.inspector.requests import Diagnoses, find_request, request_facts
 from sentry_asgi.inspector.store import Filter, Listed, Store
@@ -18,7 +24,7 @@ from .support import Inspector, envelope, kept
 from .test_findings import CODE, call, query, span
 from .test_groups import failure, frame, rows
 from .test_trace import TRACE, transaction
-from .test_views import JSON
+from .test_views import EVENT, JSON, shaped
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -344,3 +350,42 @@ def test_an_error_leads_to_its_request(inspector: Inspector) -> None:
     inspector.store.add("1", kept(("transaction", transaction("e1", 0, 1))), received=1)
     # Of two requests, neither is surely its own.
     assert ">Request</a>" not in inspector.get(f"/events/{error.event_id}").text
+
+
+SPAN = shaped(
+    span_id=st.sampled_from(["a1", "b1", ""]), parent_span_id=st.sampled_from(["a1", "b1"]),
+    op=st.sampled_from(["db", "http.client", "http.server", "cache.get"]), description=st.text(max_size=9),
+    name=st.text(max_size=9), start_timestamp=st.floats(0, 9), timestamp=st.floats(0, 9), data=JSON,
+    attributes=JSON, is_segment=st.booleans(), trace_id=st.just(TRACE),
+)  # fmt: skip
+TRANSACTION = shaped(
+    contexts=st.fixed_dictionaries({"trace": st.just({"trace_id": TRACE, "span_id": "a1", "op": "http.server"})}),
+    start_timestamp=st.floats(0, 9), timestamp=st.floats(0, 99), spans=st.lists(SPAN, max_size=7),
+    request=JSON, transaction=st.text(max_size=9), tags=JSON, user=JSON, release=st.text(max_size=9),
+)  # fmt: skip
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.one_of(TRANSACTION, SPAN), min_size=1, max_size=4), EVENT, JSON)
+def test_anything_that_is_taken_has_its_pages(
+    sent: list[dict[str, Any]], event: dict[str, Any], body: Any
+) -> None:
+    trace = {"trace": {"trace_id": TRACE, "span_id": "a1"}}
+    items = [("transaction" if "spans" in one else "span", one) for one in sent]
+    with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder) / "a")) as store:
+        try:
+            kept_of = kept(*items, ("event", {**event, "contexts": trace}), ("event", event))
+        except (BadEnvelopeError, ValueError):
+            reject()  # no JSON, and refused
+        store.add("shop", kept_of, received=1)
+        record = dict.fromkeys(RECORD, body) | {"span_id": "a1"}
+        keep_exchange(store, exchange(record), 1)
+        pages = Pages(store, "vscode")
+        for query in ({}, {"each": "1"}, {"show": "more"}, {"q": "a !b status:>4xx"}):
+            pages.overview(Wanted.of(query), "http://x")
+        pages.figures()
+        pages.trace(TRACE)
+        for one in store.entries(limit=99):
+            pages.request(one.span_id)
+            pages.event(one.event_id)
+            pages.export(one.event_id)

@@ -14,7 +14,7 @@ from sentry_asgi.inspector.starts import keep_start
 from .support import ID, Inspector, envelope
 from .test_app import HOSTILE
 from .test_browser import failure, log, open_list, report, rows
-from .test_findings import CODE, call, query, span
+from .test_findings import CODE, blocked, call, query, span
 from .test_issues import KEY
 from .test_requests import RECORD, error_at, log_at
 from .test_trace import TRACE, transaction
@@ -71,6 +71,21 @@ def test_what_a_request_did_is_read_in_order_of_time(page: Page, inspector: Insp
     expect(page.locator("h1")).to_have_text("KeyError")
     page.get_by_role("link", name="Request", exact=True).click()
     page.wait_for_url("**/requests/a1")
+
+
+def test_a_blocked_loop_is_named_with_its_line(page: Page, inspector: Inspector) -> None:
+    blocked(inspector.store, "Event Loop Blocked for at least 200 ms")
+    told = {"event_loop.blocked_ms": 812, "event_loop.blocked_in": "stock.py:45 in add"}
+    asked = transaction("a1", 0, 0.9)
+    asked["contexts"]["trace"]["data"] = told
+    report(inspector, ("transaction", asked))
+    open_list(page)
+    expect(page.locator(".kind-request")).to_contain_text("loop blocked 812 ms")
+    page.locator(".kind-request").click()
+    finding = page.locator(".findings li")
+    expect(finding).to_contain_text("The event loop was blocked for 812 ms from stock.py:45 in add")
+    finding.get_by_role("link").click()
+    expect(page.locator("h1")).to_have_text("EventLoopBlocked")
 
 
 def test_a_422_is_explained_beside_what_was_sent(page: Page, inspector: Inspector) -> None:

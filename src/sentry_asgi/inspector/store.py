@@ -14,16 +14,17 @@ The rules:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .arrivals import Arrival as Arrival, statements  # noqa: PLC0414
 from .database import Database
-from .entries import BLOCKED, ERROR, Entry
-from .records import EVENTS, Record, Records
+from .entries import ERROR
+from .filters import EVERYTHING, Filter as Filter, where_of  # noqa: PLC0414
+from .records import EVENTS, Records
 from .schema import RENEW_TEXTS
-from .search import conditions as search
 from .values import as_seconds
 from .views import Summary
 
@@ -36,45 +37,10 @@ _JOINED = (
     " JOIN envelopes ON envelopes.id = items.envelope"
 )
 
-# A message is an echo if an exception of its trace and service came within a second of it; a log is one
-# if it says the same as an error of its trace.
-_ECHO = (
-    "({0}.kind = 'error' AND NOT {0}.raised AND {0}.level IN ('error', 'fatal') AND EXISTS"
-    " (SELECT 1 FROM entries AS told WHERE told.trace_id = {0}.trace_id AND told.trace_id != ''"
-    " AND told.kind = 'error' AND told.raised AND told.service = {0}.service"
-    " AND told.moment BETWEEN {0}.moment - 1 AND {0}.moment + 1))"
-)
-_LOG_ECHO = (
-    "(entries.kind = 'log' AND EXISTS (SELECT 1 FROM entries AS told WHERE told.trace_id ="
-    " entries.trace_id AND told.trace_id != '' AND told.kind = 'error' AND told.title = entries.title))"
-)
-_NEWEST = (
-    "(entries.site = '' OR NOT EXISTS (SELECT 1 FROM entries AS newer WHERE newer.site = entries.site"
-    " AND newer.site != '' AND newer.id > entries.id {} AND NOT {}))"
-)
-
-_TABLES = {
-    "envelopes": "id, received, project, headers, size, entries",
-    "items": "id, envelope, kind, headers, event_id, payload",
-    "entries": "id, item, position, kind, trace_id, span_id, status, duration, title, detail, level,"
-    " place, happened, site, spot, moment, raised, service",
-    "calls": "entry, kind, shape, count, total, slowest, place",
-    "texts": "rowid, text",
-}
-
 # How many `?` one statement may hold, in the smallest build of SQLite.
 _PARAMETERS = 500
 
 _CHUNK = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """An envelope to keep: who sent it, what it holds, and when it came (seconds, Unix)."""
-
-    project: str
-    records: Records
-    received: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +75,6 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Equals:
-    """How many equal errors are kept, and the oldest of them."""
-
-    count: int
-    first: Listed
-
-
-@dataclass(frozen=True, slots=True)
 class Stored:
     """One entry as kept: what a list shows, and the payload of its item, as sent."""
 
@@ -144,19 +102,6 @@ class StoredEnvelope:
     project: str
     headers: bytes
     items: tuple[StoredItem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which entries a list shows: those of these kinds (all, if empty), of this level (any, if
-    empty), and that a search for `text` finds (`search.py`). `grouped`: of equal errors the newest
-    alone, and no echo of an exception.
-    """
-
-    kinds: Collection[str] = ()
-    level: str = ""
-    text: str = ""
-    grouped: bool = False
 
 
 class Store(Database):
@@ -194,31 +139,9 @@ class Store(Database):
             self._trim()
 
     def _insert(self, arrivals: Sequence[Arrival]) -> None:
-        # Numbers are given here, not by SQLite, so that each table takes its rows in one call.
         last = dict(self._writer.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-        envelope, item, number = (last.get(name, 0) for name in ("envelopes", "items", "entries"))
-        rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in _TABLES}
-        for arrival in arrivals:
-            envelope += 1
-            kept = arrival.records
-            rows["envelopes"].append(
-                (envelope, arrival.received, arrival.project, kept.headers, *_size(kept))
-            )
-            for record in kept.items:
-                item += 1
-                rows["items"].append((item, envelope, *_columns(record)))
-                for entry in record.entries:
-                    number += 1
-                    rows["entries"].append((number, item, *_facts(entry, arrival)))
-                    rows["calls"] += [(number, *astuple(one)) for one in entry.calls]
-                    if entry.text:
-                        rows["texts"].append((number, entry.text))
-        for table, columns in _TABLES.items():
-            marks = ", ".join("?" * len(columns.split(", ")))
-            self._writer.executemany(
-                f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608
-                rows[table],
-            )
+        for statement, rows in statements(arrivals, last):
+            self._writer.executemany(statement, rows)
 
     def _trim(self) -> None:
         if not self._excess():
@@ -272,7 +195,7 @@ class Store(Database):
 
     def entries(
         self,
-        chosen: Filter = Filter(),  # frozen
+        chosen: Filter = EVERYTHING,
         *,
         limit: int,
         before: int | None = None,
@@ -280,7 +203,7 @@ class Store(Database):
         oldest_first: bool = False,
     ) -> list[Listed]:
         """Entries, newest first: numbered below `before`, if given, and above `after`."""
-        where, values = _where(chosen)
+        where, values = where_of(chosen)
         below = 1 << 62 if before is None else before
         order = "ASC" if oldest_first else "DESC"
         rows = self.read(
@@ -298,17 +221,6 @@ class Store(Database):
     def errors(self, *, limit: int, before: int | None = None) -> list[Listed]:
         """Errors and messages, newest first; only those with a number below `before`, if given."""
         return self.entries(Filter(kinds=[ERROR]), limit=limit, before=before)
-
-    def equals(self, sites: Collection[str]) -> dict[str, Equals]:
-        """How many errors of each of these sites are kept, and the oldest."""
-        found: dict[str, Equals] = {}
-        for site in sites:
-            ((count, oldest),) = self.read(
-                "SELECT count(*), min(id) FROM entries WHERE site = ? AND site != ''", (site,)
-            )
-            for first in self.entries(limit=1, after=(oldest or 1) - 1, oldest_first=True):
-                found[site] = Equals(count, first)
-        return found
 
     def beside(self, listed: Listed) -> tuple[str, str]:
         """The ids of the next older and the next newer event equal to this one; empty if there is none."""
@@ -400,52 +312,7 @@ class Store(Database):
             yield chunk
 
 
-def _size(kept: Records) -> tuple[int, int]:
-    size = sum(len(item.payload) for item in kept.items)
-    return size, sum(len(item.entries) for item in kept.items)
-
-
-def _columns(item: Record) -> tuple[object, ...]:
-    return (item.kind, item.headers, item.event_id, item.payload)
-
-
-def _facts(entry: Entry, arrival: Arrival) -> tuple[object, ...]:
-    about = entry.summary
-    told = as_seconds(about.when)
-    return (
-        entry.position, entry.kind, entry.trace_id, entry.span_id, entry.status, entry.duration,
-        about.title, about.detail, about.level, about.transaction, about.when,
-        entry.site.key, entry.site.place, arrival.received if told is None else told,
-        entry.raised and about.title != BLOCKED, entry.service or arrival.project,
-    )  # fmt: skip
-
-
 def _listed(row: tuple[Any, ...]) -> Listed:
     number, event_id, received, project, title, detail, level, place, happened, *rest = row
     summary = Summary(title, detail, level, place, happened)
     return Listed(number, event_id or "", received, project, summary, *rest[:10])
-
-
-def _where(chosen: Filter) -> tuple[str, list[object]]:
-    """Conditions, each followed by AND, and their values."""
-    conditions: list[str] = []
-    values: list[object] = []
-    if chosen.kinds:
-        # Of one kind the index gives the newest at once; of several, going back from the newest does.
-        column = "entries.kind" if len(chosen.kinds) == 1 else "+entries.kind"
-        conditions.append(f"{column} IN ({', '.join('?' * len(chosen.kinds))})")
-        values += chosen.kinds
-    if chosen.level:
-        conditions.append("level = ?")
-        values.append(chosen.level)
-    if chosen.grouped:
-        same_level = "AND newer.level = entries.level" if chosen.level else ""
-        conditions += [
-            f"NOT {_ECHO.format('entries')}",
-            _NEWEST.format(same_level, _ECHO.format("newer")),
-            f"NOT {_LOG_ECHO}",
-        ]
-    for condition in search(chosen.text):
-        conditions.append(condition.sql)
-        values += condition.values
-    return "".join(f"{condition} AND " for condition in conditions), values

@@ -125,6 +125,32 @@ def test_streamed_spans_make_the_same_request_as_a_transaction(store: Store) -> 
     assert Diagnoses(store).of([listed]) == {listed.number: facts.findings}
 
 
+def test_streamed_requests_of_one_trace_are_told_apart_and_the_trace_is_read_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for segment, count in (("a1", 6), ("e1", 1)):
+        spans = [
+            streamed(f"{segment}{n}", segment, f"SELECT {n}", n, n, "db", segment)
+            for n in range(count)
+        ]
+        whole = streamed(segment, "", "/orders", 0, 0.08, "http.server", segment)
+        store.add("shop", kept(("span", {"items": [*spans, whole]})), received=1)
+    reads: list[str] = []
+    read = store.trace
+
+    def counted(trace_id: str, **how: Any) -> Any:
+        reads.append(trace_id)
+        return read(trace_id, **how)
+
+    monkeypatch.setattr(store, "trace", counted)
+    found = Diagnoses(store).of(requests(store))
+    assert [[one.rule for one in found[each.number]] for each in requests(store)] == [
+        [],
+        ["n-plus-one"],
+    ]
+    assert reads == [TRACE]
+
+
 def test_in_a_trace_of_several_services_each_request_has_its_own(store: Store) -> None:
     report(store)
     inner = transaction(

@@ -40,7 +40,7 @@ def sql(text: str) -> tuple[Piece, ...]:
 def _coloured(language: str, lines: tuple[str, ...]) -> tuple[tuple[Piece, ...], ...]:
     plain = tuple((("", line),) for line in lines)
     lexer = _lexer(language)
-    if lexer is None:
+    if lexer is None:  # pragma: no cover  # Pygments belongs to the extra
         return plain
     text = "\n".join(lines)
     rows = tuple(_rows(lexer.get_tokens(text)))
@@ -55,7 +55,7 @@ def _coloured(language: str, lines: tuple[str, ...]) -> tuple[tuple[Piece, ...],
 def _lexer(language: str) -> Any:
     try:
         from pygments.lexers import get_lexer_by_name  # noqa: PLC0415  # when the first line is shown
-    except ImportError:  # pragma: no cover  # it belongs to the extra
+    except ImportError:  # pragma: no cover
         return None
     return get_lexer_by_name(language, stripnl=False, ensurenl=False)
 

@@ -19,6 +19,7 @@ from sentry_asgi.inspector.pages import Pages
 from sentry_asgi.inspector.rejections import MAX_REASONS, reasons
 from sentry_asgi.inspector.requests import Diagnoses, find_request, request_facts
 from sentry_asgi.inspector.store import Filter, Listed, Store
+from sentry_asgi.inspector.trace import trace_view
 
 from .support import Inspector, envelope, kept
 from .test_findings import CODE, call, query, span
@@ -165,6 +166,18 @@ def test_in_a_trace_of_several_services_each_request_has_its_own(store: Store) -
     assert "e1" not in {one.span_id for one in shop.spans}
     assert {"e1", "b7", "c1"} <= {one.span_id for one in shop.beneath}
     assert {one.span_id for one in facts_of(store, "e1").beneath} == {"e1", "b7"}
+
+
+def test_exceptions_come_before_the_messages_that_announced_them(store: Store) -> None:
+    report(store)
+    trace = {"trace": {"trace_id": TRACE, "span_id": "a1"}}
+    early = {"message": "no price", "level": "error", "timestamp": 0.01, "contexts": trace}
+    store.add("shop", kept(("event", early)), received=1)
+    store.add("shop", kept(error_at("a1", 0.02, "LateError")), received=1)
+    titles = [one.summary.title for one in facts_of(store).errors]
+    assert titles == ["KeyError", "LateError", "no price"]
+    view = trace_view(TRACE, store.trace(TRACE, limit=99, most=1 << 20))
+    assert [one.summary.title for one in view.bars[0].errors] == ["LateError", "no price"]
 
 
 def test_spans_in_a_circle_end(store: Store) -> None:

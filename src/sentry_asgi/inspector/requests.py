@@ -93,7 +93,7 @@ def request_facts(store: Store, listed: Listed) -> RequestFacts:
     everything = list(spans_of(found))
     own = sorted(_own(listed, everything), key=lambda span: (span.start, -span.end))
     beside = _beside(listed, own, everything, [one.listed for one in found])
-    errors = tuple(one for one in beside if one.kind == ERROR)
+    errors = tuple(worst_first(one for one in beside if one.kind == ERROR))
     logs = tuple(one for one in beside if one.kind == LOG)[:MAX_BESIDE]
     exchange = find_exchange(store, span_id=listed.span_id, event_id=listed.event_id)
     payload = next((one.payload for one in found if one.listed.number == listed.number), b"")
@@ -109,6 +109,11 @@ def request_facts(store: Store, listed: Listed) -> RequestFacts:
         moments=tuple(moments(listed, own, (*errors, *logs))),
         payload=payload if listed.event_id else b"",
     )
+
+
+def worst_first(errors: Iterable[Listed]) -> list[Listed]:
+    """Exceptions before messages, which often only repeat them."""
+    return sorted(errors, key=lambda one: not one.raised)
 
 
 def _alone(store: Store, listed: Listed) -> list[Stored]:

@@ -30,7 +30,8 @@ from .views import Summary
 
 _LISTED = (
     "SELECT entries.id, items.event_id, received, project, title, detail, level, place, happened,"
-    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id, site, spot"
+    " entries.kind, trace_id, span_id, status, duration, position, envelopes.id, items.id, site, spot,"
+    " raised"
 )
 _JOINED = (
     " FROM entries JOIN items ON items.id = entries.item"
@@ -48,7 +49,8 @@ class Listed:
     """One entry in a list. `number` grows with each kept; `received` is in seconds, Unix.
 
     `event_id` is empty for what is no event; `envelope` and `item` are numbers of this store. Equal
-    errors have one `site`; `spot` is where in the source that is, for people.
+    errors have one `site`; `spot` is where in the source that is, for people. `raised` tells exceptions
+    from messages.
     """
 
     number: int
@@ -66,6 +68,7 @@ class Listed:
     item: int
     site: str = ""
     spot: str = ""
+    raised: bool = False
 
     @property
     def moment(self) -> float:
@@ -315,4 +318,4 @@ class Store(Database):
 def _listed(row: tuple[Any, ...]) -> Listed:
     number, event_id, received, project, title, detail, level, place, happened, *rest = row
     summary = Summary(title, detail, level, place, happened)
-    return Listed(number, event_id or "", received, project, summary, *rest[:10])
+    return Listed(number, event_id or "", received, project, summary, *rest[:10], bool(rest[10]))

@@ -99,7 +99,8 @@ def trace_view(trace_id: str, found: list[Stored], only: Sequence[Span] | None =
     read = list(islice(spans_of(found) if only is None else only, MAX_READ))
     spans = sorted(read, key=lambda span: (span.start, -span.end))
     shown = spans[:MAX_SPANS]
-    errors = [one.listed for one in found if one.listed.kind == ERROR]
+    told = (one.listed for one in found if one.listed.kind == ERROR)
+    errors = sorted(told, key=lambda one: not one.raised)  # messages often only repeat exceptions
     start = min((span.start for span in shown), default=0.0)
     lasts = max((span.end for span in shown), default=start) - start
     known = {span.span_id for span in shown}

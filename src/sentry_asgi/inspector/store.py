@@ -318,4 +318,4 @@ class Store(Database):
 def _listed(row: tuple[Any, ...]) -> Listed:
     number, event_id, received, project, title, detail, level, place, happened, *rest = row
     summary = Summary(title, detail, level, place, happened)
-    return Listed(number, event_id or "", received, project, summary, *rest[:10], bool(rest[10]))
+    return Listed(number, event_id or "", received, project, summary, *rest[:11])

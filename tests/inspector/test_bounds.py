@@ -378,7 +378,7 @@ def test_what_listeners_are_told_is_counted_once_for_all_of_them(
 @pytest.mark.parametrize(
     "path",
     ["/", "/live", "/entries?full=1", "/envelopes/1/raw", "/health", "/static/inspector.css",
-     "/requests/a1", "/figures", f"/events/{ID}/export"],
+     "/requests/a1", "/figures", "/profiles/1", f"/events/{ID}/export"],
 )  # fmt: skip
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_what_a_page_elsewhere_asks_for_costs_nothing(

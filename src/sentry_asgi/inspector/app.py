@@ -97,6 +97,7 @@ def create_app(
             Route("/events/{event_id}/markdown", inspector.markdown, methods=get),
             Route("/events/{event_id}/export", inspector.export, methods=get),
             Route("/requests/{span_id}", inspector.request, methods=get),
+            Route("/profiles/{number}", inspector.profile, methods=get),
             Route("/figures", inspector.figures, methods=get),
             Route("/traces/{trace_id}", inspector.trace, methods=get),
             Route("/envelopes/{number}", inspector.envelope, methods=get),
@@ -193,6 +194,9 @@ class _Inspector:
 
     async def request(self, request: Request) -> Response:
         return await self._page(self._pages.request, request.path_params["span_id"])
+
+    async def profile(self, request: Request) -> Response:
+        return await self._page(self._pages.profile, request.path_params["number"])
 
     async def figures(self, _request: Request) -> Response:
         return HTMLResponse(await to_thread.run_sync(self._pages.figures))

@@ -42,6 +42,8 @@ from .views import Summary, summarize
 
 ERROR, REQUEST, SPAN, LOG, METRIC = "error", "request", "span", "log", "metric"
 LOSS, OTHER = "loss", "other"
+PROFILE = "profile"
+"""What entries of profiles are called."""
 KINDS = frozenset({ERROR, REQUEST, SPAN, LOG, METRIC, LOSS, OTHER})
 
 BLOCKED = "EventLoopBlocked"
@@ -270,9 +272,7 @@ def losses(report: Payload) -> Counter[str]:
 def _profile(profile: Payload) -> Iterator[Entry]:
     samples = len(as_list(as_dict(profile.get("profile")).get("samples")))
     name = as_line(as_dict(profile.get("transaction")).get("name"))
-    yield _other(
-        "profile", f"{name} {samples} samples".strip(), as_moment(profile.get("timestamp"))
-    )
+    yield _other(PROFILE, f"{name} {samples} samples".strip(), as_moment(profile.get("timestamp")))
 
 
 def _other(title: str, detail: str, when: str = "") -> Entry:

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
-from .entries import ERROR, LOG, LOSS, METRIC, OTHER, REQUEST, SPAN, items_of, losses
+from .entries import ERROR, LOG, LOSS, METRIC, OTHER, PROFILE, REQUEST, SPAN, items_of, losses
 from .envelope import MAX_JSON, MEBIBYTE, BadEnvelopeError, json_object
 from .findings import Finding
 from .issues import Issue, describe
@@ -201,6 +201,8 @@ def entry_url(listed: Listed) -> str:
         return f"/requests/{listed.span_id}"
     if listed.kind in {REQUEST, SPAN} and listed.trace_id:
         return f"/traces/{listed.trace_id}#span-{listed.span_id}"
+    if (listed.kind, listed.summary.title) == (OTHER, PROFILE):
+        return f"/profiles/{listed.item}"
     return f"/events/{listed.event_id}" if listed.event_id else f"/envelopes/{listed.envelope}"
 
 

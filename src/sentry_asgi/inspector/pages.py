@@ -24,6 +24,7 @@ from .entries import ERROR, LOG
 from .envelope import MAX_JSON, MEBIBYTE
 from .exporting import scrubbed, style
 from .findings import findings
+from .flames import flames
 from .formats import took as took  # noqa: PLC0414  # for the terminal, too
 from .issues import issue_of
 from .lists import TABS, Batches, Lists, Row, Wanted, decoded, entry_url, number
@@ -227,6 +228,18 @@ class Pages:
         logs = [Row(log, "", as_pairs(batches.attributes(log))) for log in view.logs[:MAX_LOGS]]
         wrong = findings([bar.span for bar in view.bars], view.all_errors)
         return self._render("trace.html", trace=view, logs=logs, findings=wrong)
+
+    def profile(self, text: str) -> str | None:
+        """A profile as a flame graph, by the number of its item; None if it is not here."""
+        item = number(text)
+        rows = self._store.read(
+            "SELECT envelope FROM items WHERE id = ? AND kind IN ('profile', 'profile_chunk')",
+            (item,),
+        )
+        if item is None or not rows:
+            return None
+        payload = self._store.payloads([item], most=MAX_JSON).get(item, b"")
+        return self._render("profile.html", flames=flames(decoded(payload)), envelope=rows[0][0])
 
     # Envelopes.
 

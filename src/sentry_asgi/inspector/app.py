@@ -47,6 +47,7 @@ from .intake import Intake, Submission
 from .lists import Batches, Wanted, entry_url, number
 from .live import BEAT, Live
 from .pages import Pages
+from .plain import plain_routes
 from .starts import keep_start, read_start
 from .store import Listed, Store
 from .uploads import Uploads
@@ -92,6 +93,7 @@ def create_app(
     take, get = ["POST"], ["GET"]
     app = InspectorApp(
         routes=[
+            *plain_routes(store, live),
             Route("/", inspector.overview, methods=get),
             Route("/events/{event_id}", inspector.event, methods=get),
             Route("/events/{event_id}/markdown", inspector.markdown, methods=get),

@@ -14,6 +14,7 @@ import click
 
 from sentry_asgi import __version__
 
+from .cli_ask import COMMANDS
 from .editor import EDITORS
 from .server import HOST, MAX_PORT, ServerError
 
@@ -187,6 +188,10 @@ def demo(*, once: bool) -> None:
     except ServerError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(0 if complete else 1)
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 def _end_as_interrupted() -> None:

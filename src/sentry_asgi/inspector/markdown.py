@@ -22,14 +22,14 @@ def markdown(event: EventView, about: Summary) -> str:
 
 
 def _lines(event: EventView, about: Summary) -> Iterator[str]:
-    yield f"# {_plain(about.title)}"
+    yield f"# {plain(about.title)}"
     if about.detail:
-        yield f"\n{_code(about.detail)}"
+        yield f"\n{code(about.detail)}"
     yield ""
     facts = (("level", about.level), ("where", about.transaction), ("when", about.when))
     yield from _list((*facts, *event.facts, ("trace", event.trace_id)))
     if event.message and event.message != about.title:
-        yield from ("\n## Message\n", _fenced(event.message))
+        yield from ("\n## Message\n", fenced(event.message))
     for exception in event.exceptions:
         yield from _exception(exception)
     yield from _stack(event.stack)
@@ -37,7 +37,7 @@ def _lines(event: EventView, about: Summary) -> Iterator[str]:
     if event.breadcrumbs:
         yield "\n## Breadcrumbs, the latest last\n"
         for crumb in event.breadcrumbs[-MAX_BREADCRUMBS:]:
-            yield f"- {crumb.when} {_code(crumb.category)} {_code(crumb.message)}"
+            yield f"- {crumb.when} {code(crumb.category)} {code(crumb.message)}"
     if event.tags:
         yield "\n## Tags\n"
         yield from _list(event.tags)
@@ -45,11 +45,11 @@ def _lines(event: EventView, about: Summary) -> Iterator[str]:
 
 def _exception(exception: ExceptionView) -> Iterator[str]:
     heading = f"{exception.type}: {exception.value}" if exception.value else exception.type
-    yield f"\n## {_plain(heading.partition(chr(10))[0])}"
+    yield f"\n## {plain(heading.partition(chr(10))[0])}"
     if exception.relation:
-        yield f"\n{_plain(exception.relation)}"
+        yield f"\n{plain(exception.relation)}"
     if "\n" in exception.value:
-        yield f"\n{_fenced(exception.value)}"
+        yield f"\n{fenced(exception.value)}"
     yield from _stack(exception.frames)
 
 
@@ -58,11 +58,11 @@ def _stack(frames: tuple[Frame, ...]) -> Iterator[str]:
         yield "\nMost recent call first:\n"
     for frame in frames[:MAX_FRAMES]:
         where = f"{frame.filename or frame.module}:{frame.lineno or '?'}"
-        yield f"- {_code(frame.function)} in {_code(where)}{'' if frame.application else ' (library)'}"
+        yield f"- {code(frame.function)} in {code(where)}{'' if frame.application else ' (library)'}"
         if frame.application and frame.lines:
-            yield _indented(_fenced("\n".join(map(_source, frame.lines)), "python"))
+            yield _indented(fenced("\n".join(map(_source, frame.lines)), "python"))
         if frame.application:
-            yield from (f"  - {_code(name)} = {_code(value)}" for name, value in frame.variables)
+            yield from (f"  - {code(name)} = {code(value)}" for name, value in frame.variables)
 
 
 def _source(line: Line) -> str:
@@ -75,22 +75,23 @@ def _request(event: EventView) -> Iterator[str]:
     request = event.request
     if request is None:
         return
-    yield f"\n## Request\n\n{_code(f'{request.method} {request.url}'.strip())}\n"
+    yield f"\n## Request\n\n{code(f'{request.method} {request.url}'.strip())}\n"
     yield from _list((*request.query, *request.headers))
     if request.body:
-        yield f"\n{_fenced(request.body)}"
+        yield f"\n{fenced(request.body)}"
 
 
 def _list(pairs: Pairs) -> Iterator[str]:
-    return (f"- {_plain(name)}: {_code(value)}" for name, value in pairs if value)
+    return (f"- {plain(name)}: {code(value)}" for name, value in pairs if value)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line in which nothing is markup."""
     return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(text.split()))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """One line of code, whatever the text holds."""
     line = " ".join(text.split())
     if not line:
         return ""
@@ -99,7 +100,8 @@ def _code(text: str) -> str:
     return f"{ticks}{gap}{line}{gap}{ticks}"
 
 
-def _fenced(text: str, language: str = "") -> str:
+def fenced(text: str, language: str = "") -> str:
+    """A block of code that ends where it should."""
     fence = "`" * max(3, _longest(text) + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 

@@ -197,9 +197,13 @@ def test_each_tool_answers(full: Inspector) -> None:
             return [text_of(answer) for answer in answers]
 
     texts = asyncio.run(asked())
-    assert len(texts) == 7
+    assert len(texts) == 8
     assert all(
-        "KeyError" in text or "stock/bananas" in text or "bananas" in text or "n+1" in text
+        "KeyError" in text
+        or "stock/bananas" in text
+        or "shop.show" in text
+        or "bananas" in text
+        or "n-plus-one" in text
         for text in texts
     )
 
@@ -295,9 +299,17 @@ def test_an_error_in_few_words(full: Inspector) -> None:
     assert (query["statement"], query["count"]) == ("SELECT * FROM item WHERE id = ?", 6)
     assert data["request"]["curl"].startswith("curl")
     assert full.get("/show/latest.md").text == full.get(f"/events/{ID}.md").text
-    trace = full.get("/show/latest-request.json").json()
+    request = full.get("/show/latest-request.json").json()
+    assert (request["kind"], request["queries"], request["errors"][0]["event_id"]) == (
+        "request",
+        6,
+        ID,
+    )
+    assert full.get(f"/events/{'b' * 32}.json").json() == request
+    assert full.get(f"/requests/{SPAN}.json").json() == request
+    assert data["request_id"] == SPAN
+    trace = full.get(f"/show/{TRACE}.json").json()
     assert (trace["kind"], len(trace["spans"]), trace["errors"][0]["event_id"]) == ("trace", 7, ID)
-    assert full.get(f"/events/{'b' * 32}.json").json() == trace
 
 
 def test_equal_errors_are_one_line_unless_each_is_asked_for(inspector: Inspector) -> None:
@@ -362,16 +374,72 @@ def test_logs_by_level_and_trace(inspector: Inspector) -> None:
     assert "`c`" in told
 
 
+EXCHANGE: dict[str, Any] = {
+    "trace_id": TRACE, "span_id": SPAN, "method": "POST", "path": "/stock/bananas", "query": "page=1",
+    "request_headers": [["host", "shop"], ["content-type", "application/json"]], "request_body": '{"a": "x"}',
+    "status": 422, "response_headers": [["content-type", "application/json"]],
+    "response_body": json.dumps({"detail": [{"loc": ["body", "a"], "msg": "not an integer", "input": "x"}]}),
+}  # fmt: skip
+
+
+def test_a_request_says_what_was_answered_and_why(inspector: Inspector) -> None:
+    inspector.report(envelope(("transaction", request_of(status=422)), event_id="b" * 32))
+    inspector.report(envelope(("log", {"items": [log("looking for bananas")]})))
+    inspector.report(envelope(("event", failure()), event_id=ID))
+    inspector.post("/api/local/exchange", json=EXCHANGE)
+    text = inspector.get("/show/latest-request.md").text
+    assert "- rejected: `Answered 422, because body.a: not an integer" in text
+    assert "`POST http://shop/stock/bananas?page=1`" in text
+    assert "answered 422\n```\n" in text
+    assert "query 6\N{MULTIPLICATION SIGN} `SELECT * FROM item WHERE id = ?` 30 ms" in text
+    assert "log `looking for bananas`\n" in text
+    assert f"request {SPAN}, trace {TRACE}" in text
+    assert "answered 422" in inspector.get(f"/events/{ID}.md").text
+    assert "422 `POST /stock/bananas`" in inspector.get("/requests.md").text
+    assert "rejected" in inspector.get("/requests.md").text
+    assert inspector.get("/requests/ff.md").status_code == 404
+
+
+def test_a_request_that_did_much_is_bounded(inspector: Inspector) -> None:
+    sent = request_of(spans=0)
+    sent["spans"] = [
+        {"trace_id": TRACE, "span_id": f"{n:016x}", "parent_span_id": SPAN, "op": "db",
+         "description": f"SELECT {'x' * n} FROM a", "start_timestamp": T0 + n, "timestamp": T0 + n + 1}
+        for n in range(1, 100)
+    ]  # fmt: skip
+    inspector.report(envelope(("transaction", sent), event_id="b" * 32))
+    assert "39 more" in inspector.get("/show/latest-request.md").text
+
+
+def test_figures_are_compared_with_those_before_the_reload(inspector: Inspector) -> None:
+    assert inspector.get("/figures.md").text == "No requests.\n"
+    assert not ask_module.found_something(inspector.get("/figures.json").json())
+    inspector.post("/api/local/start", json={"service": "shop"})
+    for number in range(2):
+        sent = request_of(trace=f"{number + 1:032x}", lasts=0.1 + number / 10, status=200)
+        inspector.report(envelope(("transaction", sent), event_id=f"{number + 1:032x}"))
+        if not number:
+            time.sleep(2.1)  # what starts sooner is another worker
+            inspector.post("/api/local/start", json={"service": "shop"})
+    text = inspector.get("/figures.md").text
+    assert "p50 200 ms" in text
+    assert "before the reload 1 requests, p50 100 ms" in text
+    assert "- 12\N{MULTIPLICATION SIGN} `SELECT * FROM item WHERE id = ?`" in text
+    error = envelope(("event", failure()), event_id=ID)
+    inspector.report(error)
+    assert "new since the last reload" in inspector.get("/show/latest.md").text
+
+
 def test_a_finding_is_told_once_for_all_its_requests(inspector: Inspector) -> None:
     for number in range(3):
         sent = request_of(trace=f"{number + 1:032x}")
         inspector.report(envelope(("transaction", sent), event_id=f"{number + 1:032x}"))
     data = inspector.get("/findings.json").json()
-    (row,) = data["findings"]
-    assert (row["rule"], row["count"], row["requests"], data["looked_at"]) == ("n+1", 6, 3, 3)
+    row = next(row for row in data["findings"] if row["rule"] == "n-plus-one")
+    assert (row["count"], row["requests"], data["looked_at"]) == (6, 3, 3)
     text = inspector.get("/findings.md").text
-    assert "n+1: 6\N{MULTIPLICATION SIGN} `SELECT * FROM item WHERE id = ?`" in text
-    assert "in 3 requests" in text
+    assert "- n-plus-one: `6\N{MULTIPLICATION SIGN} the same query" in text
+    assert "in 3 requests `POST /stock/bananas`" in text
 
 
 def test_lists_go_further_back_than_the_store_is_read_at_once(inspector: Inspector) -> None:
@@ -461,7 +529,7 @@ def test_an_error_whose_request_goes_on_is_shown_without_it(inspector: Inspector
 
 def test_a_request_can_be_waited_for(full: Inspector) -> None:
     found = full.get("/wait.json", params={"since": str(T0 - 5), "for": "request"}).json()
-    assert (found["kind"], found["trace_id"]) == ("trace", TRACE)
+    assert (found["kind"], found["trace_id"]) == ("request", TRACE)
 
 
 def test_waiting_holds_up_no_end(store: Store) -> None:
@@ -492,7 +560,7 @@ def test_any_event_is_told(tmp_path_factory: pytest.TempPathFactory, event: dict
             store.add("1", kept(("event", event), event_id=ID), 1.0)
         except BadEnvelopeError:  # a number that JSON has not
             return
-        told = Answers(store).event(ID)
+        told = Answers(store).show(ID)
         assert told is not None
         assert json.loads(json.dumps(told)) == told
         assert markdown_of(told)
@@ -548,6 +616,8 @@ def test_a_long_trace_is_folded_and_bounded(inspector: Inspector) -> None:
 
 # Commands.
 
+KINDS = {"errors", "requests", "logs", "findings", "statistics", "error", "trace"}
+
 
 @pytest.fixture
 def run(full: Inspector, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
@@ -564,7 +634,8 @@ def test_a_command_for_each_question(run: Callable[..., Result]) -> None:
         (["requests", "--slow"], "500 `POST /stock/bananas`"),
         (["requests", "--slow", "200"], "500 `POST /stock/bananas`"),
         (["logs", "--level", "warning"], "looking for bananas"),
-        (["findings"], "n+1"),
+        (["findings"], "n-plus-one"),
+        (["statistics"], "1 requests, 1 failed"),
         (["show", "latest"], ">   44     return PRICES[name]"),
         (["show", TRACE], "## Spans"),
         (["wait", "--for", "error", "--timeout", "5", "--since", str(T0 - 5)], "KeyError"),
@@ -592,6 +663,7 @@ def test_a_status_tells_that_there_is_nothing_or_that_it_could_not_be_asked(
         ["requests", "--slow", "9000"],
         ["logs", "--level", "fatal"],
         ["show", "0" * 32],
+        ["findings", "--since", "0s"],
         ["wait", "--timeout", "0.1"],
     ):
         assert run(*arguments).exit_code == 1, arguments

@@ -80,5 +80,5 @@ def printed(answer: Data, url: str, *, as_json: bool) -> str:
 
 def found_something(answer: Data) -> bool:
     """Whether there is what was asked for."""
-    rows = answer.get(answer["kind"])
+    rows = answer.get("routes" if answer["kind"] == "statistics" else answer["kind"])
     return bool(rows) if isinstance(rows, list) else answer["kind"] != "nothing"

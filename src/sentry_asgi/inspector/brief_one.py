@@ -134,9 +134,9 @@ def request_lines(data: Data) -> Iterator[str]:
         yield "\n## What it did\n"
     for one in data["moments"]:
         times = f"{one['count']}{TIMES} " if one["count"] > 1 else ""
-        took = f" {took(one['milliseconds'])}" if one["kind"] not in {"log", "error"} else ""
+        lasted = f" {took(one['milliseconds'])}" if one["kind"] not in {"log", "error"} else ""
         where = f" {code(one['where'])}" if one["where"] else ""
-        yield f"- +{took(one['begins'])} {one['kind']} {times}{code(one['text'])}{took}{where}"
+        yield f"- +{took(one['begins'])} {one['kind']} {times}{code(one['text'])}{lasted}{where}"
     if data["more_moments"]:
         yield f"{data['more_moments']} more"
     yield f"\nrequest {data['request_id']}, trace {data['trace_id']}\n{data['url']}{data['path']}"

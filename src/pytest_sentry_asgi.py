@@ -1,4 +1,4 @@
-"""The pytest plugin of sentry-asgi: the fixture `sentry_events`.
+"""The pytest plugin of sentry-asgi: the fixture `sentry_events`, and the marker `sentry_options`.
 
 It stands outside the package, because pytest imports it in every run on every machine where
 sentry-asgi is installed: it imports nothing until a test asks for the fixture.
@@ -15,10 +15,22 @@ if TYPE_CHECKING:
     from sentry_asgi.testing import CapturedEvents
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the marker is for."""
+    config.addinivalue_line(
+        "markers",
+        "sentry_options(**options): options of sentry_sdk.init for the fixture sentry_events",
+    )
+
+
 @pytest.fixture
-def sentry_events() -> Iterator[CapturedEvents]:
-    """What would have been sent to Sentry during the test, as `capture_events` gives it."""
+def sentry_events(request: pytest.FixtureRequest) -> Iterator[CapturedEvents]:
+    """What would have been sent to Sentry during the test, as `capture_events` gives it.
+
+    `@pytest.mark.sentry_options(traces_sample_rate=1.0)` gives it options; the nearest one's.
+    """
     from sentry_asgi.testing import capture_events  # noqa: PLC0415
 
-    with capture_events() as events:
+    marker = request.node.get_closest_marker("sentry_options")
+    with capture_events(**(marker.kwargs if marker else {})) as events:
         yield events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import sentry_sdk
 from sentry_sdk.transport import Transport
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi.testing import capture_events
+from sentry_asgi.testing import CapturedEvent, capture_events
 
 from .support import SDK_VERSION, Sentry, call, exception_values, http_scope
 
@@ -31,12 +32,13 @@ def fail() -> None:
         asyncio.run(call(SentryMiddleware(failing), http_scope("/tea")))
 
 
-def test_the_error_of_an_app_is_there_as_a_plain_dict() -> None:
+def test_the_error_of_an_app_is_there_as_a_dict() -> None:
     with capture_events() as events:
         assert events == []
         fail()
     (event,) = events
-    assert type(event) is dict
+    assert isinstance(event, dict)
+    assert json.loads(json.dumps(event)) == event
     assert exception_values(event) == [("ValueError", "no tea")]
     assert event["request"]["url"] == "http://example.org/tea"
     assert event["tags"] == {"shop": "tea"}
@@ -228,3 +230,101 @@ def test_blocks_within_blocks_end_in_order() -> None:
     assert [event["message"] for event in inner] == ["inner"]
     assert [event["message"] for event in outer] == ["outer"]
     assert not sentry_sdk.get_client().is_active()
+
+
+# What a failing test says.
+
+
+def boom() -> None:
+    raise KeyError("bananas")
+
+
+def test_events_are_a_line_each() -> None:
+    with capture_events() as events:
+        fail()
+        sentry_sdk.capture_message("only 2 teapots left")
+        try:
+            boom()
+        except KeyError as error:
+            sentry_sdk.capture_exception(error)
+    line = boom.__code__.co_firstlineno + 1
+    raised, message, caught = events
+    assert repr(raised).startswith("<ValueError no tea test_testing.py:")
+    assert repr(raised).endswith(" GET /tea>")
+    assert repr(message) == "<info 'only 2 teapots left'>"
+    assert repr(caught) == f"<KeyError 'bananas' test_testing.py:{line}>"
+    assert repr(events) == f"[{raised!r}, {message!r}, {caught!r}]"
+    frames = [{"filename": "a.py", "lineno": 1}, {"filename": "b.py", "lineno": 2}]
+    raised = {"type": "E", "value": "x" * 500, "stacktrace": {"frames": frames}}
+    odd = [CapturedEvent(), CapturedEvent(exception={"values": [raised]})]
+    assert [len(repr(one)) < 100 for one in odd] == [True, True]
+
+
+def test_one_event_is_asked_for_by_itself_or_by_its_exception() -> None:
+    with capture_events() as events:
+        fail()
+        assert events.only() is events[0]
+        assert events.exception(ValueError) is events.exception("ValueError") is events[0]
+        with pytest.raises(
+            AssertionError, match=r"expected one event of KeyError, got 0 in \[<ValueError"
+        ):
+            events.exception(KeyError)
+        sentry_sdk.capture_message("another")
+        with pytest.raises(AssertionError, match=r"expected one event, got 2: \[<ValueError"):
+            events.only()
+
+
+def test_where_there_is_nothing_it_says_why(sentry: Sentry) -> None:
+    def drop(event: Any, hint: Any) -> None:
+        return None
+
+    for options, because in (
+        ({}, "nothing was reported"),
+        ({"before_send": drop}, "before_send dropped 1"),
+        ({"sample_rate": 0.0}, "sampling dropped 1"),
+    ):
+        with capture_events(**options) as events:
+            if options:
+                sentry_sdk.capture_message("tea")
+            assert repr(events) == f"<no events: {because}>"
+            with pytest.raises(IndexError, match=because):
+                events[0]
+        assert repr(events) == f"<no events: {because}>"
+    with capture_events() as events:
+        sentry_sdk.get_client().close(timeout=0)
+        assert repr(events) == "<no events: the SDK's client was closed>"
+
+
+def test_where_there_is_no_trace_and_no_log_it_says_why() -> None:
+    with capture_events(enable_logs=False) as events:
+        assert (
+            repr(events.transactions) == "<nothing: tracing is off (traces_sample_rate is not set)>"
+        )
+        assert repr(events.spans) == repr(events.transactions)
+        with pytest.raises(IndexError, match="tracing is off"):
+            events.transactions[0]
+        assert repr(events.logs) == "<nothing: logs are off (enable_logs is not set)>"
+    with capture_events(traces_sample_rate=1.0) as events:
+        fail()
+        traced = events.transactions or events.spans
+        assert traced[0]
+        assert repr(traced) == f"[{traced[0]!r}]"
+
+
+def test_a_marker_gives_options(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest, sentry_sdk
+
+        @pytest.mark.sentry_options(environment="kitchen")
+        def test_marked(sentry_events):
+            sentry_sdk.capture_message("tea")
+            assert sentry_events.only()["environment"] == "kitchen"
+
+        def test_unmarked(sentry_events):
+            assert len(sentry_events) == 1
+        """
+    )
+    result = pytester.runpytest("--strict-markers", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*0 = len(<no events: nothing was reported>)*"])

@@ -48,6 +48,7 @@ def cli() -> None:
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("app", metavar="MODULE:APP")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[UVICORN OPTIONS]...")
+@click.option("--traceback", is_flag=True, help="Print tracebacks whole, with frames of libraries.")
 @click.option("--no-reload", is_flag=True, help="Leave the app running when its files change.")
 @click.option(
     "--inspector-host", default=HOST, show_default=True, help="Where the inspector listens."
@@ -59,6 +60,7 @@ def dev(
     app: str,
     options: tuple[str, ...],
     *,
+    traceback: bool,
     no_reload: bool,
     inspector_host: str,
     inspector_port: int,
@@ -81,7 +83,7 @@ def dev(
     place = Place(inspector_host, inspector_port, editor, keep)
     _end_as_interrupted()
     try:
-        sys.exit(run(app, options, place, reload=not no_reload))
+        sys.exit(run(app, options, place, reload=not no_reload, traceback=traceback))
     except ServerError as error:
         raise click.ClickException(str(error)) from error
 

@@ -53,11 +53,19 @@ class Place:
     keep: Path | None = None
 
 
-def run(target: str, arguments: Sequence[str], place: Place, *, reload: bool) -> int:
+def run(
+    target: str,
+    arguments: Sequence[str],
+    place: Place,
+    *,
+    reload: bool,
+    traceback: bool = False,
+) -> int:
     """Serve the app `target` until interrupted; returns an exit status.
 
-    `arguments` are uvicorn's. Raises click.UsageError where uvicorn does not know one, ServerError
-    where a port is taken or cannot be had.
+    `arguments` are uvicorn's; `traceback`: the terminal shows frames of libraries, too.
+    Raises click.UsageError where uvicorn does not know one, ServerError where a port is taken or
+    cannot be had.
     """
     chosen = uvicorn_command.make_context("sentry-asgi dev", [*arguments, target]).params
     _check_port(chosen)
@@ -68,7 +76,8 @@ def run(target: str, arguments: Sequence[str], place: Place, *, reload: bool) ->
     if chosen["timeout_graceful_shutdown"] is None:
         given += ["--timeout-graceful-shutdown", str(_GRACE)]
     with _inspector(place) as url:
-        os.environ.update(plan(target, factory=chosen["factory"], url=url))
+        told = plan(target, factory=chosen["factory"], url=url, traceback=traceback)
+        os.environ.update(told)
         click.echo(f"Inspector at {click.style(url, underline=True)}", err=True)
         return _serve([*given, *(["--reload"] if reload else []), "--factory", _CREATE])
 

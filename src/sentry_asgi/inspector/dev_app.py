@@ -26,14 +26,18 @@ import sentry_sdk
 import sentry_sdk.integrations.logging
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations.logging import LoggingIntegration
-from sentry_sdk.scope import Scope, use_scope
 from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware
+from sentry_asgi._connection.asgi import as_asgi3
 
+from . import short_traceback
 from .layers import layers
 from .loading import load, suggestion
 from .plan import PLAN, dsn, stream
+from .recording import Recording
+from .seen import note
+from .telling import Teller, unseen
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -53,7 +57,12 @@ def create() -> Any:
         sys.excepthook = sys.__excepthook__  # the SDK's would report it again
         raise
     report_to(wanted["url"], wanted["service"])
-    return app if is_wrapped(app) else SentryMiddleware(app, error_budget=None)
+    if not wanted["traceback"]:
+        short_traceback.install()
+    teller = Teller(wanted["url"])
+    teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
+    served = as_asgi3(app) if is_wrapped(app) else SentryMiddleware(app, error_budget=None)
+    return Recording(served, wanted["url"], teller)
 
 
 def is_wrapped(app: Any) -> bool:
@@ -67,6 +76,7 @@ def report_to(url: str, service: str) -> None:
     if not client.is_active():
         _ignore_the_server()
         sentry_sdk.init(**options(url, service))
+        _note_what_is_sent(sentry_sdk.get_client().transport)
     elif client.spotlight is None and client.options.get("spotlight") is not False:
         from sentry_sdk.spotlight import SpotlightClient  # noqa: PLC0415  # it imports Django, if there is one
 
@@ -85,18 +95,22 @@ class _Unseen:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._nobody = Scope(
-            client=sentry_sdk.Client(
-                dsn="",
-                spotlight=False,
-                default_integrations=False,
-                auto_enabling_integrations=False,
-            )
-        )
 
     def capture_envelope(self, envelope: Any) -> None:
-        with use_scope(self._nobody):
+        note(envelope)
+        with unseen():
             self._client.capture_envelope(envelope)
+
+
+def _note_what_is_sent(transport: Any) -> None:
+    """Have a transport note for each request which events are of it."""
+    send = transport.capture_envelope
+
+    def capture_envelope(envelope: Any) -> None:
+        note(envelope)
+        send(envelope)
+
+    transport.capture_envelope = capture_envelope
 
 
 def report_import(error: BaseException) -> None:

@@ -11,18 +11,20 @@ import re
 from pathlib import Path
 
 PLAN = "_SENTRY_ASGI_DEV"
-"""The environment variable with the plan: `target`, `factory`, the inspector's `url`, the `service`."""
+"""The environment variable with the plan: `target`, `factory`, the inspector's `url`, the `service`,
+and whether a `traceback` is whole."""
 
 _EVERYBODYS = frozenset(
     {"api", "app", "application", "asgi", "main", "server", "src", "web", "wsgi"}
 )
 
 
-def plan(target: str, *, factory: bool, url: str) -> dict[str, str]:
+def plan(target: str, *, factory: bool, url: str, traceback: bool = False) -> dict[str, str]:
     """The environment that makes `dev_app.create` serve `target`, and SDKs report to the inspector."""
     service = service_of(target, Path.cwd())
+    told = {"target": target, "factory": factory, "url": url, "service": service}
     return {
-        PLAN: json.dumps({"target": target, "factory": factory, "url": url, "service": service}),
+        PLAN: json.dumps({**told, "traceback": traceback}),
         "SENTRY_SPOTLIGHT": stream(url, service),
         # Under Django the SDK would put Spotlight's own pages in place of Django's.
         "SENTRY_SPOTLIGHT_MIDDLEWARE": "0",

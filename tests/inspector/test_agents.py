@@ -616,7 +616,7 @@ def test_a_long_trace_is_folded_and_bounded(inspector: Inspector) -> None:
 
 # Commands.
 
-KINDS = {"errors", "requests", "logs", "findings", "statistics", "error", "trace"}
+KINDS = {"errors", "requests", "logs", "findings", "figures", "error", "trace"}
 
 
 @pytest.fixture
@@ -635,7 +635,7 @@ def test_a_command_for_each_question(run: Callable[..., Result]) -> None:
         (["requests", "--slow", "200"], "500 `POST /stock/bananas`"),
         (["logs", "--level", "warning"], "looking for bananas"),
         (["findings"], "n-plus-one"),
-        (["statistics"], "1 requests, 1 failed"),
+        (["figures"], "1 requests, 1 failed"),
         (["show", "latest"], ">   44     return PRICES[name]"),
         (["show", TRACE], "## Spans"),
         (["wait", "--for", "error", "--timeout", "5", "--since", str(T0 - 5)], "KeyError"),

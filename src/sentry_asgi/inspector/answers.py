@@ -138,10 +138,10 @@ class Answers:
             "looked_at": len(found),
         }
 
-    def statistics(self, _params: Params) -> Data:
+    def figures(self, _params: Params) -> Data:
         """Figures of routes and of queries, those that take most time together first."""
         return {
-            "kind": "statistics",
+            "kind": "figures",
             "routes": [asdict(one) for one in routes(self._store)[:MAX_FIGURES]],
             "queries": [asdict(one) for one in queries(self._store)[:MAX_FIGURES]],
             "path": "/figures",

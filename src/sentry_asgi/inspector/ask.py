@@ -26,7 +26,7 @@ _PATIENCE = 30.0
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 # Where a question stands that names one thing.
-_ONE = {"show": "/show/", "statistics": "/figures"}
+_ONE = {"show": "/show/"}
 
 
 class AskError(Exception):
@@ -80,5 +80,5 @@ def printed(answer: Data, url: str, *, as_json: bool) -> str:
 
 def found_something(answer: Data) -> bool:
     """Whether there is what was asked for."""
-    rows = answer.get("routes" if answer["kind"] == "statistics" else answer["kind"])
+    rows = answer.get("routes" if answer["kind"] == "figures" else answer["kind"])
     return bool(rows) if isinstance(rows, list) else answer["kind"] != "nothing"

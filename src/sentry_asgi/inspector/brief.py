@@ -82,7 +82,7 @@ def _findings(data: Data) -> Iterator[str]:
         yield f"{finding_line(row)} {several} {code(request['request'])} {request['request_id']}"
 
 
-def _statistics(data: Data) -> Iterator[str]:
+def _figures(data: Data) -> Iterator[str]:
     if not data["routes"]:
         yield "No requests."
         return
@@ -120,7 +120,7 @@ _MAKERS: dict[str, Callable[[Data], Iterator[str]]] = {
     "requests": _requests,
     "logs": _logs,
     "findings": _findings,
-    "statistics": _statistics,
+    "figures": _figures,
     "request": request_lines,
     "error": error_lines,
     "trace": trace_lines,

@@ -1,4 +1,4 @@
-"""The commands that ask an inspector: `errors`, `requests`, `logs`, `findings`, `statistics`, `show`, `wait`, `mcp`.
+"""The commands that ask an inspector: `errors`, `requests`, `logs`, `findings`, `figures`, `show`, `wait`, `mcp`.
 
 Each asks one question, prints the answer, and ends: status 0 if there is something, 1 if there is nothing, 2 if it
 could not be asked.
@@ -82,16 +82,16 @@ def logs(*, url: str, as_json: bool, **params: Any) -> None:
 @_json
 @_since
 def findings(*, url: str, as_json: bool, **params: Any) -> None:
-    """Say what is wrong with the newest requests: N+1, slow queries, a blocked loop, ..."""
+    """Say what is wrong with the newest requests, such as N+1 queries."""
     _answer("findings", url, as_json=as_json, **params)
 
 
 @click.command(epilog=_STATUS)
 @_url
 @_json
-def statistics(*, url: str, as_json: bool) -> None:
-    """Print figures of routes and of SQL, compared with before the last reload."""
-    _answer("statistics", url, as_json=as_json)
+def figures(*, url: str, as_json: bool) -> None:
+    """Tell how long routes and SQL take, and before the last reload."""
+    _answer("figures", url, as_json=as_json)
 
 
 @click.command(epilog=_STATUS)
@@ -99,7 +99,10 @@ def statistics(*, url: str, as_json: bool) -> None:
 @_url
 @_json
 def show(*, name: str, url: str, as_json: bool) -> None:
-    """Show an error (`latest`, or its id), a request (`latest-request`, or its id), or a trace."""
+    """Show an error, a request or a trace, by its id.
+
+    `latest` is the newest error, `latest-request` the newest request.
+    """
     _answer("show", url, as_json=as_json, id=name)
 
 
@@ -127,7 +130,7 @@ def wait(*, url: str, as_json: bool, for_: str, timeout: float, since: str) -> N
 @click.command()
 @_url
 def mcp(*, url: str) -> None:
-    """Serve what an inspector knows to a coding agent, by MCP over stdio.
+    """Serve what an inspector knows to coding agents (MCP over stdio).
 
     Over HTTP the inspector does it itself, at /mcp. It needs the extra `mcp`.
     """
@@ -140,7 +143,7 @@ def mcp(*, url: str) -> None:
     serve_stdio(url.rstrip("/"))
 
 
-COMMANDS = (errors, requests, logs, findings, statistics, show, wait, mcp)
+COMMANDS = (errors, requests, logs, findings, figures, show, wait, mcp)
 
 
 def _answer(question: str, url: str, *, as_json: bool, **params: Any) -> None:

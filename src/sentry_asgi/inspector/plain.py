@@ -97,7 +97,7 @@ class Plain:
             "/requests": "requests",
             "/logs": "logs",
             "/findings": "findings",
-            "/figures": "statistics",
+            "/figures": "figures",
             "/wait": "wait",
         }
         return [

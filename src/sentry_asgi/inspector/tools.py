@@ -107,8 +107,8 @@ TOOLS = (
         {"since": _SINCE},
     ),
     Tool(
-        "statistics",
-        "statistics",
+        "show_figures",
+        "figures",
         "Each route's requests, failures and times, compared with before the last reload; each SQL query's number and"
         " times.",
         {},

@@ -666,9 +666,9 @@ def test_when_a_shared_inspector_ends_another_takes_its_place(
     port = free_port()
     kept = tmp_path / "events.sqlite3"
     with ExitStack() as first, ExitStack() as others:
-        url = first.enter_context(dev_module._inspector(place(port)))
+        url = first.enter_context(dev_module.shared_inspector(place(port)))
         for _ in range(2):
-            assert others.enter_context(dev_module._inspector(place(port, kept))) == url
+            assert others.enter_context(dev_module.shared_inspector(place(port, kept))) == url
         time.sleep(0.2)
         assert "took its place" not in capsys.readouterr().err
         first.close()
@@ -692,9 +692,9 @@ def test_where_another_was_faster_that_one_is_used(
     monkeypatch.setattr(dev_module, "_LOOK", 0.02)
     port = free_port()
     with ExitStack() as first, ExitStack() as other:
-        first.enter_context(dev_module._inspector(place(port)))
+        first.enter_context(dev_module.shared_inspector(place(port)))
         monkeypatch.setattr(dev_module, "is_inspector", gone)
-        other.enter_context(dev_module._inspector(place(port)))
+        other.enter_context(dev_module.shared_inspector(place(port)))
         wait_for(lambda: len(looks), lambda count: count > 2)
     assert "took its place" not in capsys.readouterr().err
 
@@ -705,8 +705,8 @@ def test_where_no_inspector_can_take_the_place_that_is_said(
     monkeypatch.setattr(dev_module, "_LOOK", 0.05)
     port, said = free_port(), ""
     with ExitStack() as first, ExitStack() as other:
-        first.enter_context(dev_module._inspector(place(port)))
-        other.enter_context(dev_module._inspector(place(port, tmp_path / "nowhere" / "a")))
+        first.enter_context(dev_module.shared_inspector(place(port)))
+        other.enter_context(dev_module.shared_inspector(place(port, tmp_path / "nowhere" / "a")))
         first.close()
 
         def told() -> str:

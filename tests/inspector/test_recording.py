@@ -33,6 +33,7 @@ from sentry_asgi.inspector.server import serve_in_thread
 from sentry_asgi.inspector.short_traceback import ShortTraceback, install, short
 from sentry_asgi.inspector.store import Filter, Listed
 from sentry_asgi.inspector.telling import Teller
+from sentry_asgi.inspector.unseen import unseen
 from tests.support import Sentry
 
 from .support import Inspector, wait_for
@@ -53,7 +54,7 @@ def served(inspector: Inspector, sentry: Sentry) -> Client:
 
     @contextmanager
     def serving(app: Any) -> Iterator[httpx.Client]:
-        wrapped = Recording(SentryMiddleware(app), inspector.url, Teller(inspector.url))
+        wrapped = Recording(SentryMiddleware(app), inspector.url, Teller(inspector.url, unseen))
         with (
             serve_in_thread(wrapped) as url,
             httpx.Client(base_url=url, trust_env=False, timeout=30) as client,
@@ -258,7 +259,7 @@ def test_without_an_inspector_the_app_answers_as_it_did(
     monkeypatch.setattr(error_page, "_PATIENCE", 0.2)
     app = Starlette(routes=[Route("/", fail), Route("/fine", echo)])
     gone = "http://127.0.0.1:9"
-    teller = Teller(gone)
+    teller = Teller(gone, unseen)
     for _ in range(telling._MOST + 10):
         teller.tell("/x", lambda: 1 / 0)
     wrapped = Recording(SentryMiddleware(app), gone, teller)
@@ -308,7 +309,7 @@ def test_odd_messages_are_the_servers_business(inspector: Inspector, sentry: Sen
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    wrapped = Recording(app, inspector.url, Teller(inspector.url))
+    wrapped = Recording(app, inspector.url, Teller(inspector.url, unseen))
     asyncio.run(wrapped({"type": "http", "method": "GET", "path": "/"}, receive, send))
     assert sent == ["http.response.start", "http.response.trailers", "http.response.body"]
 
@@ -322,7 +323,7 @@ def test_an_app_that_raises_what_is_not_reported_raises_it(inspector: Inspector)
     async def send(message: Any) -> None:
         sent.append(message)
 
-    wrapped = Recording(app, inspector.url, Teller(inspector.url))
+    wrapped = Recording(app, inspector.url, Teller(inspector.url, unseen))
     with pytest.raises(KeyError):
         asyncio.run(wrapped({"type": "http"}, send, send))
     assert sent == []

@@ -45,23 +45,30 @@ def cli() -> None:
     """Sentry for any ASGI application: tools for development."""
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
-@click.argument("app", metavar="MODULE:APP")
-@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[UVICORN OPTIONS]...")
-@click.option("--traceback", is_flag=True, help="Print tracebacks whole, with frames of libraries.")
-@click.option("--no-reload", is_flag=True, help="Leave the app running when its files change.")
-@click.option(
+_open = click.option("--open", "look", is_flag=True, help="Open the inspector in a browser.")
+_inspector_host = click.option(
     "--inspector-host", default=HOST, show_default=True, help="Where the inspector listens."
 )
-@click.option("--inspector-port", type=_PORTS, default=PORT, show_default=True, help="Its port.")
+_inspector_port = click.option(
+    "--inspector-port", type=_PORTS, default=PORT, show_default=True, help="Its port."
+)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[APP] [UVICORN OPTIONS]...")
+@click.option("--traceback", is_flag=True, help="Print tracebacks whole, with frames of libraries.")
+@click.option("--no-reload", is_flag=True, help="Leave the app running when its files change.")
+@_open
+@_inspector_host
+@_inspector_port
 @_keep
 @_editor
 def dev(
-    app: str,
-    options: tuple[str, ...],
+    arguments: tuple[str, ...],
     *,
     traceback: bool,
     no_reload: bool,
+    look: bool,
     inspector_host: str,
     inspector_port: int,
     keep: Path | None,
@@ -69,23 +76,73 @@ def dev(
 ) -> None:
     """Run an app with reload, reporting to a local Sentry.
 
-    The app runs under uvicorn, wrapped in SentryMiddleware if it is not already. If it calls
-    sentry_sdk.init itself, its options and its DSN stay. All other options after MODULE:APP are
+    APP is MODULE:APP, a module, or a file; without, the app in main.py, app.py, api.py or asgi.py.
+    It runs under uvicorn, wrapped in SentryMiddleware if it is not already. If it calls
+    sentry_sdk.init itself, its options and its DSN stay. All other options after APP are
     uvicorn's, such as --port 8001 or --app-dir src.
     """
-    if ":" not in app:
-        raise click.UsageError(
-            f"{app!r} is not MODULE:APP; options of uvicorn come after it, as in"
-            " `sentry-asgi dev shop:app --port 8001`."
-        )
     from .dev import Place, run  # noqa: PLC0415
+
+    app, options = _chosen(list(arguments))
+    place = Place(inspector_host, inspector_port, editor, keep)
+    _end_as_interrupted()
+    try:
+        status = run(app, options, place, reload=not no_reload, traceback=traceback, look=look)
+    except ServerError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(status)
+
+
+def _chosen(arguments: list[str]) -> tuple[str, list[str]]:
+    """The app as MODULE:APP, and uvicorn's options."""
+    given = arguments.pop(0) if arguments and not arguments[0].startswith("-") else ""
+    if ":" in given:
+        return given, arguments
+    from .targets import NoTargetError, find  # noqa: PLC0415
+
+    try:
+        target = find(given, Path.cwd())
+    except NoTargetError as error:
+        raise click.UsageError(str(error)) from error
+    if "--app-dir" not in arguments:
+        arguments = ["--app-dir", str(target.folder), *arguments]
+    click.echo(f"The app is {target.name}, in {target.file}", err=True)
+    return target.name, arguments
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND...")
+@click.option("--service", default="", help="What to call it; by itself the app or the folder.")
+@_open
+@_inspector_host
+@_inspector_port
+@_keep
+@_editor
+def run(
+    command: tuple[str, ...],
+    *,
+    service: str,
+    look: bool,
+    inspector_host: str,
+    inspector_port: int,
+    keep: Path | None,
+    editor: str,
+) -> None:
+    """Run any command, whose app reports to a local Sentry.
+
+    Such as `sentry-asgi run -- python manage.py runserver`. Its environment says where to report
+    (SENTRY_SPOTLIGHT), which holds for apps that call sentry_sdk.init; what it prints becomes logs.
+    Its exit status is this command's.
+    """
+    from .dev import Place, run_command  # noqa: PLC0415
 
     place = Place(inspector_host, inspector_port, editor, keep)
     _end_as_interrupted()
     try:
-        sys.exit(run(app, options, place, reload=not no_reload, traceback=traceback))
+        status = run_command(command, place, service, look=look)
     except ServerError as error:
         raise click.ClickException(str(error)) from error
+    sys.exit(status)
 
 
 @cli.command()

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from .local import url_of
 from .plan import plan
 from .running import PortTakenError, exposed, inspecting, is_inspector, is_loopback
 from .server import MAX_PORT, ServerError
+from .wrapped import serve, service_named
 
 # How long an app may take to end, in seconds; and of that, its open connections: uvicorn by itself waits for a
 # browser's event stream for ever, before a reload, too.
@@ -60,10 +62,12 @@ def run(
     *,
     reload: bool,
     traceback: bool = False,
+    look: bool = False,
 ) -> int:
     """Serve the app `target` until interrupted; returns an exit status.
 
-    `arguments` are uvicorn's; `traceback`: the terminal shows frames of libraries, too.
+    `arguments` are uvicorn's; `traceback`: the terminal shows frames of libraries, too; `look`: a
+    browser opens the inspector.
     Raises click.UsageError where uvicorn does not know one, ServerError where a port is taken or
     cannot be had.
     """
@@ -75,15 +79,29 @@ def run(
     given = [argument for argument in arguments if argument not in {"--factory", "--reload"}]
     if chosen["timeout_graceful_shutdown"] is None:
         given += ["--timeout-graceful-shutdown", str(_GRACE)]
-    with _inspector(place) as url:
+    with shared_inspector(place) as url:
+        if look:
+            webbrowser.open(url)
         told = plan(target, factory=chosen["factory"], url=url, traceback=traceback)
         os.environ.update(told)
         click.echo(f"Inspector at {click.style(url, underline=True)}", err=True)
         return _serve([*given, *(["--reload"] if reload else []), "--factory", _CREATE])
 
 
+def run_command(command: Sequence[str], place: Place, service: str, *, look: bool = False) -> int:
+    """Run any command beside an inspector; returns its exit status. Raises ServerError."""
+    with shared_inspector(place) as url:
+        if look:
+            webbrowser.open(url)
+        click.echo(f"Inspector at {click.style(url, underline=True)}", err=True)
+        try:
+            return serve(command, url, service or service_named(command))
+        except OSError as error:
+            raise ServerError(f"{command[0]} cannot be run: {error.strerror or error}.") from error
+
+
 @contextmanager
-def _inspector(place: Place) -> Iterator[str]:
+def shared_inspector(place: Place) -> Iterator[str]:
     """An inspector's URL: of a new one, or of one that has that port already."""
     own = _own(place)
     try:

@@ -37,7 +37,8 @@ from .loading import load, suggestion
 from .plan import PLAN, dsn, stream
 from .recording import Recording
 from .seen import note
-from .telling import Teller, unseen
+from .telling import Teller
+from .unseen import unseen
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -59,7 +60,7 @@ def create() -> Any:
     report_to(wanted["url"], wanted["service"])
     if not wanted["traceback"]:
         short_traceback.install()
-    teller = Teller(wanted["url"])
+    teller = Teller(wanted["url"], unseen)
     teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
     served = as_asgi3(app) if is_wrapped(app) else SentryMiddleware(app, error_budget=None)
     return Recording(served, wanted["url"], teller)

@@ -13,7 +13,7 @@ from html import escape
 from http.client import HTTPException
 
 from .local import fetch
-from .telling import unseen
+from .unseen import unseen
 
 # An event is sent from a thread, and arrives a moment later.
 _PATIENCE = 2.0

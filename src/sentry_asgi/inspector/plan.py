@@ -25,6 +25,13 @@ def plan(target: str, *, factory: bool, url: str, traceback: bool = False) -> di
     told = {"target": target, "factory": factory, "url": url, "service": service}
     return {
         PLAN: json.dumps({**told, "traceback": traceback}),
+        **reporting(url, service),
+    }
+
+
+def reporting(url: str, service: str) -> dict[str, str]:
+    """The environment in which an SDK that is initialised reports to the inspector, too."""
+    return {
         "SENTRY_SPOTLIGHT": stream(url, service),
         # Under Django the SDK would put Spotlight's own pages in place of Django's.
         "SENTRY_SPOTLIGHT_MIDDLEWARE": "0",

@@ -1,9 +1,9 @@
-"""How the app's process tells the inspector what is no event: from a thread, past the SDK.
+"""How a process tells the inspector what no SDK does: from a thread.
 
 The rules:
 
 - The app waits for nothing: what is told waits in a queue, and is lost where that is full.
-- That it is told leaves no trace in what the app reports: here no client is in force.
+- All of it is done within `aside`: what an app's own process does shall not be in its reports.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final
-
-import sentry_sdk
-from sentry_sdk.scope import Scope, use_scope
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
 
 from .local import fetch
 
@@ -25,57 +23,51 @@ _MOST = 1000
 _PATIENCE = 5.0
 
 
-def _nobody() -> Scope:
-    client = sentry_sdk.Client(
-        dsn="",
-        spotlight=False,
-        default_integrations=False,
-        auto_enabling_integrations=False,
-    )
-    return Scope(client=client)
-
-
-_NOBODY: Final = _nobody()
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """What is done in the block makes no span, and no breadcrumb."""
-    with use_scope(_NOBODY):
-        yield
-
-
 class Teller:
     """Tells the inspector at `url`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, aside: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         """Make it; its thread starts with the first thing to tell, as a server may fork before."""
         self._url = url
-        self._waiting: queue.Queue[tuple[str, Callable[[], Any]]] = queue.Queue(_MOST)
+        self._aside = aside
+        self._waiting: queue.Queue[tuple[str, Callable[[], bytes]]] = queue.Queue(_MOST)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def tell(self, path: str, make: Callable[[], Any]) -> None:
-        """Post to that path what `make` gives, called in the thread."""
+        """Post to that path what `make` gives, as JSON; it is called in the thread."""
+        self._tell(path, lambda: json.dumps(make()).encode())
+
+    def tell_bytes(self, path: str, body: bytes) -> None:
+        """Post these bytes to that path."""
+        self._tell(path, lambda: body)
+
+    def flush(self, seconds: float) -> None:
+        """Wait until all is told, but no longer than that."""
+        deadline = time.monotonic() + seconds
+        while self._waiting.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _tell(self, path: str, make: Callable[[], bytes]) -> None:
         with suppress(queue.Full):
             self._waiting.put_nowait((path, make))
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="telling", daemon=True)
-                with unseen():
+                with self._aside():
                     self._thread.start()
 
     def _work(self) -> None:
         while True:
             path, make = self._waiting.get()
-            with suppress(Exception), unseen():  # it is gone: `dev` says so itself
+            with suppress(Exception), self._aside():  # it is gone: `dev` says so itself
                 self._post(path, make())
+            self._waiting.task_done()
 
-    def _post(self, path: str, record: Any) -> None:
-        request = urllib.request.Request(  # noqa: S310  # `dev` has made the address
-            f"{self._url}{path}",
-            json.dumps(record).encode(),
-            {"content-type": "application/json"},
-        )
+    def _post(self, path: str, body: bytes) -> None:
+        address = f"{self._url}{path}"
+        request = urllib.request.Request(address, body, {"content-type": "application/json"})  # noqa: S310
         with fetch(request, timeout=_PATIENCE) as response:
             response.read()

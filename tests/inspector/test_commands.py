@@ -369,8 +369,9 @@ def test_a_taken_port_is_told_with_what_to_do(
     ("arguments", "status", "said"),
     [
         (["dev", "shop:app", "--no-such-option"], 2, "No such option"),
-        (["dev", "--port", "8001", "shop:app"], 2, "'--port' is not MODULE:APP; options of uvicorn come after it"),
-        (["dev", "shop"], 2, "'shop' is not MODULE:APP"),
+        (["dev", "--port", "8001"], 2, "No app here. Say which"),
+        (["dev", "nowhere"], 2, "No app in nowhere. Say which"),
+        (["dev", "--port", "70000", "shop:app"], 1, "70000 is no port"),
         (["dev", "shop:app", "--port", "70000"], 1, "70000 is no port"),
         (["dev", "shop:app", "--inspector-port", "70000"], 2, "70000 is not in the range"),
         (["inspect", "--port", "70000"], 2, "70000 is not in the range"),

@@ -5,6 +5,7 @@ Those modules are imported by the commands themselves: none waits for what anoth
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from .editor import EDITORS
 from .server import HOST, MAX_PORT, ServerError
 
 PORT = 8969
+_APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _PORTS = click.IntRange(0, MAX_PORT)
 
 _editor = click.option(
@@ -95,7 +97,11 @@ def dev(
 
 def _chosen(arguments: list[str]) -> tuple[str, list[str]]:
     """The app as MODULE:APP, and uvicorn's options."""
-    given = arguments.pop(0) if arguments and not arguments[0].startswith("-") else ""
+    given = ""
+    if arguments and not arguments[0].startswith("-"):
+        given = arguments.pop(0)
+    elif arguments and _APP.fullmatch(arguments[-1]):  # behind uvicorn's options
+        given = arguments.pop()
     if ":" in given:
         return given, arguments
     from .targets import NoTargetError, find  # noqa: PLC0415

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.transport import Transport
 
 from sentry_asgi import SentryMiddleware
@@ -296,14 +297,16 @@ def test_where_there_is_nothing_it_says_why(sentry: Sentry) -> None:
 
 
 def test_where_there_is_no_trace_and_no_log_it_says_why() -> None:
-    with capture_events(enable_logs=False) as events:
+    has_switch = "enable_logs" in DEFAULT_OPTIONS
+    with capture_events(**({"enable_logs": False} if has_switch else {})) as events:
         assert (
             repr(events.transactions) == "<nothing: tracing is off (traces_sample_rate is not set)>"
         )
         assert repr(events.spans) == repr(events.transactions)
         with pytest.raises(IndexError, match="tracing is off"):
             events.transactions[0]
-        assert repr(events.logs) == "<nothing: logs are off (enable_logs is not set)>"
+        why = "logs are off (enable_logs is not set)" if has_switch else "nothing was reported"
+        assert repr(events.logs) == f"<nothing: {why}>"
     with capture_events(traces_sample_rate=1.0) as events:
         fail()
         traced = events.transactions or events.spans

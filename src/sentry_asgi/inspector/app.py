@@ -93,7 +93,7 @@ def create_app(
     take, get = ["POST"], ["GET"]
     app = InspectorApp(
         routes=[
-            *plain_routes(store, live),
+            *plain_routes(store, live, uploads),
             Route("/", inspector.overview, methods=get),
             Route("/events/{event_id}", inspector.event, methods=get),
             Route("/events/{event_id}/markdown", inspector.markdown, methods=get),

@@ -22,7 +22,7 @@ from .brief import markdown_of
 from .digest import Data
 from .local import fetch
 
-_PATIENCE = 30.0
+_PATIENCE = 70.0
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 # Where a question stands that names one thing.
@@ -42,8 +42,11 @@ def ask(url: str, question: str, params: Mapping[str, Any]) -> Data:
     path = _ONE.get(question, f"/{question}")
     name = quote(str(given.pop("id", "")), safe="")
     address = f"{url}{path}{name}.json?{urlencode(given)}"
+    if question == "again":
+        address = f"{url}/requests/{name}/again.json"
     try:
-        status, answer = _asked(address, _PATIENCE + float(given.get("timeout") or 0))
+        data = b"" if question == "again" else None
+        status, answer = _asked(address, data, _PATIENCE + float(given.get("timeout") or 0))
     except (OSError, HTTPException, ValueError) as error:
         raise AskError(
             f"No inspector answers at {url}. `sentry-asgi dev` or `sentry-asgi inspect` starts one."
@@ -53,9 +56,9 @@ def ask(url: str, question: str, params: Mapping[str, Any]) -> Data:
     raise AskError(str(answer.get("detail") or f"{url} answers {status}."))
 
 
-def _asked(address: str, patience: float) -> tuple[int, Data]:
+def _asked(address: str, data: bytes | None, patience: float) -> tuple[int, Data]:
     try:
-        with fetch(address, timeout=patience) as response:
+        with fetch(address, data, timeout=patience) as response:
             return response.status, _read(response.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .brief_lines import TIMES, clock, finding_line, joined, log_line, titled, took
-from .brief_one import envelope_lines, error_lines, request_lines, trace_lines
+from .brief_one import again_lines, envelope_lines, error_lines, request_lines, trace_lines
 from .digest import Data
 from .markdown import code
 
@@ -125,6 +125,7 @@ _MAKERS: dict[str, Callable[[Data], Iterator[str]]] = {
     "error": error_lines,
     "trace": trace_lines,
     "envelope": envelope_lines,
+    "again": again_lines,
     "nothing": _nothing,
 }
 

@@ -189,6 +189,18 @@ def _folded(spans: list[Data]) -> Iterator[str]:
             yield f"{indent}- {one['op']} {code(one['name'])} {took(one['lasts'])}{failed}"
 
 
+def again_lines(data: Data) -> Iterator[str]:
+    """A request that was sent again."""
+    was, now = data["was"], data["now"]
+    yield f"{code(data['request'])} was answered {was['status']}, and is now answered {now['status']}"
+    if data["lacks"]:
+        yield f"(not quite the same: without {', '.join(data['lacks'])})"
+    for heading, body in (("Then", was["body"]), ("Now", now["body"])):
+        yield from ([f"\n{heading}:", fenced(body)] if body else ())
+    if data["request_id"]:
+        yield f"\nrequest {data['request_id']}\n{data['url']}{data['path']}"
+
+
 def envelope_lines(data: Data) -> Iterator[str]:
     """One envelope."""
     yield f"# Envelope {data['number']}\n"

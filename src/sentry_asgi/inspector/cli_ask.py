@@ -1,4 +1,4 @@
-"""The commands that ask an inspector: `errors`, `requests`, `logs`, `findings`, `figures`, `show`, `wait`, `mcp`.
+"""The commands that ask an inspector, and `mcp`, by which a coding agent does.
 
 Each asks one question, prints the answer, and ends: status 0 if there is something, 1 if there is nothing, 2 if it
 could not be asked.
@@ -107,6 +107,19 @@ def show(*, name: str, url: str, as_json: bool) -> None:
 
 
 @click.command(epilog=_STATUS)
+@click.argument("request", metavar="ID")
+@_url
+@_json
+def again(*, request: str, url: str, as_json: bool) -> None:
+    """Send a request again to the app that `dev` serves.
+
+    As it was, by its id; after a reload without what was secret in it. Shows what was answered
+    then, and what is answered now.
+    """
+    _answer("again", url, as_json=as_json, id=request)
+
+
+@click.command(epilog=_STATUS)
 @click.option(
     "--for",
     "for_",
@@ -143,7 +156,7 @@ def mcp(*, url: str) -> None:
     serve_stdio(url.rstrip("/"))
 
 
-COMMANDS = (errors, requests, logs, findings, figures, show, wait, mcp)
+COMMANDS = (again, errors, requests, logs, findings, figures, show, wait, mcp)
 
 
 def _answer(question: str, url: str, *, as_json: bool, **params: Any) -> None:

@@ -82,7 +82,10 @@ def run(
     with shared_inspector(place) as url:
         if look:
             webbrowser.open(url)
-        told = plan(target, factory=chosen["factory"], url=url, traceback=traceback)
+        address = url_of(chosen["host"], chosen["port"]) if chosen["port"] else ""
+        told = plan(
+            target, factory=chosen["factory"], url=url, traceback=traceback, address=address
+        )
         os.environ.update(told)
         click.echo(f"Inspector at {click.style(url, underline=True)}", err=True)
         return _serve([*given, *(["--reload"] if reload else []), "--factory", _CREATE])

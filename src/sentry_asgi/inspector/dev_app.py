@@ -63,7 +63,14 @@ def create() -> Any:
     teller = Teller(wanted["url"], unseen)
     teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
     served = as_asgi3(app) if is_wrapped(app) else SentryMiddleware(app, error_budget=None)
-    return Recording(served, wanted["url"], teller)
+    recording = Recording(served, wanted["url"], teller)
+    own = {
+        "service": wanted["service"],
+        "url": wanted["address"],
+        "token": recording.memory.token,
+    }
+    teller.tell("/api/local/app", lambda: own)
+    return recording
 
 
 def is_wrapped(app: Any) -> bool:

@@ -45,6 +45,9 @@ def server_for(asked: Ask, url: str) -> Server[Any]:
         if tool is None:
             return _result(f"There is no tool {params.name!r}.", failed=True)
         given = {**dict(tool.defaults), **(params.arguments or {})}
+        missing = [name for name in tool.required if not given.get(name)]
+        if missing:
+            return _result(f"{params.name} needs {', '.join(missing)}.", failed=True)
         unknown = given.keys() - tool.parameters.keys()
         if unknown:
             return _result(f"{params.name} takes no {', '.join(sorted(unknown))}.", failed=True)
@@ -67,7 +70,7 @@ def _told(tool: Tool) -> types.Tool:
         name=tool.name,
         description=tool.description,
         input_schema=tool.schema,
-        annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=types.ToolAnnotations(read_only_hint=tool.reads, open_world_hint=False),
     )
 
 

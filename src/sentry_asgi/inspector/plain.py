@@ -17,8 +17,9 @@ from importlib import import_module
 from typing import Any
 
 from anyio import to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -28,7 +29,9 @@ from .digest import Data
 from .entries import ERROR, REQUEST
 from .live import Live
 from .questions import QuestionError
+from .resend import Apps
 from .store import Store
+from .uploads import Uploads
 
 MAX_WAIT = 600.0
 DEFAULT_WAIT = 30.0
@@ -42,14 +45,18 @@ GONE = "It never arrived, or it has made room for newer ones."
 class Plain:
     """Questions, by name, asked of one store; `live` tells when something is new."""
 
-    def __init__(self, answers: Answers, live: Live) -> None:
+    def __init__(self, answers: Answers, live: Live, apps: Apps) -> None:
         self._answers = answers
+        self._apps = apps
         self._live = live
 
     async def ask(self, question: str, params: Mapping[str, Any]) -> Data:
         """The answer to a question; of kind `nothing` where there is none. Raises QuestionError."""
         if question == "wait":
             return await self._wait(params)
+        if question == "again":
+            sent = await to_thread.run_sync(self._apps.send, str(params.get("id") or ""))
+            return sent or _nothing("There is no such request of which `dev` told.")
         ask = getattr(self._answers, question)
         given = (params["id"],) if "id" in params else (params,)
         answer = await to_thread.run_sync(ask, *given)
@@ -104,6 +111,13 @@ class Plain:
             Route(f"{path}.{ending}", self._endpoint(question, ending), methods=["GET"])
             for path, question in pages.items()
             for ending in ("md", "json")
+        ] + [
+            Route(
+                f"/requests/{{id}}/again.{ending}",
+                self._endpoint("again", ending),
+                methods=["POST"],
+            )
+            for ending in ("md", "json")
         ]
 
     def _endpoint(self, question: str, ending: str) -> Callable[[Request], Any]:
@@ -118,10 +132,31 @@ class Plain:
         return endpoint
 
 
-def plain_routes(store: Store, live: Live) -> list[BaseRoute]:
+def plain_routes(store: Store, live: Live, uploads: Uploads) -> list[BaseRoute]:
     """Routes over a store, to stand before those of the pages; `/mcp` among them."""
-    plain = Plain(Answers(store), live)
-    return [*plain.routes(), Route("/mcp", _Mcp(plain), methods=["POST"])]
+    apps = Apps(store)
+    plain = Plain(Answers(store), live, apps)
+
+    async def register(request: Request) -> Response:
+        async with uploads.body(request) as body:
+            apps.register(body)
+        return JSONResponse({})
+
+    async def send_again(request: Request) -> Response:
+        try:
+            answer = await plain.ask("again", request.path_params)
+        except QuestionError as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
+        if not answer.get("path"):
+            raise HTTPException(HTTPStatus.NOT_FOUND, str(answer.get("detail") or GONE))
+        return RedirectResponse(answer["path"], HTTPStatus.SEE_OTHER)
+
+    return [
+        *plain.routes(),
+        Route("/requests/{id}/again", send_again, methods=["POST"]),
+        Route("/mcp", _Mcp(plain), methods=["POST"]),
+        Route("/api/local/app", register, methods=["POST"]),
+    ]
 
 
 class _Mcp:

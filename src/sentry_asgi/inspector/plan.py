@@ -12,19 +12,21 @@ from pathlib import Path
 
 PLAN = "_SENTRY_ASGI_DEV"
 """The environment variable with the plan: `target`, `factory`, the inspector's `url`, the `service`,
-and whether a `traceback` is whole."""
+whether a `traceback` is whole, and the app's own `address`."""
 
 _EVERYBODYS = frozenset(
     {"api", "app", "application", "asgi", "main", "server", "src", "web", "wsgi"}
 )
 
 
-def plan(target: str, *, factory: bool, url: str, traceback: bool = False) -> dict[str, str]:
+def plan(
+    target: str, *, factory: bool, url: str, traceback: bool = False, address: str = ""
+) -> dict[str, str]:
     """The environment that makes `dev_app.create` serve `target`, and SDKs report to the inspector."""
     service = service_of(target, Path.cwd())
     told = {"target": target, "factory": factory, "url": url, "service": service}
     return {
-        PLAN: json.dumps({**told, "traceback": traceback}),
+        PLAN: json.dumps({**told, "traceback": traceback, "address": address}),
         **reporting(url, service),
     }
 

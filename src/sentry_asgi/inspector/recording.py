@@ -19,6 +19,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from .again import ANSWER, Memory, of_request
 from .error_page import fetch_page, prefers_html
 from .seen import Seen, current
 from .telling import Teller
@@ -42,6 +43,7 @@ class Recording:
     def __init__(self, app: Any, url: str, teller: Teller) -> None:
         """Serve an ASGI 3 app."""
         self.app = app
+        self.memory = Memory()
         self._url = url
         self._teller = teller
 
@@ -50,7 +52,10 @@ class Recording:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        seen, held = Seen(scope), Held(send)
+        again = self.memory.is_again(scope)
+        if again:
+            scope, receive, remembered = self.memory.restored(scope, receive)
+        asked, seen, held = of_request(scope), Seen(scope), Held(send)
         token = current.set(seen)
 
         async def receive_seen() -> Any:
@@ -60,6 +65,10 @@ class Recording:
 
         async def send_seen(message: Any) -> None:
             seen.sent(message)
+            if again and message["type"] == "http.response.start":
+                how = b";as it was" if remembered else b""
+                told = (ANSWER, seen.span_id.encode() + how)
+                message = {**message, "headers": [*message.get("headers", ()), told]}
             await held.send(message)
 
         try:
@@ -79,6 +88,7 @@ class Recording:
             current.reset(token)
             await self._answer(seen, held)
             seen.end()
+            self.memory.keep(asked, seen)
             self._teller.tell("/api/local/exchange", seen.record)
 
     async def _answer(self, seen: Seen, held: Held) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 INSTRUCTIONS = (
     "What an ASGI application under development has just done: errors with source lines, requests, SQL, logs."
-    " Begin with show_error: it has the newest error's failing line, request, SQL and logs. After a change, send the"
-    " request again with the curl command that stands there, or call wait_for_error."
+    " Begin with show_error: it has the newest error's failing line, request, SQL and logs. After a change, call"
+    " send_again with the request's id, which stands there, or wait_for_error."
 )
 
 _SINCE: dict[str, Any] = {
@@ -35,6 +35,7 @@ class Tool:
     description: str
     parameters: dict[str, dict[str, Any]]
     required: tuple[str, ...] = ()
+    reads: bool = True
     defaults: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -89,6 +90,15 @@ TOOLS = (
         " order of time, and what is wrong with it. Without an id, the newest.",
         {"id": {"type": "string", "description": "The request's id, or a trace's."}},
         defaults=(("id", "latest-request"),),
+    ),
+    Tool(
+        "send_again",
+        "again",
+        "Send a request again, as it was, to the app that `sentry-asgi dev` serves: what it answered then, and what it"
+        " answers now. For after a change.",
+        {"id": {"type": "string", "description": "The request's id."}},
+        required=("id",),
+        reads=False,
     ),
     Tool(
         "list_logs",

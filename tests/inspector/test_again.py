@@ -150,7 +150,7 @@ def test_after_a_reload_one_without_secrets_is_answered(
 def test_what_cannot_be_sent_is_told(inspector: Inspector, serving: Serving) -> None:
     assert inspector.post("/requests/ff/again.json").status_code == 404
     span = "b1" * 8
-    about = {"trace": {"trace_id": "a1" * 16, "span_id": span, "op": "http.server"}}
+    about: dict[str, Any] = {"trace": {"trace_id": "a1" * 16, "span_id": span, "op": "http.server"}}
     inspector.report(envelope(("transaction", {"type": "transaction", "contexts": about})))
     assert inspector.post(f"/requests/{span}/again.json").status_code == 404
     assert inspector.post(f"/requests/{span}/again").status_code == 404

@@ -101,7 +101,8 @@ class CapturedEvents(list[dict[str, Any]]):
         """Return the one event there is. Raises AssertionError, which lists them, if there is not exactly one."""
         if len(self) != 1:
             raise AssertionError(f"expected one event, got {len(self)}: {self!r}")
-        return self[0]  # type: ignore[no-any-return]
+        event: dict[str, Any] = self[0]
+        return event
 
     def exception(self, kind: type[BaseException] | str) -> dict[str, Any]:
         """Return the one event of an exception of that class (or of that name), itself or as a cause.

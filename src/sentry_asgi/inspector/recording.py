@@ -52,7 +52,7 @@ class Recording:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        again = self.memory.is_again(scope)
+        again, remembered = self.memory.is_again(scope), False
         if again:
             scope, receive, remembered = self.memory.restored(scope, receive)
         asked, seen, held = of_request(scope), Seen(scope), Held(send)

@@ -411,6 +411,12 @@ def test_a_request_that_did_much_is_bounded(inspector: Inspector) -> None:
     assert "39 more" in inspector.get("/show/latest-request.md").text
 
 
+def test_a_request_that_did_nothing_is_told_shortly(inspector: Inspector) -> None:
+    inspector.report(envelope(("transaction", request_of(spans=0)), event_id="b" * 32))
+    assert "## What it did" not in inspector.get(f"/requests/{SPAN}.md").text
+    assert "## SQL" not in inspector.get("/figures.md").text
+
+
 def test_figures_are_compared_with_those_before_the_reload(inspector: Inspector) -> None:
     assert inspector.get("/figures.md").text == "No requests.\n"
     assert not ask_module.found_something(inspector.get("/figures.json").json())

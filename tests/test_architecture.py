@@ -18,7 +18,7 @@ from .support import CORE, PACKAGE
 
 # The rooms from the top down, each with all that it imports of the package. A room imports none that stands above it.
 ROOMS: dict[str, set[str]] = {
-    "__init__": {"_scopes", "middleware"},
+    "__init__": {"_connection", "_scopes", "middleware"},
     "middleware": {
         "_events",
         *("_reporting", "_tracing", "_scopes", "_events", "_connection", "_failures", "_sdk"),
@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
         *("_scopes", "_events", "_connection", "_failures", "_frameworks", "_stacktrace", "_sdk"),
         "_python",
     },
-    "_tracing": {"_scopes", "_events", "_connection", "_sdk"},
+    "_tracing": {"_scopes", "_events", "_connection", "_frameworks", "_sdk", "_python"},
     "_scopes": {"_events", "_connection", "_sdk", "_python"},
     "_events": {"_connection", "_failures", "_frameworks", "_redaction", "_stacktrace", "_sdk"},
     "_connection": {"_failures", "_frameworks", "_redaction", "_sdk"},
@@ -242,7 +242,7 @@ def test_importing_it_changes_no_logger() -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(sentry_asgi.__all__) == ["SentryMiddleware", "__version__", "detached"]
+    assert sorted(sentry_asgi.__all__) == ["Keep", "SentryMiddleware", "__version__", "detached"]
     assert sentry_asgi.executor.__all__ == ["ContextPreservingExecutor"]
     assert all(hasattr(sentry_asgi, name) for name in sentry_asgi.__all__)
     assert not hasattr(sentry_asgi, "SentryMidleware")

@@ -167,7 +167,7 @@ def test_where_a_sampler_fails_messages_are_not_sampled_either(traced: Traced, a
 def test_backpressure_lowers_the_rate_of_messages_too(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "_FACTOR_HOLDS", 0.0)  # and not a second
+    monkeypatch.setattr(tracing, "FACTOR_HOLDS", 0.0)  # and not a second
     client = traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._connection.settings import Keep
     from ._scopes.isolation import detached
     from .middleware import SentryMiddleware
 else:
@@ -25,8 +26,12 @@ else:
         return value
 
 
-__all__ = ["SentryMiddleware", "__version__", "detached"]
+__all__ = ["Keep", "SentryMiddleware", "__version__", "detached"]
 
 __version__ = "1.0.0rc1"
 
-_HOMES = {"SentryMiddleware": "middleware", "detached": "_scopes.isolation"}
+_HOMES = {
+    "Keep": "_connection.settings",
+    "SentryMiddleware": "middleware",
+    "detached": "_scopes.isolation",
+}

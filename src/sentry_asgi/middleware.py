@@ -23,7 +23,7 @@ from sentry_sdk.scope import Scope as SentryScope
 from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
 from ._connection.exchange import Exchange, WebSocketExchange, now
 from ._connection.request import MARK, exclusion
-from ._connection.settings import DEFAULTS, Settings, answering
+from ._connection.settings import DEFAULTS, Keep, Settings, answering
 from ._failures.budget import Budget
 from ._failures.state import CLOSED, FailureState
 from ._python.in_app import application
@@ -90,11 +90,13 @@ class SentryMiddleware:
             counted, and the next event of the site tells how many they were. None sends all.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
+        keep: which requests are traced for how they ended, though they were not sampled:
+            `Keep(failed=True, slower_than=1.0)`, in seconds. None if none are.
         secrets: what is secret in this application, and what is not, beside what is known of all:
             `sentry_asgi.privacy.Secrets(names=["tenant_code"], unless=["session_kind"])`.
 
     Raises:
-        TypeError: if `app` cannot be called, or `exclude` or `secrets` has the wrong type.
+        TypeError: if `app` cannot be called, or `exclude`, `keep` or `secrets` has the wrong type.
         ValueError: if an option has a value that it does not take.
 
     """
@@ -112,6 +114,7 @@ class SentryMiddleware:
         take_over: bool = True,
         error_budget: int | None = 100,
         trusted_hops: int = 0,
+        keep: Keep | None = None,
         secrets: Secrets | None = None,
     ) -> None:
         if not callable(app):
@@ -130,6 +133,9 @@ class SentryMiddleware:
             raise ValueError(
                 f"error_budget must be None or a number of events, got {error_budget!r}"
             )
+        kept: Any = keep
+        if kept is not None and not isinstance(kept, Keep):
+            raise TypeError(f"keep must be None or a sentry_asgi.Keep, got {keep!r}")
         self.app = app
         self._serve = telling(as_asgi3(app)) if id_headers else as_asgi3(app)
         self._settings = Settings(
@@ -141,6 +147,7 @@ class SentryMiddleware:
             message_spans=websocket_message_spans,
             budget=None if budget is None else Budget(budget),
             rules=_rules(secrets),
+            keep=keep,
             app=app,
         )
         self._excluded_methods, self._excluded = exclusion(exclude)
@@ -247,7 +254,7 @@ class SentryMiddleware:
         return Served(
             client=client,
             double=double(client) if self._take_over else None,
-            tracing=_tracer(client),
+            tracing=_tracer(client, self._settings.keep, lazy=self._isolation.lazy),
             sessions=sessions_of(client),
         )
 
@@ -360,9 +367,13 @@ def _rules(secrets: Secrets | None) -> Any:
     return rules_of(secrets)
 
 
-def _tracer(client: Any) -> Tracing | None:
+def _tracer(client: Any, keep: Keep | None, *, lazy: bool) -> Tracing | None:
     if trace_lifecycle(client.options) == "off":
         return None
+    if keep is not None:
+        from ._tracing.keep import keeper_for  # noqa: PLC0415  # for those who keep
+
+        return keeper_for(client, keep, lazy=lazy)
     from ._tracing.tracing import tracer_for  # noqa: PLC0415  # for those who trace
 
     return tracer_for(client)

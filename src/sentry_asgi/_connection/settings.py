@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,6 +42,38 @@ def answering(statuses: Any) -> Container[Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """Which requests are traced for how they ended, though they were not sampled.
+
+    Args:
+        failed: those that failed: an exception, or a status of `failed_request_status_codes`.
+        slower_than: those that took as many seconds, or more; None for none.
+
+    Raises:
+        TypeError: if a value has the wrong type.
+        ValueError: if `slower_than` is below zero, or nothing is to be kept.
+
+    """
+
+    failed: bool = True
+    slower_than: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        failed: Any = self.failed
+        seconds: Any = self.slower_than
+        if not isinstance(failed, bool):
+            raise TypeError(f"failed must be True or False, got {failed!r}")
+        if seconds is None:
+            if not failed:
+                raise ValueError("Keep(failed=False, slower_than=None) keeps nothing")
+            return
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise TypeError(f"slower_than must be None or a number of seconds, got {seconds!r}")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"slower_than must be None or 0 seconds or more, got {seconds!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     # What events are named after: "endpoint" or "route".
     transaction_style: str = "endpoint"
@@ -59,6 +92,8 @@ class Settings:
     budget: Budget | None = None
     # What is secret.
     rules: Rules = RULES
+    # Which requests are traced though they were not sampled.
+    keep: Keep | None = None
     # What is served: frameworks' routers are asked for names.
     app: Any = None
 

@@ -40,7 +40,7 @@ from sentry_asgi._connection import request
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events.user import Untold
 from sentry_asgi._python.locks import Lock
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import internals, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from .process import Kind, Process
@@ -295,6 +295,11 @@ class _CurrentScope(_LazyScope):
     def _server_segment_span(self, span: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         slot: Any = getattr(Scope, "_server_segment_span", None)
         slot.__set__(self, span)
+
+    def _capture_span(self, span: Any) -> None:
+        """Sends a streamed span that has ended; not where its request is yet to be decided about."""
+        if not undecided.holds(span):
+            super()._capture_span(span)
 
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""

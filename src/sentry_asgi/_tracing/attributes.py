@@ -6,7 +6,7 @@ is a request's or a handshake's.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sentry_asgi._connection import queue, request
@@ -101,6 +101,11 @@ def after_response(exchange: Exchange) -> float | None:
     # Not what it takes to report a failure that left the app.
     seconds = (exchange.closed_at or now()) - exchange.ended_at
     return seconds if seconds >= AFTER_RESPONSE else None
+
+
+def time_of(moment: float) -> datetime:
+    """The time of the clock at what was `now()`."""
+    return datetime.now(UTC) - timedelta(seconds=now() - moment)
 
 
 def end(exchange: Exchange, start: datetime, message_size: int | None) -> datetime | None:

@@ -44,6 +44,7 @@ class Trace:
     """What is kept of a request, a handshake or a message, as its connection's `trace`, until its span has ended."""
 
     __slots__ = (
+        "kept",  # of how it may be kept; `keep`'s, and not set without that
         "message_size",
         "pending",
         "rate",
@@ -56,6 +57,8 @@ class Trace:
         "starting",
         "way",
     )
+
+    kept: Any
 
     def __init__(self, way: Tracing) -> None:
         self.way = way
@@ -89,7 +92,7 @@ _NOTHING: Final = nullcontext()
 _NOT_SAMPLED: Final = re.compile(rb"\A[ \t]*[0-9a-f]{32}-[0-9a-f]{16}-0[ \t]*", re.IGNORECASE)
 
 
-_FACTOR_HOLDS: Final = 1.0
+FACTOR_HOLDS: Final = 1.0
 """Seconds for which it is believed by how much to sample less."""
 
 
@@ -197,7 +200,7 @@ class Tracing(ABC):
         trace.rate = lowered = rate
         if at >= self._ask_at and self._monitor is not None:
             # Each time the SDK asks the system which process this is; and it looks for backpressure every ten seconds.
-            self._ask_at = at + _FACTOR_HOLDS
+            self._ask_at = at + FACTOR_HOLDS
             self._factor = self._monitor.downsample_factor
         if self._factor:
             trace.rate = lowered = rate / 2**self._factor
@@ -525,12 +528,13 @@ class StreamedSpans(Tracing):
             "sample_rate": trace.rate,
         }
         if not trace.sampled:
-            return internals.UnsampledSpan(
-                sampled=False, unsampled_reason=trace.reason, **arguments
-            )
+            return self._unsampled(trace, arguments)
         # An active one would put itself on its scope, and fill it; this one is put there. What it is sent with is
         # what is in force when it ends, and this scope adds nothing.
         return internals.StreamedSpan(scope=EMPTY_SCOPE, active=False, **arguments)
+
+    def _unsampled(self, trace: Trace, arguments: dict[str, Any]) -> Any:
+        return internals.UnsampledSpan(sampled=False, unsampled_reason=trace.reason, **arguments)
 
     def _end_span(self, span: Any, end: Any) -> None:
         span.end(end_timestamp=end)

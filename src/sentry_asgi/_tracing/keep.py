@@ -1,0 +1,267 @@
+"""Requests that the dice did not choose, sent all the same because of how they ended: the option `keep`.
+
+The rules:
+
+- It is decided at the end. Until then such a request is not sampled, to whoever asks: outgoing requests say so, and
+  that stands for the services downstream.
+- Where nobody asks for a span, nothing is made before the end: then the root, with its true start. Where somebody
+  does, the root records what is started in it, in bounds (`recording`), and forgets it if the request was fine.
+- What is kept says why, `sentry_asgi.kept`, and has the sample rate 1.0, since it stands for itself alone. Client
+  reports count a request once: as sent, or as not sampled.
+- Not kept is what the application has said not to trace (`exclude`, a `traces_sampler` that returns 0 by itself). The
+  rate and the caller's "not sampled" are the dice's, which knew nothing of the end. Under backpressure nothing is kept.
+- Failed is what raised, answered with a failing status, or reported an exception. `failed` is the one place that says
+  so: what else is to count as failed asks to be in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from abc import abstractmethod
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sentry_sdk.scope import Scope
+
+from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
+from sentry_asgi._connection.settings import Keep
+from sentry_asgi._frameworks.handled import is_answered_outside
+from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here
+from sentry_asgi._sdk import internals, undecided
+from sentry_asgi._sdk.diagnostics import log_failure
+
+from . import attributes as _attributes, tracing
+from .recording import OF_A_REQUEST, Recording
+from .tracing import StreamedSpans, Trace, Tracing, Transactions
+
+logger: Final = logging.getLogger("sentry_asgi")
+
+WHY: Final = "sentry_asgi.kept"
+DROPPED: Final = "sentry_asgi.spans_dropped"
+
+
+def keeper_for(sdk: Any, keep: Keep, *, lazy: bool) -> Tracing:
+    """As `tracer_for`, of a client whose requests may be kept; `lazy` is whether the scopes are."""
+    if internals.trace_lifecycle(sdk.options) != "stream":
+        return KeptTransactions(sdk, keep)
+    if undecided.UndecidedSpan is None:
+        logger.warning(
+            "this version of sentry_sdk lets no streamed span be kept; keep= does nothing"
+        )
+        return StreamedSpans(sdk)
+    return KeptSpans(sdk, keep, lazy=lazy)
+
+
+class _Kept:
+    """What is to be known of a trace that may be kept."""
+
+    __slots__ = ("began", "known", "recording")
+
+    def __init__(self, exchange: Exchange, began: float) -> None:
+        self.began = began
+        self.known = _last_reported(exchange)  # what was reported before it
+        self.recording: Recording | None = None
+
+
+def _last_reported(exchange: Exchange) -> Any:
+    reported = exchange.reported
+    return reported[-1] if reported else None
+
+
+def failed(exchange: Exchange, known: Any = None) -> bool:
+    """Whether a connection has failed since this was the last that it had reported."""
+    if exchange.status is not None and exchange.status in exchange.settings.failing:
+        return True
+    if _last_reported(exchange) is not known:
+        return True
+    if exchange.failure is not None and exchange.failure.exception is not None:
+        return True
+    if exchange.ending != "raised" or exchange.client_left:
+        return False
+    raised = sys.exception()
+    if not isinstance(raised, Exception):
+        return True
+    return not is_answered_outside(raised, exchange.settings.failing)
+
+
+class _Keeping(Tracing):
+    """What both ways of keeping share. It stands before a way of tracing."""
+
+    def __init__(self, client: Any, keep: Keep) -> None:
+        super().__init__(client)
+        self._sdk = client
+        self._keeps_failed, self._slower_than = keep.failed, keep.slower_than
+
+    def begin(self, exchange: Exchange, *, lazy: bool) -> None:
+        self._look_for_backpressure(exchange.started_at)
+        super().begin(exchange, lazy=lazy)
+
+    def _look_for_backpressure(self, at: float) -> None:
+        # Not while a span is made: the monitor starts a thread, which asks for the span, and would ask the monitor.
+        if at >= self._ask_at and self._monitor is not None:
+            self._ask_at = at + tracing.FACTOR_HOLDS
+            self._factor = self._monitor.downsample_factor
+
+    def end(self, exchange: Exchange) -> None:
+        trace: Trace = exchange.trace
+        if trace.sampled is not False:
+            super().end(exchange)
+            return
+        try:
+            why = self._why(exchange, trace)
+            if why is not None:
+                self._look_for_backpressure(now())
+                if self._may_keep(trace):
+                    self._keep(exchange, trace, why)
+        except Exception:
+            log_failure("keeping a request")
+        super().end(exchange)
+        kept = getattr(trace, "kept", None)
+        if kept is not None and kept.recording is not None:
+            kept.recording.close().clear()
+
+    def _why(self, exchange: Exchange, trace: Trace) -> str | None:
+        # The hot path of requests that are fine.
+        if self._keeps_failed and (
+            exchange.held is not None
+            or exchange.ending != "returned"
+            or exchange.status in exchange.settings.failing
+        ):
+            known = trace.kept.known if trace.message_size is not None else None
+            if failed(exchange, known):
+                return "failed"
+        if self._slower_than is None:
+            return None
+        if trace.message_size is not None:
+            took = now() - trace.kept.began
+        elif isinstance(exchange, WebSocketExchange):
+            took = (exchange.first_byte_at or now()) - exchange.started_at
+        else:
+            took = (exchange.ended_at or exchange.closed_at or now()) - exchange.started_at
+        return "slow" if took >= self._slower_than else None
+
+    def _may_keep(self, trace: Trace) -> bool:
+        """Whether the application has not said no, and the SDK keeps up with sending."""
+        if self._asks and trace.rate == 0:
+            context: Any = Scope.get_isolation_scope().get_active_propagation_context()
+            if context.parent_sampled is not False:
+                return False
+        if self._factor:
+            trace.reason = "backpressure"
+            return False
+        return True
+
+    def _keep(self, exchange: Exchange, trace: Trace, why: str) -> None:
+        if trace.pending:
+            if connection_here() is not exchange:
+                return  # an abandoned coroutine, which was closed in a context of somebody else's
+            self.start(exchange, Scope.get_current_scope())
+        self._choose(exchange, trace, why)
+
+    @abstractmethod
+    def _choose(self, exchange: Exchange, trace: Trace, why: str) -> None:
+        """Have the span of a trace that is not sampled be sent when it ends, and say why."""
+
+    def message(self, exchange: WebSocketExchange, size: int) -> None:
+        super().message(exchange, size)
+        if exchange.trace is not None:
+            self._kept(exchange)
+
+    def _kept(self, exchange: Exchange) -> _Kept:
+        """What is to be known of the connection's trace; known from when it is first asked."""
+        trace: Trace = exchange.trace
+        kept: _Kept | None = getattr(trace, "kept", None)
+        if kept is None:
+            began = exchange.started_at if trace.message_size is None else now()
+            kept = trace.kept = _Kept(exchange, began)
+        return kept
+
+
+class KeptTransactions(_Keeping, Transactions):
+    """Transactions, of which some are kept at the end."""
+
+    def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
+        transaction = super()._started(exchange, scope, context)
+        trace: Trace = exchange.trace
+        if trace.sampled is False:
+            kept = self._kept(exchange)
+            transaction.start_timestamp = _attributes.time_of(kept.began)
+            if self._may_keep(trace):
+                kept.recording = Recording(min(OF_A_REQUEST, self._max_spans))
+                undecided.record(transaction, kept.recording)
+        return transaction
+
+    def _choose(self, exchange: Exchange, trace: Trace, why: str) -> None:
+        undecided.keep(trace.span, self._max_spans)
+        trace.span.set_data(WHY, why)
+        recording = self._kept(exchange).recording
+        if recording is not None and recording.dropped_spans:
+            trace.span.set_data(DROPPED, recording.dropped_spans)
+
+    def _end_span(self, span: Any, end: Any) -> None:
+        if not span.sampled:
+            undecided.discard(span)
+        super()._end_span(span, end or datetime.now(UTC))  # the SDK's clock began with the object
+
+
+class KeptSpans(_Keeping, StreamedSpans):
+    """Streamed spans, of which some are kept at the end."""
+
+    def __init__(self, client: Any, keep: Keep, *, lazy: bool) -> None:
+        super().__init__(client, keep)
+        self._holds = lazy  # the SDK's own scopes send a child when it ends
+
+    def _started(self, exchange: Exchange, scope: Scope, context: Any) -> Any:
+        if exchange.trace.sampled is False:
+            self._kept(exchange)
+        span = super()._started(exchange, scope, context)
+        if span.__class__ is undecided.UndecidedSpan:
+            internals.backdate(span, _attributes.time_of(exchange.trace.kept.began))
+        return span
+
+    def _unsampled(self, trace: Trace, arguments: dict[str, Any]) -> Any:
+        kept: _Kept = trace.kept
+        if kept.recording is None and not (self._holds and self._may_keep(trace)):
+            return super()._unsampled(trace, arguments)
+        kept.recording = Recording()
+        return undecided.UndecidedSpan(
+            kept.recording,
+            functools.partial(self._lose, trace.reason),
+            scope=EMPTY_SCOPE,
+            active=False,
+            **arguments,
+        )
+
+    def _choose(self, exchange: Exchange, trace: Trace, why: str) -> None:
+        told = trace.span
+        if told.__class__ is not undecided.UndecidedSpan:
+            self._kept(exchange).recording = Recording()
+            self.start(exchange, trace.scope)
+            trace.span.stands_for(told)
+        trace.span.keep()
+        trace.span.set_attribute(WHY, why)
+
+    def _end_span(self, span: Any, end: Any) -> None:
+        if span.__class__ is not undecided.UndecidedSpan:
+            super()._end_span(span, end)
+            return
+        children = span.recording.close()
+        dropped = span.recording.dropped_spans
+        if not span.sampled:
+            span.lose(1 + len(children) + dropped)
+            return
+        for child in children:
+            child.set_attribute("sentry.segment.name", span.name)  # as it is called by now
+            undecided.send(child)
+        if dropped:
+            span.set_attribute(DROPPED, dropped)
+            self._lose("buffer_overflow", dropped)
+        super()._end_span(span, end or datetime.now(UTC))  # as of transactions
+
+    def _lose(self, reason: str, spans: int) -> None:
+        """Have the SDK's client reports count spans that are not sent."""
+        transport = self._sdk.transport
+        if transport is not None:  # the client has been closed
+            transport.record_lost_event(reason, data_category="span", quantity=spans)

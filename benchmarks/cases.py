@@ -11,6 +11,7 @@ from benchmarks import (
     imports,
     incident,
     inprocess,
+    keeping,
     memory,
     secrets,
     served,
@@ -148,6 +149,18 @@ CASES: dict[str, Callable[[Effort], Result | Skipped]] = {
         "Time added to a request, all sampled, streamed spans",
         http_app,
         _sampling(1.0, trace_lifecycle="stream"),
+    ),
+    "keep": partial(
+        keeping.measure,
+        "Time added to a request that may be kept, 1 % sampled",
+        http_app,
+        _sampling(0.01),
+    ),
+    "keep-spans": partial(
+        keeping.measure,
+        "Time added to a request that may be kept and starts ten spans, 1 % sampled",
+        keeping.ten_spans,
+        _sampling(0.01),
     ),
     "traces-served": partial(
         served.measure, "uvicorn + Starlette, 1 % of traces sampled", starlette_app, _sampling(0.01)

@@ -19,7 +19,17 @@ from sentry_asgi._sdk import undecided
 from sentry_asgi._tracing import recording, tracing
 from sentry_asgi._tracing.recording import Held, Recording
 
-from .support import SDK_VERSION, Scope, Sentry, call, http_scope, respond, run, websocket_scope
+from .support import (
+    SDK_VERSION,
+    Scope,
+    Sentry,
+    call,
+    exchange_here,
+    http_scope,
+    respond,
+    run,
+    websocket_scope,
+)
 from .test_tracing import PARENT, TRACE, WAYS, Traced, hello, lost
 
 NOT_SAMPLED = (b"sentry-trace", f"{TRACE}-{PARENT}-0".encode())
@@ -228,6 +238,18 @@ def test_a_group_that_is_no_exception_is_a_failure_by_what_is_in_it(traced: Trac
 
     with pytest.raises(BaseExceptionGroup):
         run(SentryMiddleware(app, keep=Keep(slower_than=None)))
+    assert why(traced) == ["failed"]
+
+
+def test_a_request_in_trouble_has_failed(traced: Traced) -> None:
+    """Whoever finds that it is stuck says so where its failures are held."""
+    traced.init()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        exchange_here().trouble = True
+        await respond(send)
+
+    serve(app)
     assert why(traced) == ["failed"]
 
 

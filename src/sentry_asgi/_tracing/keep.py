@@ -10,14 +10,15 @@ The rules:
   reports count a request once: as sent, or as not sampled.
 - Not kept is what the application has said not to trace (`exclude`, a `traces_sampler` that returns 0 by itself). The
   rate and the caller's "not sampled" are the dice's, which knew nothing of the end. Under backpressure nothing is kept.
-- Failed is what raised, answered with a failing status, or reported an exception. `failed` is the one place that says
-  so: what else is to count as failed asks to be in it.
+- Failed is what raised, answered with a failing status, reported an exception, or was in trouble: who finds a
+  request blocked or stuck sets the connection's `trouble`, and it is kept. `failed` is the one place that says so.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import sys
 from abc import abstractmethod
 from datetime import UTC, datetime
@@ -74,7 +75,7 @@ def failed(exchange: Exchange, known: Any = None) -> bool:
     """Whether a connection has failed since this was the last that it had reported."""
     if exchange.status is not None and exchange.status in exchange.settings.failing:
         return True
-    if _last_reported(exchange) is not known:
+    if _last_reported(exchange) is not known or exchange.trouble:
         return True
     if exchange.failure is not None and exchange.failure.exception is not None:
         return True
@@ -92,11 +93,8 @@ class _Keeping(Tracing):
     def __init__(self, client: Any, keep: Keep) -> None:
         super().__init__(client)
         self._sdk = client
-        self._keeps_failed, self._slower_than = keep.failed, keep.slower_than
-
-    def begin(self, exchange: Exchange, *, lazy: bool) -> None:
-        self._look_for_backpressure(exchange.started_at)
-        super().begin(exchange, lazy=lazy)
+        self._keeps_failed = keep.failed
+        self._limit = math.inf if keep.slower_than is None else keep.slower_than
 
     def _look_for_backpressure(self, at: float) -> None:
         # Not while a span is made: the monitor starts a thread, which asks for the span, and would ask the monitor.
@@ -110,37 +108,47 @@ class _Keeping(Tracing):
             super().end(exchange)
             return
         try:
+            if trace.pending and self._is_fine(exchange):
+                exchange.trace = None
+                self._count(trace)
+                return
             why = self._why(exchange, trace)
             if why is not None:
-                self._look_for_backpressure(now())
-                if self._may_keep(trace):
-                    self._keep(exchange, trace, why)
+                self._keep(exchange, trace, why)
         except Exception:
             log_failure("keeping a request")
+        if exchange.trace is trace:
+            self._end_undecided(exchange, trace)
+
+    def _is_fine(self, exchange: Exchange) -> bool:
+        """Whether an HTTP request was plainly neither slow nor failed: the hot path."""
+        return (
+            exchange.held is None
+            and exchange.ended_at is not None
+            and exchange.ended_at - exchange.started_at < self._limit
+            and exchange.status not in exchange.settings.failing
+            and exchange.ending == "returned"
+            and exchange.__class__ is Exchange
+        )
+
+    def _end_undecided(self, exchange: Exchange, trace: Trace) -> None:
         super().end(exchange)
         kept = getattr(trace, "kept", None)
         if kept is not None and kept.recording is not None:
             kept.recording.close().clear()
 
     def _why(self, exchange: Exchange, trace: Trace) -> str | None:
-        # The hot path of requests that are fine.
-        if self._keeps_failed and (
-            exchange.held is not None
-            or exchange.ending != "returned"
-            or exchange.status in exchange.settings.failing
-        ):
+        if self._keeps_failed:
             known = trace.kept.known if trace.message_size is not None else None
             if failed(exchange, known):
                 return "failed"
-        if self._slower_than is None:
-            return None
         if trace.message_size is not None:
             took = now() - trace.kept.began
         elif isinstance(exchange, WebSocketExchange):
             took = (exchange.first_byte_at or now()) - exchange.started_at
         else:
             took = (exchange.ended_at or exchange.closed_at or now()) - exchange.started_at
-        return "slow" if took >= self._slower_than else None
+        return "slow" if took >= self._limit else None
 
     def _may_keep(self, trace: Trace) -> bool:
         """Whether the application has not said no, and the SDK keeps up with sending."""
@@ -154,6 +162,9 @@ class _Keeping(Tracing):
         return True
 
     def _keep(self, exchange: Exchange, trace: Trace, why: str) -> None:
+        self._look_for_backpressure(now())
+        if not self._may_keep(trace):
+            return
         if trace.pending:
             if connection_here() is not exchange:
                 return  # an abandoned coroutine, which was closed in a context of somebody else's

@@ -148,6 +148,7 @@ class SentryMiddleware:
             budget=None if budget is None else Budget(budget),
             rules=_rules(secrets),
             keep=keep,
+            report_within=capture.within,
             app=app,
         )
         self._excluded_methods, self._excluded = exclusion(exclude)
@@ -281,6 +282,8 @@ class SentryMiddleware:
                 exchange.ending = "returned"
                 if failed and exchange.failure is not None:
                     capture.returned(exchange)
+            if failed and exchange.within is not None:
+                capture.within(exchange)
             if exchange.trace is not None:
                 exchange.trace.way.end(exchange)
             exchange.closed_at = now()

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
 
-from sentry_asgi._failures import swallowed
+from sentry_asgi._failures import swallowed, within
 from sentry_asgi._failures.dedupe import with_event_id
 from sentry_asgi._failures.state import FailureHolder, FailureState
 from sentry_asgi._failures.swallowed import failure
@@ -141,10 +141,10 @@ class Exchange(Connection, FailureHolder):
         try:
             kind = message["type"]
             if kind == "http.response.body":
+                if self.held is not None:
+                    self._look_within(message)
                 if "more_body" not in message or not message["more_body"]:
                     self.ended_at = now()
-                elif self.held is not None:
-                    self.let_go(1)
                 self.sent_bytes += len(message["body"])
             elif kind == "http.response.start":
                 if self.first_byte_at is None:
@@ -180,6 +180,20 @@ class Exchange(Connection, FailureHolder):
         except Exception:
             log_failure("noting a failing response")
             return message
+
+    def _look_within(self, message: Any) -> None:
+        """Look for failures in a part of an answer that tells of none; hold the last that crossed for what follows."""
+        more = bool(message.get("more_body"))
+        try:
+            if self.within is not None and self.within.pending and more:
+                self.settings.report_within(self)
+            within.look(self, message["body"], more=more)
+        except Exception:
+            log_failure("looking for a failure in an answer")
+        if more:
+            self.let_go(1)
+            if self.within is not None:
+                self.within.let_go(self.crossings)
 
     def _send_failed(self, error: OSError) -> None:
         try:
@@ -250,6 +264,8 @@ class WebSocketExchange(Exchange):
         if self.messages is not None and self.trace is not None:
             self.trace.way.end(self)
         if self.held is not None and self.status == ACCEPTED:
+            if self.within is not None and self.within.pending:
+                self.settings.report_within(self)
             self.let_go()
         self.message = None
         return self._received(await self._receive())
@@ -279,7 +295,9 @@ class WebSocketExchange(Exchange):
                 self.sent_messages += 1
                 self.sent_bytes += _size(message)
                 if self.held is not None:
-                    self.let_go(1)
+                    self._look_within(
+                        {"body": (message.get("text") or "").encode(), "more_body": True}
+                    )
             else:
                 if self.first_byte_at is None:
                     message = self._answered(kind, message)

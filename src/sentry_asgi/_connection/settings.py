@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,6 +94,8 @@ class Settings:
     rules: Rules = RULES
     # Which requests are traced though they were not sampled.
     keep: Keep | None = None
+    # Reports what was found within an answer so far, of a connection that goes on.
+    report_within: Callable[[Any], object] = id
     # What is served: frameworks' routers are asked for names.
     app: Any = None
 

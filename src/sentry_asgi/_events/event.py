@@ -34,7 +34,7 @@ from sentry_asgi._redaction.secrets import Found
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 
-from . import contexts as _contexts, failure, user as _user
+from . import contexts as _contexts, failure, rpc as _rpc, user as _user
 from .attachments import clean_attachments
 
 
@@ -58,6 +58,7 @@ def describe(
         ):  # which has its name, and tells how its own websocket began
             _add_summary(connection, event)
             _add_name(connection, event)
+            _rpc.add(connection, event, hint)
         if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is connection:
             return event  # `protect` runs later
     except Exception:  # an event that says less is better than none

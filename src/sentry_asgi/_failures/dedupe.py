@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
-from sentry_asgi._frameworks import disconnects
+from sentry_asgi._frameworks import disconnects, rpc
 from sentry_asgi._python.exceptions import (
     attributes_of,
     cause_of,
@@ -235,6 +235,8 @@ def _same_failure(exception: BaseException) -> Iterator[BaseException]:
             return
         yield one
         cause = cause_of(one)
+        if cause is None:
+            cause = rpc.original_of(one)
         one = _replaced(one) if cause is None else cause
 
 
@@ -260,6 +262,7 @@ def _all_of(exception: BaseException) -> list[BaseException]:
             continue
         found.append(one)
         waiting.append(cause_of(one))
+        waiting.append(rpc.original_of(one))
         if not suppresses_context(one):
             waiting.append(context_of(one))
         waiting.extend(members_of(one)[:_BOUND])

@@ -24,7 +24,7 @@ CROSSINGS: Final = 16
 class FailureState:
     """What is held of a connection's failures, while it lasts. Few connections have any, so few have one of these."""
 
-    __slots__ = ("crossings", "failure", "granted", "reported", "send_error", "trouble")
+    __slots__ = ("crossings", "failure", "granted", "reported", "send_error", "trouble", "within")
 
     def __init__(self, crossings: Iterable[BaseException] = (), kept: int = CROSSINGS) -> None:
         self.failure: Failure | None = None  # what was behind a failing response
@@ -32,6 +32,7 @@ class FailureState:
         self.crossings = deque(crossings, kept)  # the exceptions that `unwinding` saw
         self.granted: Any = None  # the raise site of which an event is promised
         self.reported: Any = None  # those that `dedupe` has let through
+        self.within: Any = None  # what `within` has looked at of its answer
         self.trouble: Any = None  # what tells of a failure without an exception; True is enough
 
 
@@ -75,6 +76,7 @@ class FailureHolder:
     reported = _held_value("reported")
     send_error = _held_value("send_error")
     trouble = _held_value("trouble")
+    within = _held_value("within")
 
     def failure_state(self) -> FailureState:
         """Return the state; once the connection is over, a throwaway whose writes are discarded."""

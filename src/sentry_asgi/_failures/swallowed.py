@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, TypeGuard
 
@@ -69,8 +69,25 @@ def failure(exchange: Any, phase: str = "before response") -> Failure | None:
         return None
 
 
+def at_work(exchange: Any) -> set[str | None]:
+    """The libraries that are at work on the message that is being sent; called by what the exchange's `send` calls."""
+    return _answering(list(_frames_of(exchange, sys._getframe(1))))  # noqa: SLF001
+
+
+def was_caught(
+    exception: BaseException, libraries: set[str | None], others: Callable[[str], bool]
+) -> TypeGuard[Exception]:
+    """Whether an exception of the application's was caught by one of these libraries, or by one of others."""
+    if not _is_exception(exception) or is_a(exception, _NO_FAILURES):
+        return False
+    catcher = _caught_by(exception)
+    if catcher is not None and others(catcher):
+        return _passes_application(exception)
+    return _was_caught_by(libraries, exception)
+
+
 @contextlib.contextmanager
-def with_traceback(failure: Failure) -> Iterator[None]:
+def with_traceback(failure: Any) -> Iterator[None]:
     """While it lasts, the exception has the traceback that it had when the response started.
 
     Starlette takes it from those that it has made a response of.

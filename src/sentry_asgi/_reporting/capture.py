@@ -90,7 +90,21 @@ def returned(exchange: Exchange) -> None:
         log_failure("capturing an exception")
 
 
-def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: bool) -> None:
+def within(exchange: Exchange) -> None:
+    """What was found in an answer that tells of no failure is reported, each once."""
+    pending, exchange.within.pending = exchange.within.pending, []
+    for failure in pending:
+        try:
+            if not _is_noise(exchange, failure.exception):
+                with texts_kept(), with_traceback(failure):
+                    _capture(exchange, failure.exception, failure.phase, handled=True, rpc=failure)
+        except Exception:
+            log_failure("capturing an exception")
+
+
+def _capture(
+    exchange: Exchange, exception: Exception, phase: str, *, handled: bool, rpc: Any = None
+) -> None:
     exception = dedupe.unreported(exchange, exception)
     if internals.is_ignored(exception):
         return
@@ -105,6 +119,8 @@ def _capture(exchange: Exchange, exception: Exception, phase: str, *, handled: b
     event: Any
     event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
     event["contexts"] = {"asgi": {"phase": phase}}
+    if rpc is not None:
+        event["contexts"]["rpc"] = {**rpc.facts, "call": rpc.call}
     _send(exchange, site, event, hint)
 
 

@@ -75,9 +75,7 @@ def failed(exchange: Exchange, known: Any = None) -> bool:
     """Whether a connection has failed since this was the last that it had reported."""
     if exchange.status is not None and exchange.status in exchange.settings.failing:
         return True
-    if _last_reported(exchange) is not known or exchange.trouble:
-        return True
-    if exchange.failure is not None and exchange.failure.exception is not None:
+    if _last_reported(exchange) is not known or exchange.trouble or _has_swallowed(exchange):
         return True
     if exchange.ending != "raised" or exchange.client_left:
         return False
@@ -85,6 +83,12 @@ def failed(exchange: Exchange, known: Any = None) -> bool:
     if not isinstance(raised, Exception):
         return True
     return not is_answered_outside(raised, exchange.settings.failing)
+
+
+def _has_swallowed(exchange: Exchange) -> bool:
+    """Whether an exception was found behind what the app has answered."""
+    failure, within = exchange.failure, exchange.within
+    return bool((failure and failure.exception is not None) or (within and within.found))
 
 
 class _Keeping(Tracing):

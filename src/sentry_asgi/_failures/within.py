@@ -142,7 +142,7 @@ def _of(exchange: Any) -> Look:
         if name.lower() == b"content-type":
             content_type = value.lower()
         elif name.lower() == b"content-encoding":
-            encoding = value.strip().lower()
+            encoding = value.strip().lower().removeprefix(b"identity")
     if content_type.startswith(_EVENTS):
         return Look("events", encoding)
     return Look("json", encoding) if b"json" in content_type.partition(b";")[0] else _NOTHING

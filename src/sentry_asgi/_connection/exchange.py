@@ -145,6 +145,8 @@ class Exchange(Connection, FailureHolder):
                     self._look_within(message)
                 if "more_body" not in message or not message["more_body"]:
                     self.ended_at = now()
+                elif not self.sent_bytes and self.trace is not None:
+                    self._streams()
                 self.sent_bytes += len(message["body"])
             elif kind == "http.response.start":
                 if self.first_byte_at is None:
@@ -180,6 +182,19 @@ class Exchange(Connection, FailureHolder):
         except Exception:
             log_failure("noting a failing response")
             return message
+
+    def _streams(self) -> None:
+        """Tell the tracing that a response of several parts has begun, if it is a stream of events."""
+        if self._is_event_stream():
+            self.trace.way.stream(self)
+
+    def _is_event_stream(self) -> bool:
+        return header(self.response_headers, b"content-type").startswith(b"text/event-stream")
+
+    @property
+    def awaits_events(self) -> bool:
+        """Whether the response is a stream of events, and none has been sent."""
+        return not self.sent_bytes and self.first_byte_at is not None and self._is_event_stream()
 
     def _look_within(self, message: Any) -> None:
         """Look for failures in a part of an answer that tells of none; hold the last that crossed for what follows."""
@@ -356,6 +371,14 @@ FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
 NORMAL: Final = 1000
 
 _HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
+
+
+def header(headers: Any, name: bytes) -> bytes:
+    """A response header as the app gave it, in lower case; empty without one."""
+    for key, value in headers or ():
+        if key.lower() == name:
+            return bytes(value).lower()
+    return b""
 
 
 def body_limit() -> int:

@@ -1,7 +1,7 @@
 """What the span of a request, a handshake or a message tells: asked when it ends, for only then is it known.
 
-Pure functions of the exchange; no Sentry in here. `message_size` is that of the message whose span it is; None where it
-is a request's or a handshake's.
+Pure functions of the exchange; no Sentry in here. `message_size` is that of the message whose span it is, `STREAM` if it
+is that of an event stream, None where it is a request's or a handshake's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ AFTER_RESPONSE: Final = 0.001
 """Seconds of work after the response that are worth a span of their own."""
 
 
+STREAM: Final = -1
+"""In place of a message's size: the span is that of what a request streams."""
+
+
 def operation(exchange: Exchange) -> str:
-    return "websocket.server" if isinstance(exchange, WebSocketExchange) else "http.server"
+    if isinstance(exchange, WebSocketExchange):
+        return "websocket.server"
+    return "http.server.stream" if exchange.trace.message_size == STREAM else "http.server"
 
 
 def first_name(exchange: Exchange) -> str:
@@ -33,11 +39,13 @@ class Naming(NamedTuple):
     route: str | None
 
 
-def naming(exchange: Exchange, given: str) -> Naming:
+def naming(exchange: Exchange, given: str, message_size: int | None) -> Naming:
     name, source, route = request.name_source_and_route(exchange)
     # Almost always it is the first name still; the others are dear to ask for.
     if given != first_name(exchange) and given not in request.derived_names(exchange):
         name = None
+    elif message_size == STREAM:
+        name = f"{name} stream"  # not among the requests, whose percentiles it would spoil
     return Naming(name, source, route)
 
 
@@ -71,6 +79,8 @@ def attributes(
     }
     if message_size is None:
         facts.update(_of_response(exchange, status))
+    elif message_size == STREAM:
+        facts.update(_of_stream(exchange))
     else:
         facts["messaging.message.body.size"] = message_size
     return {name: value for name, value in facts.items() if value is not None}
@@ -88,6 +98,13 @@ def _of_response(exchange: Exchange, status: int | None) -> dict[str, Any]:
         "http.request.time_to_first_byte": first_byte
         and round(first_byte - exchange.started_at, 6),
     }
+
+
+def _of_stream(exchange: Exchange) -> dict[str, Any]:
+    by = "client" if exchange.client_left else "server"
+    if exchange.ended_at is not None or exchange.ending == "raised":
+        by = "app"
+    return {"http.response.body.size": exchange.sent_bytes, "sentry_asgi.stream_ended_by": by}
 
 
 def _text(value: Any) -> str | None:
@@ -111,11 +128,13 @@ def time_of(moment: float) -> datetime:
 def end(exchange: Exchange, start: datetime, message_size: int | None) -> datetime | None:
     """When the request was over: with the last of its response, or with the app's failure to give one.
 
-    None for now: a message is over when the next is asked for.
+    None for now: a message is over when the next is asked for. A stream that never began is none of its time.
     """
+    if message_size == STREAM and exchange.ended_at is not None:
+        return time_of(exchange.ended_at)
     if message_size is not None:
         return None
     ended = exchange.ended_at or exchange.closed_at or now()
-    if isinstance(exchange, WebSocketExchange):
+    if isinstance(exchange, WebSocketExchange) or exchange.awaits_events:
         ended = exchange.first_byte_at or ended
     return start + timedelta(seconds=ended - exchange.started_at)

@@ -146,6 +146,8 @@ class _Keeping(Tracing):
             known = trace.kept.known if trace.message_size is not None else None
             if failed(exchange, known):
                 return "failed"
+        if trace.message_size == _attributes.STREAM or exchange.awaits_events:
+            return None  # it may last
         if trace.message_size is not None:
             took = now() - trace.kept.began
         elif isinstance(exchange, WebSocketExchange):
@@ -182,6 +184,11 @@ class _Keeping(Tracing):
     def message(self, exchange: WebSocketExchange, size: int) -> None:
         super().message(exchange, size)
         if exchange.trace is not None:
+            self._kept(exchange)
+
+    def stream(self, exchange: Exchange) -> None:
+        super().stream(exchange)
+        if exchange.trace is not None and exchange.trace.message_size is not None:
             self._kept(exchange)
 
     def _kept(self, exchange: Exchange) -> _Kept:

@@ -10,7 +10,8 @@ The rules:
   is decided, and no sampler asked, twice; where an SDK does not take a decision, it decides alone.
 - A new trace's `sample_rand` is drawn here, so other services on the trace decide the same.
 - What a span tells (`attributes`) is set when it ends. A request's duration ends with the last body message; what the
-  app does after that is a span of its own. A websocket's span is its handshake; if its messages are to have spans, each
+  app does after that is a span of its own. Where the response streams events, the request's span ends when they begin,
+  and the stream has one of its own. A websocket's span is its handshake; if its messages are to have spans, each
   has one until the next is asked for or comes, by whichever task, sampled as the handshake was.
 """
 
@@ -46,6 +47,7 @@ class Trace:
     __slots__ = (
         "kept",  # of how it may be kept; `keep`'s, and not set without that
         "message_size",
+        "parent",  # that is not the caller; not set where it is
         "pending",
         "rate",
         "reason",
@@ -59,6 +61,7 @@ class Trace:
     )
 
     kept: Any
+    parent: str | None
 
     def __init__(self, way: Tracing) -> None:
         self.way = way
@@ -288,6 +291,25 @@ class Tracing(ABC):
         for category in self.categories:
             transport.record_lost_event(trace.reason, data_category=category)
 
+    def stream(self, exchange: Exchange) -> None:
+        """The response streams events from now on: the request's span ends, and a child of it begins."""
+        before: Trace = exchange.trace
+        if before.message_size is not None or before.sampled is None:
+            return
+        try:
+            self.end(exchange)
+            exchange.trace = trace = Trace(self)
+            trace.message_size = _attributes.STREAM
+            trace.sampled, trace.rate, trace.reason = before.sampled, before.rate, before.reason
+            trace.sample_rand = before.sample_rand
+            if before.span is None:
+                trace.pending = True
+                return
+            trace.parent = before.span.span_id
+            self.start(exchange, before.scope)
+        except Exception:
+            log_failure("starting a span")
+
     # Messages
 
     def _await_messages(self, exchange: WebSocketExchange, trace: Trace) -> None:
@@ -347,8 +369,11 @@ def _plain_rate(rate: Any) -> float | None:
 
 def _parent(exchange: Exchange, context: Any) -> str | None:
     """The id of the span that this one is a child of: the caller's, or of a message the handshake's."""
-    messages = exchange.messages if isinstance(exchange, WebSocketExchange) else None
-    parent: str | None = messages.parent_span_id if messages is not None else None
+    if exchange.trace.message_size == _attributes.STREAM:
+        parent: str | None = getattr(exchange.trace, "parent", None)
+    else:
+        messages = exchange.messages if isinstance(exchange, WebSocketExchange) else None
+        parent = messages.parent_span_id if messages is not None else None
     return context.parent_span_id if parent is None else parent
 
 
@@ -446,7 +471,7 @@ class Transactions(Tracing):
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
-        name, source, route = _attributes.naming(exchange, span.name)
+        name, source, route = _attributes.naming(exchange, span.name, trace.message_size)
         if name is not None:
             span.name, span.source = name, source
         elif span.source == "url":  # the source that the span began with
@@ -547,7 +572,7 @@ class StreamedSpans(Tracing):
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
-        name, source, route = _attributes.naming(exchange, span.name)
+        name, source, route = _attributes.naming(exchange, span.name, trace.message_size)
         status, outcome = _attributes.outcome(exchange, trace.message_size)
         if outcome == "internal_error" or (status is not None and status >= 500):  # noqa: PLR2004
             span.status = "error"

@@ -214,6 +214,17 @@ def invariants_verdict(session: nox.Session) -> None:
     session.run("python", "-m", "tests.invariants", "judge", str(directory))
 
 
+RPC = ["strawberry-graphql[fastapi]", "ariadne", "graphene>=3", "mcp", "fastmcp"]
+
+
+@nox.session
+@nox.parametrize("version", [SDK, *OTHER_SDKS])
+def rpc(session: nox.Session, version: str) -> None:
+    """Libraries that answer a failure with a 200: what is reported of each."""
+    install(session, version, *RPC, extra="")
+    session.run("pytest", "tests/rpc", *session.posargs)
+
+
 @nox.session
 def servers(session: nox.Session) -> None:
     """Real servers over loopback: what they are asked for, and what arrives."""

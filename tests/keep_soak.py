@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import json
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -46,14 +47,10 @@ class Arrived:
     lost: Counter[str] = field(default_factory=Counter)
     held: int = 0
 
-    def path(self, kind: str, number: int) -> str:
-        return f"/{kind}/{number}"
-
     @property
     def deviation(self) -> float:
         """How far the weight is from the number of requests, in standard deviations of the dice."""
-        unkept = self.requests
-        spread = (unkept * RATE * (1 - RATE)) ** 0.5 / RATE
+        spread = math.sqrt(self.requests * RATE * (1 - RATE)) / RATE
         return abs(self.weight - self.requests) / spread
 
 
@@ -95,7 +92,8 @@ def soak(requests: int, *, streams: bool) -> Arrived:
 
 async def _serve(requests: int) -> None:
     engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=_downstream))
+    downstream: Any = _downstream
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=downstream))
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         with engine.connect() as connection:

@@ -18,17 +18,29 @@ from . import contexts as _contexts
 def add(connection: Connection, event: dict[str, Any], hint: Any) -> None:
     """Add the call to an event that reports an exception; never raise."""
     try:
-        exc_info = (hint or {}).get("exc_info")
         if event.get("exception"):
-            _add(connection, event, exc_info[1] if isinstance(exc_info, tuple) else None)
+            _add(connection, event, hint or {})
     except Exception:
         log_failure("describing a call")
 
 
-def _add(connection: Connection, event: dict[str, Any], exception: Any) -> None:
+def _field(hint: Any) -> str | None:
+    """Where in an operation it was, as the exception tells that is reported, or that a library has logged as it is."""
+    exc_info = hint.get("exc_info")
+    for told in (
+        exc_info[1] if isinstance(exc_info, tuple) else None,
+        getattr(hint.get("log_record"), "msg", None),
+    ):
+        field = rpc.field_of(told) if isinstance(told, BaseException) else None
+        if field:
+            return field
+    return None
+
+
+def _add(connection: Connection, event: dict[str, Any], hint: Any) -> None:
     contexts = event.setdefault("contexts", {})
     found = contexts.get("rpc") or {}
-    field = None if exception is None else rpc.field_of(exception)
+    field = _field(hint)
     if field:
         found["field"] = field
     call = found.pop("call", None)

@@ -19,6 +19,8 @@ The rules:
   (`status_code`, Django's): it reports the exception behind that response.
 - A background task can fail after its request, and nobody retrieves the exception. asyncio logs it in no request's
   context. So it is marked with its request when it leaves the task's frames, as far as `unwinding` sees it.
+- What the libraries of GraphQL, JSON-RPC and MCP raise and log of their callers' mistakes is no failure, whoever
+  reports it, but for the application itself.
 - A failing response may carry the event's id; whatever event then reports the failure gets that id.
 """
 
@@ -49,6 +51,7 @@ from sentry_asgi._python.exceptions import (
 )
 from sentry_asgi._python.in_app import FOLDER, application
 from sentry_asgi._python.locks import Lock
+from sentry_asgi._sdk import internals
 
 from .budget import raise_site
 from .swallowed import Failure, failure
@@ -95,7 +98,7 @@ def first_report(exchange: Any, event: dict[str, Any], hint: dict[str, Any]) -> 
 def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) -> bool:
     if disconnects.client_left(exchange, exception) and not _asked_for(event):
         return False
-    if is_known(exchange, exception):
+    if is_known(exchange, exception) or (_is_no_failure(exception) and not _asked_for(event)):
         return False
     failure = exchange.failure
     shown = _all_of(exception)
@@ -106,6 +109,13 @@ def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) ->
     event_id = event.get("event_id", "")
     exchange.reported.extend((one, event_id) for one in shown)
     return True
+
+
+def _is_no_failure(exception: Any) -> bool:
+    """Whether a protocol's library, or who listens to it, tells of its caller's mistake, or of what is ignored."""
+    if not rpc.is_wrapper(exception):
+        return False
+    return rpc.is_callers_mistake(exception) or internals.is_ignored(rpc.looked_through(exception))
 
 
 def is_known(exchange: Any, exception: BaseException) -> bool:

@@ -24,9 +24,6 @@ from typing import Any, Final, NamedTuple
 
 from sentry_asgi._frameworks import rpc
 from sentry_asgi._python.exceptions import (
-    cause_of,
-    is_a,
-    names_of,
     text_of,
     traceback_of,
 )
@@ -34,7 +31,6 @@ from sentry_asgi._python.exceptions import (
 from . import swallowed
 
 LOOKED_AT: Final = 16_384
-_FAILURES: Final = 16
 _EVENTS: Final = b"text/event-stream"
 
 
@@ -167,23 +163,10 @@ def _match(exchange: Any, found: Look, told: list[rpc.Failed]) -> None:
     by_message = {one.message: one for one in told if one.message}
     for position, exception in enumerate(behind):
         one = by_message.get(text_of(exception), told[position])
-        cause = _looked_through(exception)
+        cause = rpc.looked_through(exception)
         facts = {"field": one.field} if one.field else {}
         phase = "during response" if exchange.status == swallowed.ACCEPTED else "before response"
         event_id = uuid.uuid4().hex
         noted = Within(cause, event_id, phase, traceback_of(cause), facts, one.call)
         found.pending.append(noted)
         found.found += 1
-
-
-def _looked_through(exception: Exception) -> Exception:
-    for _ in range(_FAILURES):
-        if names_of(type(exception))[1] not in rpc.WRAPPERS:
-            break
-        cause: Any = cause_of(exception)
-        if cause is None:
-            cause = rpc.original_of(exception)
-        if not is_a(cause, Exception):
-            break
-        exception = cause
-    return exception

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from sentry_asgi._python.exceptions import attribute_of, is_a, names_of
+from sentry_asgi._python.exceptions import attribute_of, cause_of, is_a, names_of
 
 WRAPPERS: Final = frozenset(
     {
@@ -48,18 +48,47 @@ def speaks(library: str) -> bool:
     return any(word in library for word in _WORDS)
 
 
+def is_wrapper(exception: BaseException) -> bool:
+    """Whether an exception is of the kind that such a library raises around what has failed."""
+    return any(names_of(kind)[1] in WRAPPERS for kind in type(exception).__mro__)
+
+
 def original_of(exception: BaseException) -> Any:
     """What an exception of such a library's was made of, beside its cause; None if of nothing."""
-    if names_of(type(exception))[1] not in WRAPPERS:
-        return None
-    original = attribute_of(exception, "original_error")
+    original = attribute_of(exception, "original_error") if is_wrapper(exception) else None
     return original if is_a(original, BaseException) else None
+
+
+def looked_through(exception: Exception) -> Exception:
+    """What has failed, in what such a library has raised around it."""
+    for _ in range(_MANY):
+        if not is_wrapper(exception):
+            break
+        cause: Any = cause_of(exception)
+        if cause is None:
+            cause = original_of(exception)
+        if not is_a(cause, Exception):
+            break
+        exception = cause
+    return exception
+
+
+def is_callers_mistake(exception: BaseException) -> bool:
+    """Whether such a library raised an exception for what the caller did wrong."""
+    if not is_wrapper(exception):
+        return False
+    error = attribute_of(exception, "error")
+    code = attribute_of(error, "code") if error is not None else attribute_of(exception, "code")
+    if _is_code(code):
+        return code in CALLERS_MISTAKES
+    is_graphqls = hasattr(type(exception), "locations")
+    return is_graphqls and not attribute_of(exception, "path") and cause_of(exception) is None
 
 
 def field_of(exception: BaseException) -> str | None:
     """Where in an operation of GraphQL's an exception was raised, if it is GraphQL's own and tells."""
-    path = attribute_of(exception, "path") if original_of(exception) is not None else None
-    return _field(path) if isinstance(path, list) else None
+    path = attribute_of(exception, "path") if is_wrapper(exception) else None
+    return _field(path) if isinstance(path, list) and path else None
 
 
 def failures(answer: Any) -> list[Failed]:

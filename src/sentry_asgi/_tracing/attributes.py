@@ -1,7 +1,7 @@
 """What the span of a request, a handshake or a message tells: asked when it ends, for only then is it known.
 
-Pure functions of the exchange; no Sentry in here. `message_size` is that of the message whose span it is, `STREAM` if it
-is that of an event stream, None where it is a request's or a handshake's.
+Pure functions of the exchange; no Sentry in here. `message_size` is that of the message whose span it is, `STREAM` if
+the span is that of an event stream, None where it is a request's or a handshake's.
 """
 
 from __future__ import annotations

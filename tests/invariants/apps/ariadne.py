@@ -12,8 +12,6 @@ from starlette.routing import Mount
 from tests.frameworks.failing import fail, lifespan_of
 from tests.invariants.requests import Request, posted
 
-# Of the SDK's integrations, those that tell of what failed.
-TOLD_BY = {cell: {"ariadne", "logging"} for cell in ("raise", "sync", "mounted")}
 # GraphQL has none of these.
 WITHOUT = {"handled", "stream", "websocket"}
 

@@ -13,11 +13,6 @@ from starlette.routing import Mount
 from tests.frameworks.failing import fail
 from tests.invariants.requests import Request, posted
 
-# Of the SDK's integrations, those that tell of what failed: MCP's own sees no failure of a tool.
-TOLD_BY = {
-    **{cell: {"logging"} for cell in ("raise", "sync", "mounted")},
-    "handled": {"logging", "mcp"},
-}
 # A server streams to who listens, not to who asks.
 WITHOUT = {"stream", "websocket"}
 

@@ -12,8 +12,6 @@ from strawberry.fastapi import GraphQLRouter
 from tests.frameworks.failing import fail, lifespan_of
 from tests.invariants.requests import Request, posted
 
-# Of the SDK's integrations, those that tell of what failed.
-TOLD_BY = {cell: {"strawberry", "logging"} for cell in ("raise", "sync", "mounted")}
 # GraphQL has neither.
 WITHOUT = {"handled", "stream", "websocket"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import re
 import threading
 from datetime import UTC, datetime
@@ -693,3 +694,110 @@ def test_what_fails_while_it_is_decided_is_logged_and_the_request_is_as_if_not_k
     serve(hello, failed_request_status_codes=Broken())
     assert traced.spans == []
     assert "keeping a request" in caplog.text
+
+
+# Odd ends
+
+
+def test_a_group_beyond_the_budget_is_a_failure_though_it_is_no_exception(traced: Traced) -> None:
+    traced.init()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        raise BaseExceptionGroup("both", [ValueError("x"), KeyboardInterrupt()])
+
+    wrapped = SentryMiddleware(app, keep=Keep(slower_than=None), error_budget=1)
+    for _ in range(2):
+        with pytest.raises(BaseExceptionGroup):
+            run(wrapped)
+    assert why(traced) == ["failed"] * 2
+
+
+def test_a_report_that_cannot_be_counted_is_logged(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = traced.init()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("counting")
+
+    monkeypatch.setattr(client.transport, "record_lost_event", broken)
+    serve(hello)
+    assert "keeping a request" in caplog.text
+
+
+def test_an_abandoned_request_that_is_closed_elsewhere_is_not_kept(traced: Traced) -> None:
+    traced.init()
+    app = SentryMiddleware(hello_later, keep=Keep(slower_than=0.0))
+    serving = call(app, http_scope())
+    contextvars.copy_context().run(serving.send, None)
+    serving.close()
+    assert traced.spans == []
+
+
+async def hello_later(scope: Scope, receive: Any, send: Any) -> None:
+    await _Never()
+
+
+class _Never:
+    def __await__(self) -> Any:
+        yield None
+
+
+def test_a_message_that_is_received_elsewhere_is_not_kept(traced: Traced) -> None:
+    traced.init()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        task = asyncio.get_running_loop().create_task(receive(), context=contextvars.Context())
+        await task
+
+    incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "x"}]
+    wrapped = SentryMiddleware(app, keep=KEEP, websocket_message_spans=True)
+    run(wrapped, websocket_scope("/ws"), incoming)
+    assert traced.spans == []
+
+
+@pytest.mark.skipif(SDK_VERSION < (2, 75), reason="streamed spans")
+def test_where_the_sdk_decides_a_stream_of_events_is_as_ever(sentry: Sentry) -> None:
+    traced = Traced(sentry, "stream")
+    traced.init(traces_sample_rate=1.0, ignore_spans=["/health"])
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        headers = [(b"x-other", b"1"), (b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    serve(app)
+    assert [one["op"] for one in traced.spans] == ["http.server"]
+
+
+def test_a_client_that_is_closed_meanwhile_gets_nothing(traced: Traced) -> None:
+    client = traced.init()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        with traced.start_span("child"):
+            pass
+        client.transport = None
+        await respond(send)
+
+    serve(app)
+    assert traced.sentry.transport.items("span") == []
+
+
+def test_a_transaction_that_records_nothing_is_left_as_it_is() -> None:
+    """Of an SDK that has moved its recorder."""
+
+    class Moved:
+        sampled, sample_rate = False, None
+
+        def init_span_recorder(self, maxlen: int) -> None:
+            """Record nothing."""
+
+    moved = Moved()
+    undecided.record(moved, Recording())
+    undecided.discard(moved)
+    assert vars(moved) == {}
+    undecided.keep(moved, 1_000)
+    assert vars(moved) == {"sampled": True, "sample_rate": 1.0}

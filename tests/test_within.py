@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import sys
 import zlib
 from typing import Any
@@ -22,7 +23,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._failures import within
 from sentry_asgi._frameworks import rpc
 
-from .support import Sentry, exception_values, http_scope, run, websocket_scope
+from .support import Scope, Sentry, exception_values, http_scope, respond, run, websocket_scope
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
 
@@ -302,6 +303,55 @@ def test_what_was_reported_by_others_is_not_reported_again(sentry: Sentry) -> No
     }
 
 
+class MCPError(Exception):
+    """As `mcp` has it."""
+
+    def __init__(self, code: Any) -> None:
+        super().__init__(f"code {code}")
+        self.error = type("ErrorData", (), {"code": code})()
+
+
+class LocatedError(GraphQLError):
+    """As `graphql` has it, of a class of its own."""
+
+    locations = None
+
+    def __init__(self, message: str, path: Any = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@pytest.mark.parametrize(
+    ("error", "events"),
+    [
+        (LocatedError("Syntax Error"), 0),
+        (LocatedError("a resolver's", ["orders"]), 1),
+        (MCPError(-32602), 0),
+        (MCPError(-32603), 1),
+        (MCPError("odd"), 1),
+        (ToolError("unknown"), 1),
+    ],
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_a_library_logs_of_the_callers_mistakes_is_no_failure(
+    sentry: Sentry, error: Any, events: int, asked: bool
+) -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            raise error
+        except Exception:
+            if asked:
+                sentry_sdk.capture_exception()
+            else:
+                logging.getLogger("library").exception("failed")
+        sentry_sdk.capture_message("something else")
+        await respond(send)
+
+    sentry.init()
+    run(SentryMiddleware(app))
+    assert len(sentry.events) == 1 + (1 if asked else events)
+
+
 def test_the_budget_and_a_client_that_left_count_as_ever(sentry: Sentry) -> None:
     sentry.init()
     app = SentryMiddleware(answering(JSONRPC), error_budget=1)
@@ -366,6 +416,8 @@ def test_what_fails_in_looking_is_logged(
         ({"query": "boom"}, GRAPHQL, {"system": "graphql", "field": "boom.0.x"}, "boom.0.x"),
         ({"query": 1}, JSONRPC, None, None),
         ([], JSONRPC, None, None),
+        (5, JSONRPC, None, None),
+        ({"jsonrpc": "2.0"}, JSONRPC, None, None),
         ([CALL, CALL], JSONRPC, None, None),
         ({**CALL, "method": "drop table; --"}, JSONRPC, None, None),
     ],

@@ -74,9 +74,7 @@ def looked_through(exception: Exception) -> Exception:
 
 
 def is_callers_mistake(exception: BaseException) -> bool:
-    """Whether such a library raised an exception for what the caller did wrong."""
-    if not is_wrapper(exception):
-        return False
+    """Whether such a library raised an exception, which is a wrapper, for what the caller did wrong."""
     error = attribute_of(exception, "error")
     code = attribute_of(error, "code") if error is not None else attribute_of(exception, "code")
     if _is_code(code):
@@ -190,7 +188,5 @@ def _without_none(facts: dict[str, str | None]) -> dict[str, str]:
 
 def detail(facts: dict[str, str]) -> str | None:
     """The one name that says what was called."""
-    for name in ("operation", "tool", "prompt", "name", "method", "field"):
-        if facts.get(name):
-            return facts[name]
-    return None
+    names = ("operation", "tool", "prompt", "name", "method", "field")
+    return next((facts[name] for name in names if name in facts), None)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.integrations.logging import LoggingIntegration
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
@@ -347,7 +348,7 @@ def test_what_a_library_logs_of_the_callers_mistakes_is_no_failure(
         sentry_sdk.capture_message("something else")
         await respond(send)
 
-    sentry.init()
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
     run(SentryMiddleware(app))
     assert len(sentry.events) == 1 + (1 if asked else events)
 

@@ -13,7 +13,7 @@ The rules:
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sentry_sdk.scope import Scope
 
@@ -56,10 +56,13 @@ def keep(transaction: Any, maxlen: int) -> None:
 # Streamed spans
 
 
-_Base: Final[Any] = internals.StreamedSpan or object
+if TYPE_CHECKING:
+    _Base = object
+else:
+    _Base = internals.StreamedSpan or object
 
 
-class _Undecided(_Base):  # type: ignore[misc]
+class _Undecided(_Base):
     """A segment that is not sampled, and may yet be sent."""
 
     __slots__ = ("_kept", "lose", "recording")

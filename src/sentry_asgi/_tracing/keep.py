@@ -130,6 +130,7 @@ class _Keeping(Tracing):
             exchange.held is None
             and exchange.ended_at is not None
             and exchange.ended_at - exchange.started_at < self._limit
+            and exchange.status is not None
             and exchange.status not in exchange.settings.failing
             and exchange.ending == "returned"
             and exchange.__class__ is Exchange

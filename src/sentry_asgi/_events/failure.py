@@ -31,7 +31,7 @@ def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, 
         return False
     _show_as_ours(event, hint)
     _tell_handled(event)
-    if connection.reported is dedupe.OVER:
+    if connection.reported is dedupe.OVER and OURS not in (hint or {}):
         seconds = round(now() - (connection.closed_at or now()), 3)
         _context(event).update({"phase": "after response", "seconds_after_request": seconds})
     elif event.get("exception"):

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
+
+import sentry_sdk
 
 from sentry_asgi._python.exceptions import names_of, traceback_of
 from sentry_asgi._python.in_app import application
@@ -26,7 +29,7 @@ SITES: Final = 1_000
 TOGETHER: Final = 10
 """How many sites may use up their whole budget at once."""
 
-_MINUTE: Final = 60.0
+MINUTE: Final = 60.0
 
 _spending: Final = Lock()
 """Held while a budget is asked: loops of several threads may serve one app."""
@@ -42,16 +45,17 @@ class Suppressed(NamedTuple):
 
 
 class _Bucket:
-    __slots__ = ("_at", "_size", "_tokens", "count", "since")
+    __slots__ = ("_at", "_gain", "_size", "_tokens", "count", "since")
 
-    def __init__(self, size: float, now: float) -> None:
+    def __init__(self, size: float, window: float, now: float) -> None:
         self._size = self._tokens = size
+        self._gain = size / window
         self._at = now
         self.count, self.since = 0, 0.0
 
     def has(self, now: float) -> bool:
         """Whether there is a token, as of now."""
-        gained = (now - self._at) * self._size / _MINUTE
+        gained = (now - self._at) * self._gain
         self._at = now
         self._tokens = min(self._size, self._tokens + gained)
         return self._tokens >= 1
@@ -61,11 +65,12 @@ class _Bucket:
 
 
 class Budget:
-    """What a middleware may send of each raise site."""
+    """What may be sent of each raise site, at once and in a window of so many seconds; by default a minute."""
 
-    def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
-        self._all = _Bucket(per_minute * TOGETHER, time.monotonic())
+    def __init__(self, events: int, window: float = MINUTE) -> None:
+        self._events = events
+        self._window = window
+        self._all = _Bucket(events * TOGETHER, window, time.monotonic())
         self._sites: OrderedDict[Site, _Bucket] = OrderedDict()
 
     def spend(self, site: Site, *, count: bool = True) -> bool:
@@ -88,7 +93,7 @@ class Budget:
         if bucket is None:
             if len(self._sites) >= SITES:
                 self._sites.popitem(last=False)
-            bucket = self._sites[site] = _Bucket(self._per_minute, now)
+            bucket = self._sites[site] = _Bucket(self._events, self._window, now)
         else:
             self._sites.move_to_end(site)
         return bucket
@@ -107,6 +112,17 @@ class Budget:
             bucket = self._sites.get(site)
             if bucket is not None and bucket.since == told.since:
                 bucket.count = max(0, bucket.count - told.events)
+
+
+def capture_within(budget: Budget | None, site: Site, event: Any, hint: Any = None) -> None:
+    """Capture an event that tells of those of its site that were not sent; once it has left, they are told."""
+    told = None if budget is None else budget.suppressed(site)
+    if told is not None:
+        since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
+        event["contexts"]["asgi"].update(suppressed=told.events, suppressed_since=since)
+    sent = sentry_sdk.capture_event(event, hint=hint)
+    if told is not None and budget is not None and sent is not None:
+        budget.tell(site, told)
 
 
 def raise_site(exception: BaseException) -> Site:

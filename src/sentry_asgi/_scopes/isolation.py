@@ -30,7 +30,7 @@ import functools
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from typing import Any, Final, Protocol, TypeAlias
 
 from sentry_sdk.client import NonRecordingClient
@@ -69,6 +69,10 @@ class Isolation(Protocol):
 
     def process(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """For the lifespan: what is set within is the process's, until the value is called."""
+        ...
+
+    def process_scope(self) -> Scope | None:
+        """The process's own scope; None where none is known."""
         ...
 
 
@@ -593,6 +597,9 @@ class LazyScopes:
         with _starting(self._home) as started:
             yield started
 
+    def process_scope(self) -> Scope | None:
+        return None if self._home is None else self._home.scope
+
 
 @contextlib.contextmanager
 def _starting(home: Process | None) -> Iterator[Callable[[], None]]:
@@ -626,6 +633,23 @@ def connection_here() -> Connection | None:
     if isinstance(scope, _LazyScope):
         return scope.asgi_connection
     return _public_connection.get()
+
+
+def connection_of(context: Context) -> Connection | None:
+    """The same for a context, which may be in use by another thread."""
+    scope = context.get(internals.LAZY_SCOPES.isolation) if internals.LAZY_SCOPES else None
+    if isinstance(scope, _LazyScope):
+        return scope.asgi_connection
+    return context.get(_public_connection)
+
+
+@contextlib.contextmanager
+def sessionless(scope: Scope | None = None) -> Iterator[None]:
+    """While it lasts, what is reported counts for no session, with what this or the scope in force has set."""
+    fork = (scope or Scope.get_isolation_scope()).fork()
+    internals.SESSION.__set__(fork, None)
+    with use_isolation_scope(fork):
+        yield
 
 
 def trace_here() -> tuple[str, str]:
@@ -758,6 +782,9 @@ class PublicScopes:
             self._lifespan_scope = _process_scope.get() or Scope.get_isolation_scope()
             with use_isolation_scope(self._lifespan_scope):
                 yield started
+
+    def process_scope(self) -> Scope | None:
+        return self._lifespan_scope
 
 
 def _continue_publicly(scope: Scope, connection: Connection) -> None:

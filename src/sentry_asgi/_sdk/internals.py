@@ -302,11 +302,17 @@ def record_lost_error() -> None:
 
 def filter_logged_events(client: Any, keep: Any) -> None:
     """Has the logging integration make events only of records that are to be kept; where it has a handler for that."""
+    handler = logged_events_handler(client)
+    if handler is not None and keep not in handler.filters:
+        handler.addFilter(keep)
+
+
+def logged_events_handler(client: Any) -> logging.Handler | None:
+    """What makes the logging integration's events of records; None where it has no such handler."""
     integration = client.get_integration("logging")
     # SDK 3 has another name for it.
     handler = getattr(integration, "_handler", getattr(integration, "_event_handler", None))
-    if isinstance(handler, logging.Handler) and keep not in handler.filters:
-        handler.addFilter(keep)
+    return handler if isinstance(handler, logging.Handler) else None
 
 
 CUTS_OFF: Final = "sentry_sdk.integrations.asgi"

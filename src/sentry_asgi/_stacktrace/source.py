@@ -16,7 +16,7 @@ import os
 import stat
 import tokenize
 from importlib.machinery import SourceFileLoader
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 LINE: Final = 1_000  # characters
@@ -25,6 +25,14 @@ _KEPT: Final = 2_000  # excerpts; when there are more, all go
 
 Changed: TypeAlias = tuple[int, int] | None
 """When a file was changed, and its size; None for what is no file that can be read."""
+
+
+class Step(NamedTuple):
+    """What is kept of a frame that goes on running, as another thread's does: it has no variables."""
+
+    f_code: CodeType
+    f_globals: dict[str, Any]
+    f_lineno: int
 
 
 class Excerpt(NamedTuple):
@@ -48,7 +56,7 @@ class Source:
         self._changed: dict[str, Changed] = {}
         self._files: dict[str, list[str]] = {}
 
-    def around(self, frame: FrameType, number: int) -> Excerpt:
+    def around(self, frame: FrameType | Step, number: int) -> Excerpt:
         """The lines around a frame's line, which is counted from 1."""
         filename = frame.f_code.co_filename
         if filename not in self._changed:
@@ -64,7 +72,7 @@ class Source:
         _excerpts[place] = changed, excerpt
         return excerpt
 
-    def _read(self, frame: FrameType, filename: str, at: int) -> Excerpt:
+    def _read(self, frame: FrameType | Step, filename: str, at: int) -> Excerpt:
         lines = self._files.get(filename)
         if lines is None:
             lines = self._files[filename] = _lines_of(frame, filename, self._changed[filename])
@@ -83,7 +91,7 @@ def _look_at(filename: str) -> Changed:
     return (status.st_mtime_ns, status.st_size) if readable else None
 
 
-def _lines_of(frame: FrameType, filename: str, changed: Changed) -> list[str]:
+def _lines_of(frame: FrameType | Step, filename: str, changed: Changed) -> list[str]:
     try:
         loader: Any = frame.f_globals.get("__loader__")
         if not isinstance(loader, (SourceFileLoader, type(None))):

@@ -19,7 +19,7 @@ import inspect
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple
@@ -40,7 +40,7 @@ from sentry_asgi._sdk import internals
 
 from . import objects
 from .render import Renderer
-from .source import Source
+from .source import Source, Step
 
 EXCEPTIONS: Final = 50
 OUTERMOST: Final = 50
@@ -88,6 +88,15 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
         variables = options.get("include_local_variables", True)
         lines = 5 if options.get("include_source_context", True) else 0
     return Wanted(variables, lines, length)
+
+
+def stacktrace(steps: Sequence[FrameType | Step], *, variables: bool) -> dict[str, Any]:
+    """A stack, the innermost last, as an event shows it, by the options of the client in force."""
+    options = internals.options()
+    wanted = _wanted(options)
+    if not variables:
+        wanted = wanted._replace(variables=False)
+    return {"frames": ExceptionSerializer(options, wanted).stack(steps)}
 
 
 class ExceptionSerializer:
@@ -144,7 +153,20 @@ class ExceptionSerializer:
         frames = [self._frame(step.tb_frame, step.tb_lineno) for step in reversed(steps)]
         return frames[::-1]
 
-    def _frame(self, frame: FrameType, number: int) -> dict[str, Any]:
+    def stack(self, steps: Sequence[FrameType | Step]) -> list[dict[str, Any]]:
+        """The frames of a stack; whose they are is said, as Sentry cannot tell by an exception."""
+        shown = [
+            one
+            for one in steps
+            if not _is_sdks(one) and not (isinstance(one, FrameType) and _is_hidden(one))
+        ]
+        shown = shown if len(shown) <= INNERMOST else shown[-INNERMOST:]
+        frames = [self._frame(one, one.f_lineno or 0) for one in reversed(shown)][::-1]
+        for frame, step in zip(frames, shown, strict=True):
+            frame.setdefault("in_app", application[step.f_code.co_filename])
+        return frames
+
+    def _frame(self, frame: FrameType | Step, number: int) -> dict[str, Any]:
         code = frame.f_code
         module = frame.f_globals.get("__name__")
         place = self._places[code.co_filename, module if type(module) is str else None]
@@ -162,7 +184,7 @@ class ExceptionSerializer:
             made["post_context"] = self._cut(after)
         if place.in_app is not None:
             made["in_app"] = place.in_app
-        if self._wanted.variables and place.shows_variables:
+        if isinstance(frame, FrameType) and self._wanted.variables and place.shows_variables:
             self._add_variables(made, frame)
         # What the scrubber replaces it also annotates, for which the SDK has to walk the frame.
         return made if self._is_scrubbed(made.get("vars")) else internals.rendered(made)
@@ -299,13 +321,17 @@ def _steps(traceback: TracebackType | None) -> Iterator[TracebackType]:
 
 def _is_hidden(frame: FrameType) -> bool:
     """Whether a frame is the SDK's, or wants to be hidden by a variable of one of those names."""
-    module = frame.f_globals.get("__name__")
-    if type(module) is str and module.startswith("sentry_sdk."):
+    if _is_sdks(frame):
         return True
     code = frame.f_code
     if code.co_flags & inspect.CO_OPTIMIZED and _HIDING.isdisjoint(code.co_varnames):
         return False
     return any(bool(frame.f_locals.get(one)) for one in _HIDING)
+
+
+def _is_sdks(frame: FrameType | Step) -> bool:
+    module = frame.f_globals.get("__name__")
+    return type(module) is str and module.startswith("sentry_sdk.")
 
 
 def _shown(steps: Iterator[TracebackType]) -> list[TracebackType]:

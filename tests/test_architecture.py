@@ -18,10 +18,10 @@ from .support import CORE, PACKAGE
 
 # The rooms from the top down, each with all that it imports of the package. A room imports none that stands above it.
 ROOMS: dict[str, set[str]] = {
-    "__init__": {"_connection", "_scopes", "middleware"},
+    "__init__": {"_connection", "_scopes", "_watch", "middleware"},
     "middleware": {
-        "_events",
-        *("_reporting", "_tracing", "_scopes", "_events", "_connection", "_failures", "_sdk"),
+        *("_events", "_reporting", "_watch", "_tracing", "_scopes", "_connection", "_failures"),
+        "_sdk",
         *("_python", "privacy"),
     },
     "logging": {"_scopes", "_connection", "_sdk"},
@@ -29,9 +29,19 @@ ROOMS: dict[str, set[str]] = {
     "testing": {"_sdk"},
     "executor": set(),
     "_reporting": {
-        *("_scopes", "_events", "_connection", "_failures", "_frameworks", "_stacktrace", "_sdk"),
+        *(
+            "_watch",
+            "_scopes",
+            "_events",
+            "_connection",
+            "_failures",
+            "_frameworks",
+            "_stacktrace",
+            "_sdk",
+        ),
         "_python",
     },
+    "_watch": {"_scopes", "_connection", "_failures", "_stacktrace", "_sdk", "_python"},
     "_tracing": {"_scopes", "_events", "_connection", "_frameworks", "_sdk", "_python"},
     "_scopes": {"_events", "_connection", "_sdk", "_python"},
     "_events": {"_connection", "_failures", "_frameworks", "_redaction", "_stacktrace", "_sdk"},
@@ -113,7 +123,7 @@ def test_at_run_time_the_core_needs_the_sdk_alone() -> None:
 # A documented option in spite of its name.
 PUBLIC = {"_experiments"}
 # Python's, Sentry's and Django's, which the SDK uses, too.
-NOT_THE_SDKS = {"_", "_fields", "_getframe", "_meta", "_replace"}
+NOT_THE_SDKS = {"_", "_current_frames", "_fields", "_getframe", "_meta", "_replace"}
 
 
 def is_private(name: str) -> bool:
@@ -242,7 +252,8 @@ def test_importing_it_changes_no_logger() -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(sentry_asgi.__all__) == ["Keep", "SentryMiddleware", "__version__", "detached"]
+    names = ["Keep", "SentryMiddleware", "Watch", "__version__", "detached"]
+    assert sorted(sentry_asgi.__all__) == names
     assert sentry_asgi.executor.__all__ == ["ContextPreservingExecutor"]
     assert all(hasattr(sentry_asgi, name) for name in sentry_asgi.__all__)
     assert not hasattr(sentry_asgi, "SentryMidleware")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._connection.settings import Keep
     from ._scopes.isolation import detached
+    from ._watch.options import Watch
     from .middleware import SentryMiddleware
 else:
 
@@ -26,12 +27,13 @@ else:
         return value
 
 
-__all__ = ["Keep", "SentryMiddleware", "__version__", "detached"]
+__all__ = ["Keep", "SentryMiddleware", "Watch", "__version__", "detached"]
 
 __version__ = "1.0.0rc1"
 
 _HOMES = {
     "Keep": "_connection.settings",
     "SentryMiddleware": "middleware",
+    "Watch": "_watch.options",
     "detached": "_scopes.isolation",
 }

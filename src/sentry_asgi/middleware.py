@@ -30,7 +30,7 @@ from ._python.in_app import application
 from ._reporting import capture
 from ._reporting.capture import drop_echoes, drop_logged_echoes
 from ._reporting.lifespan import Lifespan
-from ._reporting.unwinding import watch
+from ._reporting.unwinding import watch as unwinding
 from ._scopes.isolation import claim, connection_here, isolation
 from ._scopes.sessions import Sessions, sessions_of
 from ._sdk.diagnostics import if_possible, listen, log_failure
@@ -38,6 +38,7 @@ from ._sdk.fork import register_fork_handler
 from ._sdk.integrations import double, original, remember_call, restore_call, switch_off
 from ._sdk.internals import trace_lifecycle
 from ._tracing.ids import telling
+from ._watch.options import Watch
 
 if TYPE_CHECKING:
     from ._tracing.tracing import Tracing
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 
 _get_client: Final = SentryScope.get_client
+
+_WATCH: Final = Watch()
 
 _STYLES: Final = {"endpoint": "endpoint", "route": "route", "url": "route"}
 
@@ -92,11 +95,14 @@ class SentryMiddleware:
             client's address is then that many entries from the right; with 0, it is the server's to know.
         keep: which requests are traced for how they ended, though they were not sampled:
             `Keep(failed=True, slower_than=1.0)`, in seconds. None if none are.
+        watch: after how many seconds a blocked event loop, and a request that sends nothing, is an event:
+            `Watch(blocked_after=1.0, stuck_after=60.0)`, from `sentry_asgi`. None starts no thread. Of several
+            middlewares on one loop, the first one's seconds count.
         secrets: what is secret in this application, and what is not, beside what is known of all:
             `sentry_asgi.privacy.Secrets(names=["tenant_code"], unless=["session_kind"])`.
 
     Raises:
-        TypeError: if `app` cannot be called, or `exclude`, `keep` or `secrets` has the wrong type.
+        TypeError: if `app` cannot be called, or `exclude`, `keep`, `watch` or `secrets` has the wrong type.
         ValueError: if an option has a value that it does not take.
 
     """
@@ -115,6 +121,7 @@ class SentryMiddleware:
         error_budget: int | None = 100,
         trusted_hops: int = 0,
         keep: Keep | None = None,
+        watch: Watch | None = _WATCH,
         secrets: Secrets | None = None,
     ) -> None:
         if not callable(app):
@@ -136,6 +143,8 @@ class SentryMiddleware:
         kept: Any = keep
         if kept is not None and not isinstance(kept, Keep):
             raise TypeError(f"keep must be None or a sentry_asgi.Keep, got {keep!r}")
+        if watch is not None and not isinstance(watch, Watch):
+            raise TypeError(f"watch must be a sentry_asgi.Watch or None, got {watch!r}")
         self.app = app
         self._serve = telling(as_asgi3(app)) if id_headers else as_asgi3(app)
         self._settings = Settings(
@@ -146,6 +155,7 @@ class SentryMiddleware:
             trusted_hops=trusted_hops,
             message_spans=websocket_message_spans,
             budget=None if budget is None else Budget(budget),
+            watch=watch,
             rules=_rules(secrets),
             keep=keep,
             report_within=capture.within,
@@ -161,7 +171,7 @@ class SentryMiddleware:
         listen()
         drop_echoes()
         register_fork_handler()
-        weakref.finalize(self, watch.end, id(self)).atexit = False
+        weakref.finalize(self, unwinding.end, id(self)).atexit = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -241,14 +251,27 @@ class SentryMiddleware:
             }
             self._clients[id(client)] = served
         self._served = served
+        if self._settings.watch is not None:
+            self._begin_to_watch()
         return served
+
+    def _begin_to_watch(self) -> None:
+        """There is something to serve, on this loop."""
+        try:
+            _watches().begin(self._settings, self._ask_again, self._isolation.process_scope)
+        except Exception:
+            log_failure("starting to watch the event loop")
+
+    def _ask_again(self) -> None:
+        """Have the next request choose anew what is done for the client, and tell the watch that it is there."""
+        self._served = None
 
     def _choose(self, client: Any, scope: Scope) -> Served:
         self._isolation.prepare()
         application.configure(client.options["in_app_include"], client.options["in_app_exclude"])
         drop_logged_echoes(client)
         self._clean_telemetry(client)
-        watch.begin(id(self))
+        unwinding.begin(id(self))
         # Starlette has put itself into the scope: this middleware stands within it, and the integrations around.
         if self._added or (self._take_over and "app" in scope):
             switch_off(client, self)
@@ -269,7 +292,9 @@ class SentryMiddleware:
         try:
             self._served = None
             self._clients = {}
-            watch.end(id(self))
+            unwinding.end(id(self))
+            if self._settings.watch is not None:
+                _watches().end(self._settings)
         except Exception:
             log_failure("stopping the monitoring")
 
@@ -368,6 +393,12 @@ def _rules(secrets: Secrets | None) -> Any:
     from .privacy import rules_of  # noqa: PLC0415  # for those who add to the rules
 
     return rules_of(secrets)
+
+
+def _watches() -> Any:
+    from ._watch import watches  # noqa: PLC0415  # imported with the first request, or the lifespan
+
+    return watches
 
 
 def _tracer(client: Any, keep: Keep | None, *, lazy: bool) -> Tracing | None:

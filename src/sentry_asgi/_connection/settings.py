@@ -90,6 +90,8 @@ class Settings:
     # Whether frames of libraries show their variables, too.
     # How many events of each raise site are sent; None if all are.
     budget: Budget | None = None
+    # What is watched beside errors; None if nothing is.
+    watch: Any = None
     # What is secret.
     rules: Rules = RULES
     # Which requests are traced though they were not sampled.

@@ -6,8 +6,8 @@ Nothing here raises, and nothing is done to the exception: its cause, context an
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from datetime import UTC, datetime
 from logging import LogRecord
 from typing import Any
 
@@ -17,11 +17,11 @@ from sentry_sdk.scope import add_global_event_processor
 from sentry_asgi._connection.exchange import Exchange, now
 from sentry_asgi._connection.request import name_and_source
 from sentry_asgi._failures import dedupe
-from sentry_asgi._failures.budget import Site, raise_site
+from sentry_asgi._failures.budget import Site, capture_within, raise_site
 from sentry_asgi._failures.swallowed import Failure, with_traceback
 from sentry_asgi._frameworks import disconnects
 from sentry_asgi._frameworks.handled import is_answered_outside
-from sentry_asgi._python.exceptions import is_a, leaves_of, part_of, texts_kept
+from sentry_asgi._python.exceptions import is_a, leaves_of, part_of, texts_kept, traceback_of
 from sentry_asgi._scopes import sessions
 from sentry_asgi._scopes.isolation import connection_here
 from sentry_asgi._sdk import internals
@@ -46,6 +46,8 @@ def raised(exchange: Exchange, exception: Any) -> None:
 
 def interrupted(exchange: Exchange, exception: Any) -> None:
     """The app let out what is no `Exception`; of a group, those that are one are failures."""
+    if is_a(exception, asyncio.CancelledError):
+        _cancelled(exchange, exception)
     if not is_a(exception, BaseExceptionGroup):
         return
     try:
@@ -57,6 +59,21 @@ def interrupted(exchange: Exchange, exception: Any) -> None:
             dedupe.mark_reported(exception, exchange)  # which is what the server will log
     except Exception:  # of a group that derives others in a way of its own
         log_failure("looking into a group of exceptions")
+
+
+def _cancelled(exchange: Exchange, exception: Any) -> None:
+    """Report a request that the server cancels after it has sent nothing for long."""
+    watch = exchange.settings.watch
+    if watch is None or watch.stuck_after is None or exchange.first_byte_at is not None:
+        return
+    if exchange.client_left or now() - exchange.started_at < watch.stuck_after:
+        return
+    try:
+        from sentry_asgi._watch import watches  # noqa: PLC0415  # imported with the first request
+
+        watches.cancelled(exchange, watch.stuck_after, traceback_of(exception))
+    except Exception:
+        log_failure("telling of a cancelled request")
 
 
 def _is_noise(exchange: Exchange, exception: Exception) -> bool:
@@ -121,7 +138,7 @@ def _capture(
     event["contexts"] = {"asgi": {"phase": phase}}
     if rpc is not None:
         event["contexts"]["rpc"] = {**rpc.facts, "call": rpc.call}
-    _send(exchange, site, event, hint)
+    capture_within(exchange.settings.budget, site, event, hint)
 
 
 def _event_from(exception: BaseException, mechanism: Any) -> Any:
@@ -137,18 +154,6 @@ def _may_send(exchange: Exchange, site: Site) -> bool:
         return True
     internals.record_lost_error()
     return False
-
-
-def _send(exchange: Exchange, site: Site, event: Any, hint: Any = None) -> None:
-    """Capture an event that tells of those of its site that were not sent; once it has left, they are told."""
-    budget = exchange.settings.budget
-    told = None if budget is None else budget.suppressed(site)
-    if told is not None:
-        since = datetime.fromtimestamp(told.since, UTC).isoformat(timespec="milliseconds")
-        event["contexts"]["asgi"].update(suppressed=told.events, suppressed_since=since)
-    sent = sentry_sdk.capture_event(event, hint=hint)
-    if told is not None and budget is not None and sent is not None:
-        budget.tell(site, told)
 
 
 def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
@@ -167,7 +172,7 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
         "message": f"{name} {what}",
         "contexts": {"asgi": {"phase": failure.phase}},
     }
-    _send(exchange, site, event)
+    capture_within(exchange.settings.budget, site, event)
 
 
 def close(exchange: Exchange) -> None:
@@ -219,7 +224,15 @@ def _is_echo(event: Any, hint: Any) -> bool:
 
 def _is_news(record: LogRecord) -> bool:
     """A filter of what the SDK's logging integration makes events of, before it makes them."""
-    return not _is_echo({}, {"exc_info": record.exc_info, "log_record": record})
+    if _is_echo({}, {"exc_info": record.exc_info, "log_record": record}):
+        return False
+    try:
+        from sentry_asgi._watch import lost  # noqa: PLC0415  # few records are errors
+
+        return not lost.is_made_elsewhere(record)
+    except Exception:
+        log_failure("finding the request of a lost task")
+        return True
 
 
 @functools.cache

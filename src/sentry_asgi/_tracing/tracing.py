@@ -272,6 +272,10 @@ class Tracing(ABC):
         """Have the span tell what there is to tell."""
 
     @abstractmethod
+    def tell(self, span: Any, facts: dict[str, str | int | float]) -> None:
+        """Have a span tell something, whichever thread knows it."""
+
+    @abstractmethod
     def _after(self, span: Any, start: Any, seconds: float) -> None:
         """Make a child span of the work that went on after the response."""
 
@@ -463,6 +467,10 @@ class Transactions(Tracing):
     def _end_span(self, span: Any, end: Any) -> None:
         span.finish(end_timestamp=end)
 
+    def tell(self, span: Any, facts: dict[str, str | int | float]) -> None:
+        for name, value in facts.items():
+            span.set_data(name, value)
+
     def _after(self, span: Any, start: Any, seconds: float) -> None:
         child = span.start_child(
             op="function", name=AFTER_NAME, origin=ORIGIN, start_timestamp=start
@@ -563,6 +571,9 @@ class StreamedSpans(Tracing):
 
     def _end_span(self, span: Any, end: Any) -> None:
         span.end(end_timestamp=end)
+
+    def tell(self, span: Any, facts: dict[str, str | int | float]) -> None:
+        internals.set_attributes(span, facts)
 
     def _after(self, span: Any, start: Any, seconds: float) -> None:
         attributes = {"sentry.op": "function", "sentry.origin": ORIGIN}

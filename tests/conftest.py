@@ -96,6 +96,7 @@ GROUPS = {
     "test_fork": "processes",
     "test_last_second": "processes",
     "test_soak": "processes",
+    "test_watch_processes": "processes",
 }
 
 

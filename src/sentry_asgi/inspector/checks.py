@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sentry_asgi import SentryMiddleware
+from sentry_asgi import SentryMiddleware, Watch
 
-from .layers import Layer, listed_middleware, trusted_hops
+from .layers import Layer, listed_middleware, trusted_hops, watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class AppReport:
     """Whether work in the default executor sees its request's context; true if not known."""
     trusted_proxies: str
     """The FORWARDED_ALLOW_IPS of the app's environment."""
+    has_gil: bool = True
+    """Whether threads can be looked at while they run."""
 
     @property
     def ours(self) -> list[int]:
@@ -231,6 +233,30 @@ def _trusted(patient: AppReport) -> str:
     return trusted
 
 
+def _watching(patient: AppReport) -> Iterator[Finding]:
+    if not patient.ours:
+        return
+    if not patient.has_gil:
+        yield Finding(
+            "advice",
+            "No blocked event loop and no stuck request is reported: this Python runs without the GIL.",
+            "Where they are to be found, run it with PYTHON_GIL=1.",
+        )
+        return
+    watched = watch(patient.layers[patient.ours[0]]) or Watch(None, None)
+    for what, limit in (
+        ("blocked event loop", watched.blocked_after),
+        ("stuck request", watched.stuck_after),
+    ):
+        if limit is None:
+            yield Finding(
+                "advice",
+                f"No {what} is reported: SentryMiddleware's option watch says so.",
+                "Leave the option out, or give it seconds: watch=Watch(blocked_after=1, stuck_after=60)",
+            )
+
+
 CHECKS: tuple[Callable[[AppReport], Iterator[Finding]], ...] = (
     _middleware, _initialised, _startup, _integrations, _traces, _personal_data, _logs, _release, _proxies,
+    _watching,
 )  # fmt: skip

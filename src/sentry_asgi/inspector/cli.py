@@ -246,7 +246,7 @@ def demo(*, once: bool) -> None:
     _end_as_interrupted()
     try:
         with running() as started:
-            click.echo(f"A small shop is open at {started.app_url}. Four requests:\n")
+            click.echo(f"A small shop is open at {started.app_url}. Six requests:\n")
             complete = run(started)
             if not once and sys.stdout.isatty():
                 _serve_until_interrupted(started.url)

@@ -61,6 +61,8 @@ EXPECTED = (
     Expected("GET", "/orders/7?coupon=TEA", 500, "ZeroDivisionError", "order"),
     Expected("POST", "/invoices/7", 500, "KeyError", "invoice", ("invoice", "7")),
     Expected("GET", "/stock", HTTPStatus.OK, "Only 2 teapots left", "stock"),
+    Expected("GET", "/prices", HTTPStatus.OK, "EventLoopBlocked", "prices"),
+    Expected("GET", "/deliveries/7", HTTPStatus.OK, "RequestStuck", "delivery"),
 )
 
 

@@ -5,7 +5,7 @@ Loaded in each process that uvicorn starts. The rules:
 - An app that initialised the SDK keeps its options and its DSN. That it reports here too is the
   SDK's own doing: it honours SENTRY_SPOTLIGHT, which `dev` sets.
 - For one that did not, `dev` does it: everything on, to the inspector alone. Nothing is lost there for
-  being too much: the queue is long, and equal errors are all sent.
+  being too much: the queue is long, and equal errors are all sent. Short blocks of the event loop are told of, too.
 - That an app reports here leaves no trace in what it reports.
 - What fails while the app is imported is reported too, and then fails as it would without.
 """
@@ -28,7 +28,7 @@ from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations.logging import LoggingIntegration
 from uvicorn.importer import ImportFromStringError
 
-from sentry_asgi import SentryMiddleware
+from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi._connection.asgi import as_asgi3
 
 from . import short_traceback
@@ -39,6 +39,9 @@ from .recording import Recording
 from .seen import note
 from .telling import Teller
 from .unseen import unseen
+
+WATCH = Watch(blocked_after=0.1)
+"""On a developer's machine one request runs at a time: a tenth of a second is what the others would wait."""
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -62,7 +65,11 @@ def create() -> Any:
         short_traceback.install()
     teller = Teller(wanted["url"], unseen)
     teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
-    served = as_asgi3(app) if is_wrapped(app) else SentryMiddleware(app, error_budget=None)
+    served = (
+        as_asgi3(app)
+        if is_wrapped(app)
+        else (SentryMiddleware(app, error_budget=None, watch=WATCH))
+    )
     recording = Recording(served, wanted["url"], teller)
     own = {
         "service": wanted["service"],

@@ -97,6 +97,7 @@ def _patient(app: Any, wrapped_when: list[bool], course: _Course) -> AppReport:
         start_place=course.place,
         keeps_context=course.keeps_context,
         trusted_proxies=os.environ.get("FORWARDED_ALLOW_IPS", ""),
+        has_gil=getattr(sys, "_is_gil_enabled", bool)() or not hasattr(sys, "_is_gil_enabled"),
     )
     if active and patient.ours and takes_over(patient.layers[patient.ours[0]]):
         return replace(patient, aside=frozenset(aside(client)))

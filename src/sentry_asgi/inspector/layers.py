@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sentry_asgi import SentryMiddleware
+from sentry_asgi import SentryMiddleware, Watch
 
 _INNER = ("app", "_app", "asgi_app", "_asgi_app", "application", "inner")
 _MOST = 50
@@ -81,6 +81,13 @@ def trusted_hops(layer: Layer) -> int:
     return int(
         layer.thing._settings.trusted_hops if known else layer.options.get("trusted_hops", 0)  # noqa: SLF001
     )
+
+
+def watch(layer: Layer) -> Watch | None:
+    """What this SentryMiddleware watches beside errors."""
+    known = isinstance(layer.thing, SentryMiddleware)
+    found = layer.thing._settings.watch if known else layer.options.get("watch", Watch())  # noqa: SLF001
+    return found if isinstance(found, Watch) else None
 
 
 def _facts(app: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sentry_asgi import SentryMiddleware
+from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi.executor import ContextPreservingExecutor
 
 sentry_sdk.init(
@@ -85,12 +86,38 @@ async def stock(_request: Request) -> JSONResponse:
     return JSONResponse({"teapots": 2})
 
 
+async def prices(_request: Request) -> JSONResponse:
+    """Nothing fails here either, but nobody else is served meanwhile."""
+    return JSONResponse({"teapot": price_of("teapot")})
+
+
+def price_of(_thing: str) -> int:
+    """What a thing costs, in cents; the price list is asked in a way that blocks the event loop."""
+    time.sleep(0.6)
+    return 1250
+
+
+async def delivery(request: Request) -> JSONResponse:
+    """The courier takes long to answer, and this waits."""
+    day = await ask_courier(request.path_params["number"])
+    return JSONResponse({"day": day})
+
+
+async def ask_courier(_number: int) -> str:
+    """When an order is delivered."""
+    await asyncio.sleep(1.5)
+    return "tomorrow"
+
+
 app: ASGIApp = Starlette(
     routes=[
         Route("/orders/{number:int}", order),
         Route("/invoices/{number:int}", invoice, methods=["POST"]),
         Route("/stock", stock),
+        Route("/prices", prices),
+        Route("/deliveries/{number:int}", delivery),
     ],
     lifespan=lifespan,
 )
-app = SentryMiddleware(app)
+# The limits are short, for nobody wants to wait for a demonstration.
+app = SentryMiddleware(app, watch=Watch(blocked_after=0.2, stuck_after=0.5))

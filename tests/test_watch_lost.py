@@ -23,7 +23,7 @@ LONG = 1.0
 
 @pytest.fixture(autouse=True)
 def logs(sentry: Sentry) -> None:
-    sentry.init(integrations=[LoggingIntegration()])
+    sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
 
 
 def serve(app: App, *paths: str, collecting: bool = True) -> None:

@@ -245,6 +245,16 @@ ADVICE: dict[str, tuple[str, App, list[App]]] = {
         App(more=NO_LOGGING),
         [App(more=f"{LOGS}, integrations=[LoggingIntegration()]"), App()],
     ),
+    "nothing that is watched": (
+        "No blocked event loop is reported",
+        App("app = SentryMiddleware(app.app, watch=None)"),
+        [App()],
+    ),
+    "half that is watched": (
+        "No stuck request is reported",
+        App("from sentry_asgi import Watch\napp = SentryMiddleware(app.app, watch=Watch(1, None))"),
+        [App("from sentry_asgi import Watch\napp = SentryMiddleware(app.app, watch=Watch(None, 1))")],
+    ),
     "inside of the framework": (
         "SentryMiddleware is within the framework's application",
         App("app = Starlette(middleware=[Middleware(SentryMiddleware), Middleware(CORSMiddleware)])"),

@@ -153,9 +153,10 @@ def stuck(
     event = _event("warning", "RequestStuck", text, links, variables=True)
     event["exception"]["values"][0]["mechanism"] = {"type": "stuck"}
     waited = round(now() - exchange.started_at, 3)
-    event["contexts"] = {"asgi": {"waited_seconds": waited}}
+    facts: dict[str, Any] = {"waited_seconds": waited}
     if cancelled:
-        event["contexts"]["asgi"]["cancelled_in"] = where(links)
+        facts["cancelled_in"] = where(links)
+    event["contexts"] = {"asgi": facts}
     with sessionless():
         capture_within(watch.budget, site, event, {OURS: True})
 

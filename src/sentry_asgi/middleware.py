@@ -168,6 +168,7 @@ class SentryMiddleware:
         self._added = take_over and restore_call(type(self))
         self._served: Served | None = None
         self._clients: dict[int, Served] = {}
+        self._watched = False
         listen()
         drop_echoes()
         register_fork_handler()
@@ -258,6 +259,7 @@ class SentryMiddleware:
     def _begin_to_watch(self) -> None:
         """There is something to serve, on this loop."""
         try:
+            self._watched = True
             _watches().begin(self._settings, self._ask_again, self._isolation.process_scope)
         except Exception:
             log_failure("starting to watch the event loop")
@@ -293,7 +295,8 @@ class SentryMiddleware:
             self._served = None
             self._clients = {}
             unwinding.end(id(self))
-            if self._settings.watch is not None:
+            if self._watched:
+                self._watched = False
                 _watches().end(self._settings)
         except Exception:
             log_failure("stopping the monitoring")

@@ -34,7 +34,7 @@ from .garbage import garbage
 from .options import SHORTEST, Watch
 from .samples import take
 
-TELLING: Final = 3
+TELLING: Final = 2
 """How many times the limit a block lasts that is told before it is over."""
 
 ROUND: Final = 2.5
@@ -81,7 +81,7 @@ class LoopWatch:
         self.thread_name = ""
         self.here()
         self._ended = ended
-        self._over = False
+        self.is_over = False
         self._asleep = self._stirred = False
         self._told = stuck.Told()
         self.last: Sign | None = None
@@ -112,7 +112,7 @@ class LoopWatch:
             self._naps.wake.set()
 
     def end(self) -> None:
-        self._over = True
+        self.is_over = True
         self._naps.wake.set()
 
     def _run(self) -> None:
@@ -129,7 +129,7 @@ class LoopWatch:
         self.ask_again()  # there may be another loop
 
     def _goes_on(self) -> bool:
-        return not (self._over or self._is_gone())
+        return not (self.is_over or self._is_gone())
 
     def _is_gone(self) -> bool:
         loop = self.loop()
@@ -241,7 +241,7 @@ class LoopWatch:
         self.ask_again()
         # Whoever has come before that is open now, whoever comes after it will stir.
         if not stuck.is_any_open(self.loop()):
-            while not (self._stirred or self._over or self._is_gone()):
+            while not (self._stirred or self.is_over or self._is_gone()):
                 self._naps.wake.wait(ASLEEP)
                 self._naps.wake.clear()
         self._asleep = False

@@ -53,7 +53,7 @@ def begin(
     if loop is None:
         return
     found = _watches.get(id(loop))
-    if found is None or found.loop() is not loop:
+    if found is None or found.is_over or found.loop() is not loop:
         budget = None if settings.budget is None else Budget(1, HOUR)
         found = _started(LoopWatch(loop, watch, budget, home, _ended))
         if found is None:

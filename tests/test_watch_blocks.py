@@ -413,8 +413,9 @@ def test_garbage_collection_says_so(sentry: Sentry) -> None:
         gc.disable()
         kept.extend([[] for _ in range(3_000_000)])
         gc.enable()
-        await asyncio.sleep(0.3)  # making them has blocked, too
-        for _ in range(3):
+        await asyncio.sleep(2)  # making them has blocked, too, and the first event takes its time
+        until = time.thread_time() + LONG
+        while time.thread_time() < until:
             gc.collect()
 
     serve(watching(app_of(makes)))

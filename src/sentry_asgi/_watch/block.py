@@ -90,6 +90,8 @@ class Block:
     @property
     def is_none(self) -> bool:
         """Whether it is no block, though the loop gave no sign."""
+        if self.samples and not self.debugged and self.collecting >= self.seconds() / 2:
+            return False  # when it could be sampled, the loop may have had nothing left to do
         if self.debugged or self.samples == 0 or self.idle * 2 > self.samples:
             return True
         if self.culprit is not None:

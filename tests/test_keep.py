@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from sentry_asgi import Keep, SentryMiddleware
+from sentry_asgi import Keep, SentryMiddleware, Watch
 from sentry_asgi._scopes import isolation
 from sentry_asgi._scopes.isolation import PublicScopes
 from sentry_asgi._sdk import undecided
@@ -32,6 +32,7 @@ from .support import (
     websocket_scope,
 )
 from .test_tracing import PARENT, TRACE, WAYS, Traced, hello, lost
+from .test_watch_blocks import end_watches
 
 NOT_SAMPLED = (b"sentry-trace", f"{TRACE}-{PARENT}-0".encode())
 SLOW = 0.3
@@ -72,11 +73,33 @@ def serve(app: Any, scope: Scope | None = None, **options: Any) -> None:
         assert app is not slow
 
 
+async def stuck(scope: Scope, receive: Any, send: Any) -> None:
+    await asyncio.sleep(1.0)
+    await respond(send)
+
+
+async def blocking(scope: Scope, receive: Any, send: Any) -> None:
+    sleep(0.8)
+    await respond(send)
+
+
 def why(traced: Traced) -> list[Any]:
     return [one["data"].get("sentry_asgi.kept") for one in traced.requests]
 
 
 # What is kept
+
+
+@pytest.mark.parametrize("app", [stuck, blocking])
+def test_a_request_that_was_stuck_or_has_blocked_the_loop_counts_as_failed(
+    traced: Traced, app: Any
+) -> None:
+    traced.init()
+    watch = Watch(blocked_after=0.2, stuck_after=0.2)
+    serve(app, keep=Keep(slower_than=None), watch=watch)
+    serve(app, keep=Keep(slower_than=None), watch=None)
+    end_watches()
+    assert why(traced) == ["failed"]
 
 
 @pytest.mark.parametrize(

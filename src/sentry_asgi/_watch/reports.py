@@ -122,9 +122,11 @@ def _place(site: Site) -> str:
 
 
 def tell_trace(block: Block, seconds: float) -> None:
-    """Have the span of the request that blocks tell so: while it lasts, for then the span cannot end."""
-    culprit = block.culprit
-    trace = getattr(culprit.exchange, "trace", None) if culprit is not None else None
+    """Have the request that blocks tell so in its trace: while it lasts, for then the span cannot end."""
+    exchange = None if block.culprit is None else block.culprit.exchange
+    if exchange is not None:
+        exchange.trouble = True
+    trace = getattr(exchange, "trace", None)
     span = getattr(trace, "span", None)
     if trace is None or span is None:
         return
@@ -146,6 +148,7 @@ def stuck(
     """Report a request that waits, in its own context."""
     if exchange.settings.watch is None:
         return
+    exchange.trouble = True
     site = ("RequestStuck", *_site(links))
     if not _may_send(watch, site):
         return

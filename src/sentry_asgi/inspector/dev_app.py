@@ -65,12 +65,9 @@ def create() -> Any:
         short_traceback.install()
     teller = Teller(wanted["url"], unseen)
     teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
-    served = (
-        as_asgi3(app)
-        if is_wrapped(app)
-        else (SentryMiddleware(app, error_budget=None, watch=WATCH))
-    )
-    recording = Recording(served, wanted["url"], teller)
+    if not is_wrapped(app):
+        app = SentryMiddleware(app, error_budget=None, watch=WATCH)
+    recording = Recording(as_asgi3(app), wanted["url"], teller)
     own = {
         "service": wanted["service"],
         "url": wanted["address"],

@@ -156,7 +156,7 @@ def test_the_wrapped_application_keeps_its_own_name_in_the_readme(
 
 
 def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -95,8 +95,8 @@ GROUPS = {
     "test_demo": "processes",
     "test_fork": "processes",
     "test_last_second": "processes",
-    "test_soak": "processes",
-    "test_watch_processes": "processes",
+    "test_soak": "long",
+    "test_watch_processes": "long",
 }
 
 

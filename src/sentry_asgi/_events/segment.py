@@ -83,10 +83,8 @@ def _cleaned(
 
 def _add_url(request: dict[str, Any], facts: dict[str, Any]) -> None:
     url, query = request.get("url"), request.get("query_string")
-    if url is not None:
-        facts["url.full"] = f"{url}?{query}" if query else url
-    if query is not None:
-        facts["http.query"] = query
+    told = {"url.full": f"{url}?{query}" if query else url, "http.query": query}
+    facts.update({name: value for name, value in told.items() if value is not None})
 
 
 def _as_text(data: Any) -> str | None:

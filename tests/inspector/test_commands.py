@@ -84,15 +84,24 @@ app = SentryMiddleware(app, transaction_style="route")
 )
 
 
-# Below those that the system gives out; each of the tests' processes has some of its own.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_PORTS = iter(range(20_000 + 1_000 * _WORKER, 21_000 + 1_000 * _WORKER))
+# Below those that the system gives out.
+_PORTS = iter(range(20_000, 30_000))
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no other process of the tests chooses before it is listened on."""
+    """A port that nobody listens on, and that no other process of any run of the tests chooses.
+
+    The UDP port of the same number, held until this process ends, tells the others that it is taken.
+    """
     for port in _PORTS:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                held.bind(("127.0.0.1", port))
+            except OSError:
+                held.close()
+                continue
+            held.detach()
             return port
     raise AssertionError("all ports are taken")
 

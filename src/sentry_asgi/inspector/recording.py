@@ -197,6 +197,6 @@ def _bare_response() -> list[Any]:
 
 def is_bare(body: bytes) -> bool:
     """Whether it only says that something failed, as servers and frameworks do by themselves."""
-    text = re.sub(r"(?s)<[^>]*>", " ", body.decode("utf-8", "replace")).lower()
+    text = re.sub(r"<[^<>]*>", " ", body.decode("utf-8", "replace")).lower()
     words = set(re.findall(r"\w+", text))
     return words <= _BARE and bool(words or not body)

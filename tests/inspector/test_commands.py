@@ -31,7 +31,7 @@ from sentry_asgi.inspector.cli import cli
 from sentry_asgi.inspector.dev import Place
 from sentry_asgi.inspector.loading import suggestion
 from sentry_asgi.inspector.local import url_of
-from sentry_asgi.inspector.plan import service_of
+from sentry_asgi.inspector.plan import PLAN, service_of
 from sentry_asgi.inspector.running import inspecting, is_inspector, is_loopback, names
 from sentry_asgi.inspector.server import ServerError, serve_in_thread
 from sentry_asgi.inspector.store import Listed, Store
@@ -46,6 +46,7 @@ from .test_demo import command
 SHOP = """
 import asyncio
 import logging
+import time
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
@@ -57,6 +58,10 @@ async def home(request):
 async def order(request):
     return PlainTextResponse(str(1 / 0))
 
+async def block(request):
+    time.sleep(0.3)
+    return PlainTextResponse("at last")
+
 async def endless(request):
     async def news():
         while True:
@@ -64,7 +69,9 @@ async def endless(request):
             await asyncio.sleep(0.05)
     return StreamingResponse(news())
 
-app = Starlette(routes=[Route("/", home), Route("/order", order), Route("/endless", endless)])
+app = Starlette(routes=[
+    Route("/", home), Route("/order", order), Route("/block", block), Route("/endless", endless),
+])
 
 def make():
     return app
@@ -195,6 +202,33 @@ def test_dev_runs_an_app_that_knows_nothing_of_sentry_and_shows_its_error(shop: 
         assert len(of_kind(url, "error")) == 1
     assert f"Inspector at {url}" in printed[0]
     assert "/envelope/" not in printed[0]
+
+
+def test_dev_tells_of_what_blocks_the_loop_for_a_tenth_of_a_second(shop: Path) -> None:
+    inspector, port = free_port(), free_port()
+    url, app = f"http://127.0.0.1:{inspector}", f"http://127.0.0.1:{port}"
+    with dev(shop, "shop:app", "--no-reload", inspector=inspector, port=port):
+        assert httpx.get(f"{app}/block", trust_env=False, timeout=20).text == "at last"
+        (block,) = wait_for(lambda: of_kind(url, "error"), bool)
+    assert (block["title"], block["detail"]) == (
+        "EventLoopBlocked",
+        "Event Loop Blocked for at least 100 ms",
+    )
+    assert block["event"]["request"]["url"] == f"{app}/block"
+    assert "in block," in block["event"]["contexts"]["asgi"]["blocked_in"][0]
+
+
+def test_what_is_installed_is_listed_before_the_first_event_and_not_within_a_request(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import sentry_sdk.utils, sentry_asgi.inspector.dev_app as dev; dev.create();"
+        "assert sentry_sdk.utils._installed_modules['starlette']"
+    )
+    plan = {"target": "shop:app", "factory": False, "traceback": True, "service": "shop",
+            "url": "http://127.0.0.1:1", "address": "http://127.0.0.1:2"}  # fmt: skip
+    monkeypatch.setenv(PLAN, json.dumps(plan))
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=shop)
 
 
 def test_two_devs_share_one_inspector_and_an_app_keeps_its_own_options(shop: Path) -> None:

@@ -293,6 +293,12 @@ def is_ignored(exception: BaseException) -> bool:
     )
 
 
+def list_installed() -> None:
+    """Have the SDK list the installed packages now; else its first event does, which can take a tenth of a second."""
+    with contextlib.suppress(Exception):
+        getattr(sentry_sdk.utils, "_get_installed_modules")()  # noqa: B009  # private
+
+
 def record_lost_error() -> None:
     """Has the SDK's client report say that an error was not sent, since there were too many."""
     record = getattr(sentry_sdk.get_client().transport, "record_lost_event", None)

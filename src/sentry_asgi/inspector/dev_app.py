@@ -30,6 +30,7 @@ from uvicorn.importer import ImportFromStringError
 
 from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi._connection.asgi import as_asgi3
+from sentry_asgi._sdk.internals import list_installed
 
 from . import short_traceback
 from .layers import layers
@@ -67,6 +68,7 @@ def create() -> Any:
     teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
     if not is_wrapped(app):
         app = SentryMiddleware(app, error_budget=None, watch=WATCH)
+        list_installed()  # the first event would be told of as what blocks the loop
     recording = Recording(as_asgi3(app), wanted["url"], teller)
     own = {
         "service": wanted["service"],

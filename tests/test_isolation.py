@@ -469,6 +469,11 @@ def test_an_sdk_without_these_variables_is_noticed(
     assert internals._scope_variables() is None
 
 
+def test_an_sdk_that_lists_nothing_ahead_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sentry_sdk.utils, "_get_installed_modules")
+    internals.list_installed()
+
+
 def test_an_sdk_whose_scopes_have_no_trace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SentryScope, "_propagation_context")
     assert internals._scope_variables() is None

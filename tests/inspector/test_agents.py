@@ -187,6 +187,18 @@ def test_a_tool_says_what_it_does_not_understand(full: Inspector) -> None:
         assert said in text_of(answer)
 
 
+def test_an_agent_is_told_what_the_command_lacks(inspector: Inspector) -> None:
+    event = failure()
+    event["request"]["headers"]["authorization"] = "[Filtered]"
+    inspector.report(envelope(("event", event)))
+
+    async def told() -> str:
+        async with Client(f"{inspector.url}/mcp") as client:
+            return text_of(await client.call_tool("show_error", {}))
+
+    assert "(not quite the same: the header authorization is filtered)" in asyncio.run(told())
+
+
 def test_each_tool_answers(full: Inspector) -> None:
     given: dict[str, dict[str, Any]] = {
         "wait_for_error": {"timeout": 1, "since": str(T0 - 5)},

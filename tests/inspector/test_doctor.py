@@ -557,3 +557,12 @@ def _found(app: Any) -> list[Any]:
 
     patient = AppReport(layers(app), None, True, frozenset(), frozenset(), "", "", True, "10.0.0.5")
     return list(CHECKS[0](patient))
+
+
+def test_where_threads_cannot_be_looked_at_that_is_said_instead() -> None:
+    from sentry_asgi.inspector.checks import CHECKS, AppReport
+
+    app = layers(SentryMiddleware(Litestar(), watch=None))
+    patient = AppReport(app, None, True, frozenset(), frozenset(), "", "", True, "", has_gil=False)
+    (finding,) = CHECKS[-1](patient)
+    assert (finding.weight, "runs without the GIL" in finding.what) == ("advice", True)

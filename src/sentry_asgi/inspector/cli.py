@@ -110,10 +110,8 @@ def _chosen(arguments: list[str]) -> tuple[str, list[str]]:
         target = find(given, Path.cwd())
     except NoTargetError as error:
         raise click.UsageError(str(error)) from error
-    if "--app-dir" not in arguments:
-        arguments = ["--app-dir", str(target.folder), *arguments]
     click.echo(f"The app is {target.name}, in {target.file}", err=True)
-    return target.name, arguments
+    return target.name, ["--app-dir", str(target.folder), *arguments]  # of two, the user's holds
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

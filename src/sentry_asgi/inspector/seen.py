@@ -22,7 +22,8 @@ from sentry_asgi.privacy import scrub
 
 MAX_BODY = 16 * 1024
 _TEXTS = re.compile(
-    r"(text/|application/([^/;]*\+)?(json|xml|javascript|x-www-form-urlencoded|graphql))", re.IGNORECASE
+    r"(text/|application/([^/;]*\+)?(json|xml|javascript|x-www-form-urlencoded|graphql))",
+    re.IGNORECASE,
 )
 
 current: ContextVar[Seen | None] = ContextVar("sentry_asgi_seen", default=None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import time
 from collections.abc import Iterator
 
 import loguru
@@ -14,6 +15,7 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 import sentry_asgi._sdk.diagnostics
 import sentry_asgi._tracing.attributes
+from sentry_asgi._watch import watches
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -44,6 +46,17 @@ def patient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sentry_asgi._tracing.attributes, "AFTER_RESPONSE", 0.04)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_watch_left() -> Iterator[None]:
+    """The watches of a test's loops are not the next one's, though a loop may still be open."""
+    yield
+    until = time.monotonic() + 5
+    while watches.watched() and time.monotonic() < until:
+        for watch in watches.watched():
+            watch.end()
+        time.sleep(0.001)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi._watch import watches
+from sentry_asgi._watch.garbage import garbage
 
 from .support import SDK_VERSION, App, Scope, Sentry, call, http_scope, respond, websocket_scope
 
@@ -421,7 +422,7 @@ def test_garbage_collection_says_so(sentry: Sentry) -> None:
     serve(watching(app_of(makes)))
     causes = [one["contexts"]["asgi"].get("blocked_by") or "" for one in sentry.events]
     assert any(one.startswith("a garbage collection of generation 2, ") for one in causes)
-    assert gc.callbacks == []
+    assert garbage._note not in gc.callbacks  # others' may stay
 
 
 def test_an_import_says_so(sentry: Sentry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_an_exception_that_is_never_retrieved_is_its_requests(sentry: Sentry, pa
             gc.collect()
         await respond(send)
 
-    serve(SentryMiddleware(app), "/first", "/other")
+    serve(SentryMiddleware(app, watch=None), "/first", "/other")
     event = sentry.event
     assert exception_values(event) == [("ZeroDivisionError", "")]
     assert event["request"]["url"] == "http://example.org/first"
@@ -110,7 +110,7 @@ def test_an_async_generator_that_cannot_be_closed(sentry: Sentry) -> None:
         await asyncio.sleep(0.01)
         gc.collect()
 
-    serve(SentryMiddleware(app), "/first", "/other")
+    serve(SentryMiddleware(app, watch=None), "/first", "/other")
     assert exception_values(sentry.event)[-1] == ("ZeroDivisionError", "")
     assert sentry.event["request"]["url"] == "http://example.org/first"
 
@@ -141,7 +141,7 @@ def test_the_applications_own_exception_handler_logs_it_too(sentry: Sentry) -> N
             gc.collect()
         await respond(send)
 
-    serve(SentryMiddleware(app), "/first", "/other")
+    serve(SentryMiddleware(app, watch=None), "/first", "/other")
     assert sentry.event["logger"] == "shop"
     assert sentry.event["request"]["url"] == "http://example.org/first"
 

@@ -24,6 +24,7 @@ import trio
 
 from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi._watch import watches
+from sentry_asgi._watch.garbage import garbage
 
 from .receiver import Receiver
 from .support import Scope, Sentry, call, http_scope, respond
@@ -196,7 +197,7 @@ def test_without_threads_nothing_is_watched(
     monkeypatch.setattr("sentry_asgi._watch.loop.LoopWatch.start", start)
     serve(watching(app_of(sleeps)))
     assert sentry.events == []
-    assert gc.callbacks == []
+    assert garbage._note not in gc.callbacks  # others' may stay
 
 
 def test_where_the_system_does_not_tell_who_waited_a_block_is_found_too(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextvars import Context
@@ -55,8 +56,11 @@ class Sign:
 
     def come(self) -> None:
         watch = self._watch
-        watch.runner = sys._getframe(1).f_code  # noqa: SLF001  # documented
-        watch.here()
+        try:
+            watch.runner = sys._getframe(1).f_code  # noqa: SLF001  # documented
+            watch.here()
+        except Exception:  # the application's loop is not to hear of it
+            log_failure("noting the thread of an event loop")
         self.came = now()
 
 
@@ -116,17 +120,27 @@ class LoopWatch:
         self._naps.wake.set()
 
     def _run(self) -> None:
-        self._naps.start()
-        while self._goes_on():
-            try:
-                self._look()
-                if now() >= self._next_round:
-                    self._round()
-            except Exception:
-                log_failure("watching an event loop")
-                self._naps.nap(1.0)
-        self._ended(self)
-        self.ask_again()  # there may be another loop
+        try:
+            self._naps.start()
+            while self._goes_on():
+                self._take_turn()
+        except Exception:  # then the next request begins another watch
+            log_failure("going on to watch an event loop")
+        try:
+            self._ended(self)
+            self.ask_again()  # there may be another loop
+        except Exception:
+            log_failure("ending the watch of an event loop")
+        self.is_over = True
+
+    def _take_turn(self) -> None:
+        try:
+            self._look()
+            if now() >= self._next_round:
+                self._round()
+        except Exception:
+            log_failure("watching an event loop")
+            self._naps.wake.wait(1.0)
 
     def _goes_on(self) -> bool:
         return not (self.is_over or self._is_gone())
@@ -230,10 +244,10 @@ class LoopWatch:
         return self._told.get(id(exchange)) == exchange.started_at
 
     def _look_at_requests(self, limit: float) -> None:
-        began = now()
+        began = time.thread_time()  # on a busy machine, far less than has passed
         stuck.look(self, limit, self._told)
         # No more than a third of a percent of the time.
-        self._next_look = now() + max(limit / 12, 300 * (now() - began))
+        self._next_look = now() + max(limit / 12, 300 * (time.thread_time() - began))
 
     def _sleep(self) -> None:
         self._naps.wake.clear()

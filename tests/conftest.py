@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import time
 from collections.abc import Iterator
 
 import loguru
@@ -15,12 +14,11 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 import sentry_asgi._sdk.diagnostics
 import sentry_asgi._tracing.attributes
-from sentry_asgi._watch import watches
 
 pytest.register_assert_rewrite("tests.support")
 
 from .receiver import Receiver, receiving  # noqa: E402
-from .support import Sentry  # noqa: E402
+from .support import Sentry, end_all_watches  # noqa: E402
 
 # Started in the background by a shell, or by nohup, this process ignores signals, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -52,11 +50,7 @@ def patient() -> Iterator[None]:
 def no_watch_left() -> Iterator[None]:
     """The watches of a test's loops are not the next one's, though a loop may still be open."""
     yield
-    until = time.monotonic() + 5
-    while watches.watched() and time.monotonic() < until:
-        for watch in watches.watched():
-            watch.end()
-        time.sleep(0.001)
+    end_all_watches()
 
 
 @pytest.fixture

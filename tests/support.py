@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sentry_sdk.utils import Dsn
 
 import sentry_asgi
 from sentry_asgi._scopes.isolation import connection_here
+from sentry_asgi._watch import watches
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -225,3 +227,15 @@ def exception_values(event: dict[str, Any]) -> list[tuple[str, str]]:
 def exchange_here() -> Any:
     """Return what the middleware knows of the connection in whose context this runs."""
     return connection_here()
+
+
+def end_all_watches() -> None:
+    """End the threads that watch loops, also those of loops that stay open; forget those that could not say so."""
+    for watch in watches.watched():
+        watch.end()
+    for thread in threading.enumerate():
+        if thread.name == "sentry-asgi.watch":
+            thread.join(5)
+            assert not thread.is_alive()
+    for watch in watches.watched():
+        watches._ended(watch)

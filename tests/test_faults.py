@@ -45,6 +45,7 @@ from .support import (
     Message,
     Scope,
     Sentry,
+    end_all_watches,
     http_scope,
     websocket_scope,
 )
@@ -548,6 +549,7 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
             caplog.clear()
             with raising(one) as raised:
                 seen = run(protocol, beneath, options, sites[one])
+                end_all_watches()  # what fails in one is of this run
             # Or the threads of two thousand clients wake for ever. What was broken within one may not close.
             with contextlib.suppress(Exception):
                 sentry_sdk.get_client().close(timeout=0)

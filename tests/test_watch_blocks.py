@@ -216,12 +216,21 @@ def app_of(handler: Handler) -> App:
     return app
 
 
+def once_more(sentry: Sentry, loop: str = "asyncio") -> None:
+    """A call that keeps the GIL is seen after it, if the thread comes before the request is over: a race, not won each time."""
+    for _ in range(4):
+        if not sentry.events:
+            serve(watching(app_of(matches)), http_scope("/blocks"), loop=loop)
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("handler", BLOCKING, ids=lambda one: one.__name__)
 def test_what_blocks_is_told_with_its_request_and_its_place(
     sentry: Sentry, handler: Handler, loop: str
 ) -> None:
     serve(watching(app_of(handler)), http_scope("/blocks"), loop=loop)
+    if handler is matches:
+        once_more(sentry, loop)
     event = sentry.event
     (value,) = event["exception"]["values"]
     assert (value["type"], value["mechanism"]) == ("EventLoopBlocked", {"type": "ANR"})
@@ -438,7 +447,7 @@ def test_an_import_says_so(sentry: Sentry, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_call_that_keeps_the_gil_is_seen_when_it_has_returned(sentry: Sentry) -> None:
-    serve(watching(app_of(matches)))
+    once_more(sentry)
     facts = sentry.event["contexts"]["asgi"]
     assert sentry.event["fingerprint"][2] == "matches"
     # On a busy machine the watch cannot tell why it had to wait.

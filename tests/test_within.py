@@ -6,10 +6,12 @@ Starlette stands for the library here: it catches what its exception handlers ar
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
 import sys
+import weakref
 import zlib
 from typing import Any
 
@@ -226,6 +228,34 @@ def test_no_more_than_both_ends_of_an_answer_is_held(sentry: Sentry) -> None:
 
 
 # Which exception
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/json", "text/event-stream"])
+def test_nothing_holds_an_exception_when_its_request_is_over(
+    sentry: Sentry, media_type: str
+) -> None:
+    """A streamed answer that is not looked at shares what stands for all such."""
+
+    class DealtWithError(Exception):
+        """Of a class whose instances can be referred to weakly."""
+
+    raised: list[weakref.ref[Exception]] = []
+
+    async def endpoint(request: Any) -> Any:
+        exception = DealtWithError()
+        raised.append(weakref.ref(exception))
+        try:
+            raise exception
+        finally:
+            del exception
+
+    async def handler(request: Any, exception: Exception) -> Any:
+        return StreamingResponse(chunks(b"one", b"two"), media_type=media_type)
+
+    app = Starlette(routes=[Route("/", endpoint)], exception_handlers={DealtWithError: handler})
+    run(SentryMiddleware(app))
+    gc.collect()
+    assert [one() for one in raised] == [None]
 
 
 @pytest.mark.parametrize("told", [1, 2, 3, 5])

@@ -88,6 +88,8 @@ class Look:
 
     def let_go(self, crossings: tuple[BaseException, ...]) -> None:
         """Hold no more than these; where the answer is one text, what may be behind it."""
+        if self._kind is None:
+            return  # nothing is looked at, and one stands for all such answers
         self._seen = crossings
         if self._kind != "json":
             self.crossed = self.crossed[-1:]

@@ -136,6 +136,8 @@ NOT_GUARDED = {
     # It stands for the application itself.
     *(f"_Watched.__{name}__" for name in ("init", "await", "next")),
     *("_Watched.send", "_Watched.throw"),
+    # The garbage collector calls it: CPython lets nothing out of it, and it does no more than subtract.
+    "Garbage._note",
     *("LazyScopes.__init__", "PublicScopes.__init__", "Budget.__init__", "_Bucket.__init__"),
 }
 

@@ -188,6 +188,16 @@ def test_without_the_gil_nothing_is_watched(
     assert sentry.events == []
 
 
+def test_where_threads_have_no_ids_nothing_is_watched(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in Pyodide, which starts none."""
+    monkeypatch.delattr(threading, "get_native_id")
+    serve(watching(app_of(sleeps)))
+    assert sentry.events == []
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
 def test_without_threads_nothing_is_watched(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
@@ -33,6 +34,8 @@ HOUR: Final = 3600.0
 """Seconds in which one event of a site is sent."""
 
 logger: Final = logging.getLogger("sentry_asgi")
+
+_NO_THREADS: Final = "no thread can be started here"
 
 _watches: Final[dict[int, LoopWatch]] = {}
 _lock: Final = Lock()
@@ -93,6 +96,9 @@ def _loop() -> Any:
     if not getattr(sys, "_is_gil_enabled", _always)():
         _say_once("without the GIL, the stack of a running thread cannot be read")
         return None
+    if not hasattr(threading, "get_native_id"):  # as in Pyodide
+        _say_once(_NO_THREADS)
+        return None
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -108,7 +114,7 @@ def _started(watch: LoopWatch) -> LoopWatch | None:
     try:
         watch.start()
     except RuntimeError:
-        _say_once("no thread can be started here")
+        _say_once(_NO_THREADS)
         _ended(watch)
         return None
     return watch

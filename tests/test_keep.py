@@ -392,6 +392,16 @@ def test_where_the_sdk_decides_or_no_segment_can_be_held_nothing_is_kept(
     assert "keep" in caplog.text
 
 
+@pytest.mark.parametrize("moved", [*undecided._PRIVATE, "_capture_span"])
+def test_where_the_sdk_has_moved_what_holding_stands_on_nothing_is_held(moved: str) -> None:
+    names = dict.fromkeys((*undecided._PRIVATE, "_capture_span"))
+    whole = type("Base", (), names)
+    assert undecided._undecided(whole, print) is undecided._Undecided
+    del names[moved]
+    capture = None if moved == "_capture_span" else print
+    assert undecided._undecided(type("Base", (), names), capture) is None
+
+
 def test_without_tracing_nothing_is_kept(sentry: Sentry) -> None:
     sentry.init()
     serve(broken)

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitori
 GRAPHQL = {"data": {"boom": None}, "errors": [{"message": "nope", "path": ["boom", 0, "x"]}]}
 JSONRPC = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "nope"}}
 MCP = {"jsonrpc": "2.0", "id": 1, "result": {"isError": True, "content": []}}
+JSON = (b"content-type", b"application/json")
 FINE = {"jsonrpc": "2.0", "id": 2, "result": 1}
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "search"}}
@@ -228,6 +229,33 @@ def test_no_more_than_both_ends_of_an_answer_is_held(sentry: Sentry) -> None:
 
 
 # Which exception
+
+
+@pytest.mark.parametrize("more", [{}, {"more_body": True}])
+def test_a_body_that_is_left_out_is_an_empty_one(
+    sentry: Sentry, caplog: pytest.LogCaptureFixture, more: dict[str, Any]
+) -> None:
+    """As the specification has it: https://asgi.readthedocs.io/en/latest/specs/www.html."""
+
+    async def handler(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+        await send({"type": "http.response.body", **more})
+        if more:
+            await send({"type": "http.response.body"})
+
+    async def endpoint(request: Any) -> Any:
+        raise ValueError("dealt with")
+
+    async def answer(request: Any, exception: Exception) -> Any:
+        return handler
+
+    run(
+        SentryMiddleware(
+            Starlette(routes=[Route("/", endpoint)], exception_handlers={ValueError: answer})
+        )
+    )
+    assert sentry.events == []
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json", "text/event-stream"])

@@ -202,7 +202,7 @@ class Exchange(Connection, FailureHolder):
         try:
             if self.within is not None and self.within.pending and more:
                 self.settings.report_within(self)
-            within.look(self, message["body"], more=more)
+            within.look(self, message.get("body", b""), more=more)
         except Exception:
             log_failure("looking for a failure in an answer")
         if more:

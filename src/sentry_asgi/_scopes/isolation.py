@@ -241,12 +241,13 @@ _Active: TypeAlias = "tuple[_CurrentScope, Any, _Active] | None"
 _active: ContextVar[_Active] = ContextVar("sentry_asgi_active_span", default=None)
 
 
-class _CurrentScope(_LazyScope):
+class _CurrentScope(undecided.HoldingScope, _LazyScope):
     """A current scope whose active span is a matter of context, so that child tasks have their own.
 
     The SDK keeps the active span in a slot of the scope, which all tasks of a request share: of three tasks
     that each start a span, the second becomes the first's child. Here the slot holds the connection's own
-    span alone; what is started within it is in a ContextVar, which child tasks copy.
+    span alone; what is started within it is in a ContextVar, which child tasks copy. Streamed spans of a request
+    that is yet to be decided about are held.
     """
 
     __slots__ = ()
@@ -299,11 +300,6 @@ class _CurrentScope(_LazyScope):
     def _server_segment_span(self, span: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         slot: Any = getattr(Scope, "_server_segment_span", None)
         slot.__set__(self, span)
-
-    def _capture_span(self, span: Any) -> None:
-        """Sends a streamed span that has ended; not where its request is yet to be decided about."""
-        if not undecided.holds(span):
-            super()._capture_span(span)
 
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""

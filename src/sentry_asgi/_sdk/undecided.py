@@ -95,12 +95,26 @@ class _Undecided(_Base):
         self._span_id = other.span_id
 
 
-_PRIVATE: Final = ("_baggage", "_sample_rate", "_segment", "_span_id", "_start_profile")
-UndecidedSpan: Final[Any] = _Undecided if all(hasattr(_Base, one) for one in _PRIVATE) else None
+_PRIVATE: Final = ("_baggage", "_sample_rate", "_scope", "_segment", "_span_id", "_start_profile")
+_capture_span: Final[Any] = getattr(Scope, "_capture_span", None)
+
+
+def _undecided(base: Any, capture: Any) -> Any:
+    return _Undecided if capture and all(hasattr(base, one) for one in _PRIVATE) else None
+
+
+UndecidedSpan: Final[Any] = _undecided(_Base, _capture_span)
 """The class of undecided segments; None where the SDK has none that could be."""
 
 
-_capture_span: Final[Any] = getattr(Scope, "_capture_span", None)
+class HoldingScope:
+    """For a scope of the SDK's: what sends the streamed spans that have ended on it holds some back."""
+
+    __slots__ = ()
+
+    def _capture_span(self, span: Any) -> None:
+        if not holds(span):
+            _capture_span(self, span)
 
 
 def holds(span: Any) -> bool:

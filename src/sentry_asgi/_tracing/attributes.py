@@ -1,13 +1,12 @@
 """What the span of a request, a handshake or a message tells: asked when it ends, for only then is it known.
 
-Pure functions of the exchange; no Sentry in here. `message_size` is that of the message whose span it is, `STREAM` if
-the span is that of an event stream, None where it is a request's or a handshake's.
+Pure functions of the exchange; no Sentry in here. `part` says of what the span is.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_asgi._connection import queue, request
 from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
@@ -16,14 +15,16 @@ AFTER_RESPONSE: Final = 0.001
 """Seconds of work after the response that are worth a span of their own."""
 
 
-STREAM: Final = -1
-"""In place of a message's size: the span is that of what a request streams."""
+STREAM: Final = "stream"
+
+Part: TypeAlias = int | Literal["stream"] | None
+"""A message of a websocket's, by its size; `STREAM`: the events of a response; None: a request, or a handshake."""
 
 
 def operation(exchange: Exchange) -> str:
     if isinstance(exchange, WebSocketExchange):
         return "websocket.server"
-    return "http.server.stream" if exchange.trace.message_size == STREAM else "http.server"
+    return "http.server.stream" if exchange.trace.part == STREAM else "http.server"
 
 
 def first_name(exchange: Exchange) -> str:
@@ -39,19 +40,19 @@ class Naming(NamedTuple):
     route: str | None
 
 
-def naming(exchange: Exchange, given: str, message_size: int | None) -> Naming:
+def naming(exchange: Exchange, given: str, part: Part) -> Naming:
     name, source, route = request.name_source_and_route(exchange)
     # Almost always it is the first name still; the others are dear to ask for.
     if given != first_name(exchange) and given not in request.derived_names(exchange):
         name = None
-    elif message_size == STREAM:
+    elif part == STREAM:
         name = f"{name} stream"  # not among the requests, whose percentiles it would spoil
     return Naming(name, source, route)
 
 
-def outcome(exchange: Exchange, message_size: int | None) -> tuple[int | None, str | None]:
+def outcome(exchange: Exchange, part: Part) -> tuple[int | None, str | None]:
     """The status code of the response, and a span status of Sentry's that says more than the code."""
-    if message_size is not None:
+    if part is not None:
         return None, _ENDINGS.get(exchange.ending, "ok")
     if exchange.ending == "cancelled" or (exchange.client_left and exchange.ended_at is None):
         return exchange.status, "cancelled"
@@ -65,7 +66,7 @@ _ENDINGS: Final[dict[Any, str]] = {"cancelled": "cancelled", "raised": "internal
 
 
 def attributes(
-    exchange: Exchange, message_size: int | None, status: int | None, route: str | None
+    exchange: Exchange, part: Part, status: int | None, route: str | None
 ) -> dict[str, Any]:
     """The facts of a request, by the names of Sentry's conventions (https://conventions.sentry.dev)."""
     headers = request.headers(exchange)
@@ -77,12 +78,12 @@ def attributes(
         "server.port": port,
         "user_agent.original": headers.get("user-agent"),
     }
-    if message_size is None:
+    if part is None:
         facts.update(_of_response(exchange, status))
-    elif message_size == STREAM:
+    elif part == STREAM:
         facts.update(_of_stream(exchange))
     else:
-        facts["messaging.message.body.size"] = message_size
+        facts["messaging.message.body.size"] = part
     return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -125,14 +126,14 @@ def time_of(moment: float) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=now() - moment)
 
 
-def end(exchange: Exchange, start: datetime, message_size: int | None) -> datetime | None:
+def end(exchange: Exchange, start: datetime, part: Part) -> datetime | None:
     """When the request was over: with the last of its response, or with the app's failure to give one.
 
     None for now: a message is over when the next is asked for. A stream that never began is none of its time.
     """
-    if message_size == STREAM and exchange.ended_at is not None:
+    if part == STREAM and exchange.ended_at is not None:
         return time_of(exchange.ended_at)
-    if message_size is not None:
+    if part is not None:
         return None
     ended = exchange.ended_at or exchange.closed_at or now()
     if isinstance(exchange, WebSocketExchange) or exchange.awaits_events:

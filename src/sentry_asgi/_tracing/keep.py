@@ -144,12 +144,12 @@ class _Keeping(Tracing):
 
     def _why(self, exchange: Exchange, trace: Trace) -> str | None:
         if self._keeps_failed:
-            known = trace.kept.known if trace.message_size is not None else None
+            known = trace.kept.known if trace.part is not None else None
             if failed(exchange, known):
                 return "failed"
-        if trace.message_size == _attributes.STREAM or exchange.awaits_events:
+        if trace.part == _attributes.STREAM or exchange.awaits_events:
             return None  # it may last
-        if trace.message_size is not None:
+        if trace.part is not None:
             took = now() - trace.kept.began
         elif isinstance(exchange, WebSocketExchange):
             took = (exchange.first_byte_at or now()) - exchange.started_at
@@ -189,7 +189,7 @@ class _Keeping(Tracing):
 
     def stream(self, exchange: Exchange) -> None:
         super().stream(exchange)
-        if exchange.trace is not None and exchange.trace.message_size is not None:
+        if exchange.trace is not None and exchange.trace.part is not None:
             self._kept(exchange)
 
     def _kept(self, exchange: Exchange) -> _Kept:
@@ -197,7 +197,7 @@ class _Keeping(Tracing):
         trace: Trace = exchange.trace
         kept: _Kept | None = getattr(trace, "kept", None)
         if kept is None:
-            began = exchange.started_at if trace.message_size is None else now()
+            began = exchange.started_at if trace.part is None else now()
             kept = trace.kept = _Kept(exchange, began)
         return kept
 

@@ -46,8 +46,8 @@ class Trace:
 
     __slots__ = (
         "kept",  # of how it may be kept; `keep`'s, and not set without that
-        "message_size",
         "parent",  # that is not the caller; not set where it is
+        "part",
         "pending",
         "rate",
         "reason",
@@ -76,7 +76,7 @@ class Trace:
         self.span: Any = None
         self.scope: Any = None  # that the span is on
         self.span_id: str | None = None  # that a sampler was told of
-        self.message_size: int | None = None  # of a websocket's message, if it is of one
+        self.part: _attributes.Part = None
 
 
 def tracer_for(client: Any) -> Tracing:
@@ -260,7 +260,7 @@ class Tracing(ABC):
         span, end = trace.span, None
         if span.sampled:
             self._describe(exchange, trace)
-            end = _attributes.end(exchange, span.start_timestamp, trace.message_size)
+            end = _attributes.end(exchange, span.start_timestamp, trace.part)
             after = _attributes.after_response(exchange)
             if after is not None:
                 self._after(span, end, after)
@@ -298,12 +298,12 @@ class Tracing(ABC):
     def stream(self, exchange: Exchange) -> None:
         """The response streams events from now on: the request's span ends, and a child of it begins."""
         before: Trace = exchange.trace
-        if before.message_size is not None or before.sampled is None:
+        if before.part is not None or before.sampled is None:
             return
         try:
             self.end(exchange)
             exchange.trace = trace = Trace(self)
-            trace.message_size = _attributes.STREAM
+            trace.part = _attributes.STREAM
             trace.sampled, trace.rate, trace.reason = before.sampled, before.rate, before.reason
             trace.sample_rand = before.sample_rand
             if before.span is None:
@@ -330,7 +330,7 @@ class Tracing(ABC):
             self.end(exchange)
         messages = exchange.messages
         exchange.trace = trace = Trace(self)
-        trace.message_size = size
+        trace.part = size
         trace.sample_rand, trace.reason = messages.sample_rand, messages.reason
         if messages.rate is None or messages.sample_rand is None:
             trace.sampled, trace.rate = messages.sampled, messages.rate
@@ -373,7 +373,7 @@ def _plain_rate(rate: Any) -> float | None:
 
 def _parent(exchange: Exchange, context: Any) -> str | None:
     """The id of the span that this one is a child of: the caller's, or of a message the handshake's."""
-    if exchange.trace.message_size == _attributes.STREAM:
+    if exchange.trace.part == _attributes.STREAM:
         parent: str | None = getattr(exchange.trace, "parent", None)
     else:
         messages = exchange.messages if isinstance(exchange, WebSocketExchange) else None
@@ -479,19 +479,17 @@ class Transactions(Tracing):
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
-        name, source, route = _attributes.naming(exchange, span.name, trace.message_size)
+        name, source, route = _attributes.naming(exchange, span.name, trace.part)
         if name is not None:
             span.name, span.source = name, source
         elif span.source == "url":  # the source that the span began with
             span.source = "custom"
-        status, outcome = _attributes.outcome(exchange, trace.message_size)
+        status, outcome = _attributes.outcome(exchange, trace.part)
         if status is not None:
             span.set_http_status(status)
         if outcome is not None:
             span.set_status(outcome)
-        for name, value in _attributes.attributes(
-            exchange, trace.message_size, status, route
-        ).items():
+        for name, value in _attributes.attributes(exchange, trace.part, status, route).items():
             span.set_data(name, value)
 
 
@@ -583,18 +581,18 @@ class StreamedSpans(Tracing):
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
         span = trace.span
-        name, source, route = _attributes.naming(exchange, span.name, trace.message_size)
-        status, outcome = _attributes.outcome(exchange, trace.message_size)
+        name, source, route = _attributes.naming(exchange, span.name, trace.part)
+        status, outcome = _attributes.outcome(exchange, trace.part)
         if outcome == "internal_error" or (status is not None and status >= 500):  # noqa: PLR2004
             span.status = "error"
         elif outcome is not None and outcome != "ok":
             span.set_attribute("sentry.status.message", outcome)
-        facts = _attributes.attributes(exchange, trace.message_size, status, route)
+        facts = _attributes.attributes(exchange, trace.part, status, route)
         if name is not None:
             facts["name"] = name
         from sentry_asgi._events.segment import complete_segment  # noqa: PLC0415  # loaded with the first middleware
 
-        complete_segment(exchange, facts, of_request=trace.message_size is None)
+        complete_segment(exchange, facts, of_request=trace.part is None)
         if name is not None:
             span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
         elif span.get_attributes().get("sentry.segment.name.source") == "url":  # as it began

@@ -188,8 +188,15 @@ class Exchange(Connection, FailureHolder):
         if self._is_event_stream():
             self.trace.way.stream(self)
 
+    def response_header(self, name: bytes) -> bytes:
+        """A header of the response as the app gave it, in lower case; empty without one."""
+        for key, value in self.response_headers or ():
+            if key.lower() == name:
+                return bytes(value).lower()
+        return b""
+
     def _is_event_stream(self) -> bool:
-        return header(self.response_headers, b"content-type").startswith(b"text/event-stream")
+        return self.response_header(b"content-type").startswith(b"text/event-stream")
 
     @property
     def awaits_events(self) -> bool:
@@ -371,14 +378,6 @@ FAILING_CLOSES: Final = frozenset({1011, 1013, 1014})
 NORMAL: Final = 1000
 
 _HANDSHAKE: Final = {"websocket.accept": ACCEPTED, "websocket.close": 403}
-
-
-def header(headers: Any, name: bytes) -> bytes:
-    """A response header as the app gave it, in lower case; empty without one."""
-    for key, value in headers or ():
-        if key.lower() == name:
-            return bytes(value).lower()
-    return b""
 
 
 def body_limit() -> int:

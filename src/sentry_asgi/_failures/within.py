@@ -135,12 +135,8 @@ def _of(exchange: Any) -> Look:
         return Look("messages")
     if exchange.failure is not None or not 200 <= (exchange.status or 0) < 300:  # noqa: PLR2004
         return _NOTHING
-    content_type, encoding = b"", b""
-    for name, value in exchange.response_headers or ():
-        if name.lower() == b"content-type":
-            content_type = value.lower()
-        elif name.lower() == b"content-encoding":
-            encoding = value.strip().lower().removeprefix(b"identity")
+    content_type = exchange.response_header(b"content-type")
+    encoding = exchange.response_header(b"content-encoding").strip().removeprefix(b"identity")
     if content_type.startswith(_EVENTS):
         return Look("events", encoding)
     return Look("json", encoding) if b"json" in content_type.partition(b";")[0] else _NOTHING

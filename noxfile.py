@@ -86,13 +86,13 @@ def check(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, on the newest 2.x, with the branch coverage that pyproject.toml demands."""
+    """All tests, on the newest 2.x, with 100 % branch coverage of the package."""
     install(session, SDK)
     session.run("coverage", "erase")
     run_pytest(session, "coverage", "run", "-m", "pytest")
     session.run("coverage", "combine", "--quiet")
     # Before 3.12 there is no `sys.monitoring`: what judges the exceptions that it would have seen is not reached.
-    floor = ["--fail-under=96"] if sys.version_info < (3, 12) else []
+    floor = ["--fail-under=98"] if sys.version_info < (3, 12) else []
     session.run("coverage", "report", *floor)
 
 

@@ -46,6 +46,12 @@ def patient() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def packages_listed() -> None:
+    """The SDK lists what is installed in the first event of a process, which blocks the loop of whichever test is first."""
+    sentry_asgi._sdk.internals.list_installed()
+
+
 @pytest.fixture(autouse=True)
 def no_watch_left() -> Iterator[None]:
     """The watches of a test's loops are not the next one's, though a loop may still be open."""
@@ -76,7 +82,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
-    """No garbage collection while a profiler looks at all threads, which can lock CPython up before 3.12.3 (gh-106883)."""
+    """No garbage collection but those that are asked for: of a large process one takes a tenth of a second.
+
+    And while a profiler looks at all threads, one can lock CPython up before 3.12.3 (gh-106883).
+    """
     gc.disable()
     yield
     gc.enable()

@@ -9,6 +9,8 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import Keep, SentryMiddleware
+from sentry_asgi._tracing import tracing
+from sentry_asgi._tracing.tracing import Trace
 
 from .support import Message, Scope, Sentry, call, http_scope, run
 from .test_tracing import WAYS, Traced, lost
@@ -179,3 +181,21 @@ def test_keeping_does_not_take_a_stream_for_slow_but_sees_it_fail(traced: Traced
     ]
     names = [one["name"] for one in traced.spans if not one["own"]]
     assert names == ["part 1", "part 2"]
+
+
+def test_a_stream_whose_span_cannot_begin_is_logged_and_sent(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[Any] = []
+
+    def trace(way: Any) -> Any:
+        if made:
+            raise RuntimeError("broken")
+        made.append(way)
+        return Trace(way)
+
+    traced.init()
+    monkeypatch.setattr(tracing, "Trace", trace)
+    assert len(run(SentryMiddleware(streaming()), http_scope("/chat"))) == 5
+    assert "starting a span failed" in caplog.text
+    assert [one["op"] for one in traced.requests if one["op"]] == ["http.server"]

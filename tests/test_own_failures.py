@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection import exchange
 from sentry_asgi._connection.settings import FAILING, answering
 from sentry_asgi._failures import dedupe
 
-from .support import Message, Scope, Sentry, http_scope, respond, run, websocket_scope
+from .support import Message, Scope, Sentry, failing, http_scope, respond, run, websocket_scope
 
 
 class Broken:
@@ -122,3 +123,13 @@ def test_an_odd_message_of_the_apps_is_not_said(
     sent = run(SentryMiddleware(app))
     assert sent == [message]
     assert logged(caplog) == []
+
+
+def test_an_event_of_no_request_is_sent_though_nobody_finds_whose_it_is(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    SentryMiddleware(failing)  # which has the SDK ask
+    monkeypatch.setattr(dedupe, "late_work_of", None)
+    sentry_sdk.capture_message("outside")
+    assert sentry.event["message"] == "outside"
+    assert "finding the request of a late error failed" in caplog.text

@@ -39,6 +39,8 @@ from sentry_asgi._watch.garbage import garbage
 
 from .support import SDK_VERSION, App, Scope, Sentry, call, http_scope, respond, websocket_scope
 
+pytestmark = pytest.mark.usefixtures("no_collection")
+
 LIMIT = 0.1
 LONG = 0.5
 SAFE = 0.4

@@ -18,6 +18,8 @@ from sentry_asgi import SentryMiddleware, Watch
 from .support import App, Scope, Sentry, call, exception_values, http_scope, respond
 from .test_watch_blocks import end_watches
 
+pytestmark = pytest.mark.usefixtures("no_collection")
+
 LONG = 1.0
 
 

@@ -18,6 +18,8 @@ from sentry_asgi import SentryMiddleware, Watch
 from .support import App, Scope, Sentry, call, http_scope, respond, websocket_scope
 from .test_watch_blocks import LOOPS, end_watches, fastapi_app
 
+pytestmark = pytest.mark.usefixtures("no_collection")
+
 LIMIT = 0.2
 LONG = 1.0
 

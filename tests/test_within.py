@@ -6,6 +6,7 @@ Starlette stands for the library here: it catches what its exception handlers ar
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import json
@@ -19,12 +20,14 @@ import pytest
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._failures import within
+from sentry_asgi._failures import swallowed, within
 from sentry_asgi._frameworks import rpc
+from sentry_asgi._reporting import capture
 
 from .support import Scope, Sentry, exception_values, http_scope, respond, run, websocket_scope
 
@@ -431,6 +434,59 @@ def test_what_fails_in_looking_is_logged(
     post(answering(JSONRPC))
     assert "describing a call" in caplog.text
     assert len(sentry.events) == 1
+
+
+def test_of_a_stream_each_failure_is_reported_when_the_next_part_comes(sentry: Sentry) -> None:
+    seen: list[int] = []
+
+    async def parts(*given: bytes) -> Any:
+        for one in given:
+            yield one
+            seen.append(len(sentry.events))
+
+    async def endpoint(request: Any) -> Any:
+        raise ValueError("nope")
+
+    async def handler(request: Any, raised: Exception) -> Any:
+        sent = (framed(JSONRPC), b": still there\n\n", b": and there\n\n")
+        return StreamingResponse(parts(*sent), media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/", endpoint)], exception_handlers={ValueError: handler})
+    run(SentryMiddleware(app))
+    assert seen == [0, 1, 1]
+    assert exception_values(sentry.event) == [("ValueError", "nope")]
+
+
+def test_what_a_client_that_has_left_brings_about_is_no_failure(sentry: Sentry) -> None:
+    async def endpoint(request: Any) -> Any:
+        await request.body()
+
+    async def handler(request: Any, raised: Exception) -> Any:
+        return JSONResponse(JSONRPC)
+
+    routes = [Route("/", endpoint, methods=["POST"])]
+    app = Starlette(routes=routes, exception_handlers={ClientDisconnect: handler})
+    run(SentryMiddleware(app), http_scope("/", method="POST"), [{"type": "http.disconnect"}])
+    assert sentry.events == []
+
+
+def test_what_fails_in_reporting_is_logged(
+    sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(capture, "_capture", None)
+    post(answering(JSONRPC))
+    assert "capturing an exception" in caplog.text
+
+
+def test_what_is_no_failure_was_caught_by_nobody() -> None:
+    assert not swallowed.was_caught(asyncio.CancelledError(), set(), rpc.speaks)
+
+
+@pytest.mark.parametrize(
+    "answer", [[7, "text"], {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "result": {}}]
+)
+def test_what_tells_of_nothing_is_no_failure(answer: Any) -> None:
+    assert rpc.failures(answer) == []
 
 
 # What is told

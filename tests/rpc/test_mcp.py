@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -164,6 +165,7 @@ def by_hand() -> Any:
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
 def test_a_method_of_json_rpc_by_hand_is_one_event(sentry: Sentry) -> None:
     sentry.init(auto_enabling_integrations=True)
     app = SentryMiddleware(by_hand())

@@ -99,9 +99,9 @@ class FailureHolder:
         if _is_state(held):
             last = tuple(held.crossings)[-kept:] if kept else ()
             held.crossings = deque(last, held.crossings.maxlen)
-        elif not kept:
+        else:
             heir: Any = self
-            heir.held = None
+            heir.held = held if kept else None
 
     @property
     def crossings(self) -> tuple[BaseException, ...]:

@@ -104,14 +104,19 @@ def litestar() -> App:
     return Litestar([handler], debug=False, openapi_config=None)
 
 
-@functools.cache
-def django() -> App:
+def configure_django() -> None:
+    """Django is configured once in a process: whichever test is first does it for all."""
     from django.conf import settings
 
     if not settings.configured:
         settings.configure(
             SECRET_KEY="not in any event", ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], DATABASES={}
         )
+
+
+@functools.cache
+def django() -> App:
+    configure_django()
     import django as framework
 
     framework.setup()

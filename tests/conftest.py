@@ -52,6 +52,13 @@ def packages_listed() -> None:
     sentry_asgi._sdk.internals.list_installed()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def only_own_garbage(packages_listed: None) -> None:
+    """What is there before the first test is looked through by no collection: many tests ask for a whole one."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_watch_left() -> Iterator[None]:
     """The watches of a test's loops are not the next one's, though a loop may still be open."""

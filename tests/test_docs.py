@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 import sentry_sdk
 
+from .apps import configure_django
 from .support import CORE, PACKAGE, Sentry, call, exception_values, http_scope
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,7 @@ def run_example(code: str, sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> d
     for name, content in {"shop": {}, "shop.settings": settings}.items():  # Django's example's
         monkeypatch.setitem(sys.modules, name, cast("Any", SimpleNamespace(**content)))
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "shop.settings")
+    configure_django()
     module = ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)
     loop = asyncio.new_event_loop()  # for Mangum, which makes one that it leaves open

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import django.conf
 import httpx
 import pytest
 import sentry_sdk
@@ -34,6 +33,7 @@ from sentry_asgi.inspector.short_traceback import ShortTraceback, install, short
 from sentry_asgi.inspector.store import Filter, Listed
 from sentry_asgi.inspector.telling import Teller
 from sentry_asgi.inspector.unseen import unseen
+from tests.apps import configure_django
 from tests.support import Sentry
 
 from .support import Inspector, wait_for
@@ -182,8 +182,7 @@ def django_app() -> Any:
     from django.core.asgi import get_asgi_application
     from django.urls import path
 
-    if not django.conf.settings.configured:
-        django.conf.settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x")
+    configure_django()
     globals()["urlpatterns"] = [path("", lambda _request: PRICES["bananas"])]
     return get_asgi_application()
 

@@ -514,6 +514,18 @@ def test_a_loop_that_stands_still_between_two_runs_is_not_blocked(sentry: Sentry
     assert sentry.events == []
 
 
+def test_what_keeps_the_gil_when_the_loop_is_over_blocks_nothing(sentry: Sentry) -> None:
+    held = []
+    for turn in range(6):  # the loop ends at all moments of the watching thread's turn
+        app = watching(app_of(functools.partial(asyncio.sleep, LIMIT / 4 * (2 + turn / 6))))
+        with asyncio.Runner() as runner:
+            held.append(runner.get_loop())
+            runner.run(call(app, http_scope()))
+        sum(range(20_000_000))
+    end_watches()
+    assert sentry.events == []
+
+
 def test_a_loop_that_is_closed_ends_its_watch(sentry: Sentry) -> None:
     app = watching(app_of(sleeps))
     for path in ("/one", "/two"):

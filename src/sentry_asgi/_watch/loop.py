@@ -160,7 +160,7 @@ class LoopWatch:
         kept = max(nap.kept, garbage.seconds - collected)
         if sign.came is None:
             self._follow(sign, nap, collected)
-        elif kept >= (self.watch.blocked_after or 0.0):
+        elif kept >= (self.watch.blocked_after or 0.0) and self._is_running():
             self._kept(sign, kept, collected)
 
     def _asked(self) -> Sign | None:

@@ -566,6 +566,7 @@ SUBSCRIBE = json.dumps({"id": "1", "type": "subscribe", "payload": {"query": "qu
         ({"id": "1", "type": "data", "payload": GRAPHQL}, True),
         ({"id": "1", "type": "error", "payload": GRAPHQL["errors"]}, True),
         (JSONRPC, True),
+        ({"id": "1", "type": "next", "payload": {"errors": [{"message": "nope"}]}}, True),
         ({"id": "1", "type": "next", "payload": {"data": {"x": 1}}}, False),
         ({"id": "1", "type": "error", "payload": [{"message": "Syntax Error"}]}, False),
         ("pong", False),
@@ -599,6 +600,62 @@ def test_a_message_of_a_websocket_tells_of_a_failure(
         assert sentry.events[1]["contexts"]["asgi"]["phase"] == "during response"
 
 
+def subscribe(number: int) -> str:
+    query = f"query Live{number} {{ x }}"
+    payload = {"query": query, "variables": {"password": f"hunter-{number}-secret"}}
+    return json.dumps({"id": str(number), "type": "subscribe", "payload": payload})
+
+
+def test_messages_that_are_handled_at_the_same_time_are_told_apart(sentry: Sentry) -> None:
+    """As GraphQL's servers do it: a task for each, while the next is asked for."""
+    KINDS = {1: ValueError, 2: KeyError, 3: TypeError}
+
+    async def handle(socket: Any, said: Any) -> None:
+        number = int(said["id"])
+        secret = said["payload"]["variables"]["password"]
+        library.fail_for_it(KINDS[number], f"no {secret}" if number < 3 else "other")
+        await asyncio.sleep((4 - number) / 50)
+        told = f"no {secret}" if KINDS[number] is ValueError else repr(f"no {secret}")
+        payload = {"data": None, "errors": [{"message": told, "path": ["x"]}]}
+        await socket.send_json({"id": said["id"], "type": "next", "payload": payload})
+
+    async def endpoint(socket: Any) -> None:
+        await socket.accept()
+        async with asyncio.TaskGroup() as handled:
+            for _ in KINDS:
+                handled.create_task(handle(socket, await socket.receive_json()))
+        await socket.close()
+
+    library = _library_that_catches()
+    sentry.init()
+    talk(Starlette(routes=[WebSocketRoute("/ws", endpoint)]), *map(subscribe, KINDS))
+    found = {
+        one["exception"]["values"][0]["type"]: one["contexts"]["rpc"]["operation"]
+        for one in sentry.events
+    }
+    assert found == {"TypeError": "Live3", "KeyError": "Live2", "ValueError": "Live1"}
+    assert "secret" not in json.dumps([one["exception"] for one in sentry.events])
+
+
+def test_a_message_is_known_in_the_task_that_handles_it(sentry: Sentry) -> None:
+    async def handle(said: Any) -> None:
+        await asyncio.sleep(0.01)
+        sentry_sdk.capture_message(f"told of {said['payload']['variables']['password']}")
+
+    async def endpoint(socket: Any) -> None:
+        await socket.accept()
+        async with asyncio.TaskGroup() as handled:
+            for _ in range(2):
+                handled.create_task(handle(await socket.receive_json()))
+        sentry_sdk.capture_message("of none: hunter-1-secret")
+        await socket.close()
+
+    sentry.init()
+    talk(Starlette(routes=[WebSocketRoute("/ws", endpoint)]), subscribe(1), subscribe(2))
+    told = [one["message"] for one in sentry.events]
+    assert told == ["told of [Filtered]"] * 2 + ["of none: hunter-1-secret"]
+
+
 def _library_that_catches() -> Any:
     """Code whose file lies where libraries do, and which catches what the application raises."""
     import sysconfig
@@ -609,9 +666,9 @@ def _library_that_catches() -> Any:
     path = f"{sysconfig.get_paths()['purelib']}/graphql/execution.py"
     exec(compile(code, path, "exec"), module.__dict__)
 
-    def fail_for_it(kind: type[Exception] = ValueError) -> None:
+    def fail_for_it(kind: type[Exception] = ValueError, message: str = "nope") -> None:
         def resolver() -> None:
-            raise kind("nope")
+            raise kind(message)
 
         module.execute(resolver)
 

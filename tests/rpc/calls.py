@@ -35,10 +35,10 @@ async def told(sentry: Sentry, app: Any, path: str, said: Any, headers: Any = ()
     before = len(sentry.events)
     sent = await asyncio.wait_for(call(app, *post(path, said, headers)), 20)
     assert sent[0]["status"] in {200, 400}
-    return [_reported(event) for event in sentry.events[before:]]
+    return [reported(event) for event in sentry.events[before:]]
 
 
-def _reported(event: Any) -> Reported:
+def reported(event: Any) -> Reported:
     assert "exception" in event, event.get("logentry")
     values = event["exception"]["values"]
     return Reported(

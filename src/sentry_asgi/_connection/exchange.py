@@ -14,8 +14,10 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from sentry_sdk import get_client
@@ -236,6 +238,22 @@ class Exchange(Connection, FailureHolder):
         return "during response" if self.ended_at is None else "after response"
 
 
+_handled: Final[ContextVar[tuple[Any, str | bytes | None] | None]] = ContextVar(
+    "sentry_asgi_message", default=None
+)
+"""The websocket's message that is handled here: a GraphQL server starts a task for each, and asks for the next."""
+
+
+@contextlib.contextmanager
+def handling(exchange: Exchange, message: Any) -> Iterator[None]:
+    """While it lasts, this is the message that is handled."""
+    token = _handled.set((exchange, message))
+    try:
+        yield
+    finally:
+        _handled.reset(token)
+
+
 class Close(NamedTuple):
     """Who has closed a websocket, and how (RFC 6455, 7.4); None where a server does not tell."""
 
@@ -253,8 +271,8 @@ class WebSocketExchange(Exchange):
     """
 
     __slots__ = (
+        "_last_message",
         "close",
-        "message",
         "messages",
         "received_messages",
         "sent_messages",
@@ -262,8 +280,8 @@ class WebSocketExchange(Exchange):
 
     # None while it is open: each slot is 8 bytes for as long as that is.
     close: Close | None
-    # What the app has received last, until it asks for more: what is secret in it is sent nowhere.
-    message: str | bytes | None
+    # What was received last, until the app asks for more.
+    _last_message: str | bytes | None
     # Messages and, in `received_bytes` and `sent_bytes`, bytes each way; text counts as UTF-8.
     received_messages: int
     sent_messages: int
@@ -278,19 +296,42 @@ class WebSocketExchange(Exchange):
         settings: Settings = DEFAULTS,
     ) -> None:
         super().__init__(scope, receive, send, settings)
-        self.close = self.message = self.messages = None
+        self.close = self.messages = self._last_message = None
         self.received_messages = self.sent_messages = 0
+
+    @property
+    def message(self) -> str | bytes | None:
+        """What the app has received last, until it asks for more; in a task or thread of its own, what that handles.
+
+        What is secret in it is sent nowhere.
+        """
+        handled = _handled.get()
+        return handled[1] if handled is not None and handled[0] is self else self._last_message
 
     async def receive(self) -> Any:
         """As of any exchange; the message before is done with when the next is asked for."""
         if self.messages is not None and self.trace is not None:
             self.trace.way.end(self)
         if self.held is not None and self.status == ACCEPTED:
-            if self.within is not None and self.within.pending:
-                self.settings.report_within(self)
-            self.let_go()
-        self.message = None
+            self._goes_on()
+        if self._last_message is not None:
+            self._last_message = None
+            _handled.set(None)
         return self._received(await self._receive())
+
+    def _goes_on(self) -> None:
+        """The message before has been dealt with, but for what is answered later."""
+        looked: Any = self.within
+        if looked is not None and looked.pending:
+            self.settings.report_within(self)
+        self.let_go(within.AHEAD if self._answers_later() else 0)
+        if looked is not None:
+            looked.keep(self.crossings)
+
+    def _answers_later(self) -> bool:
+        """Whether the app asks for the next message before it has answered: GraphQL's servers do."""
+        offered = self.scope.get("subprotocols") or ()
+        return any(isinstance(one, str) and one.startswith("graphql") for one in offered)
 
     def _received(self, message: Any) -> Any:
         try:
@@ -300,7 +341,8 @@ class WebSocketExchange(Exchange):
                 self.received_messages += 1
                 self.received_bytes += size
                 if size <= KNOWN:
-                    self.message = message.get("text") or message.get("bytes")
+                    self._last_message = said = message.get("text") or message.get("bytes")
+                    _handled.set((self, said))
                 if self.messages is not None:
                     self.messages.begin(self, size)
             elif kind == "websocket.disconnect" and self.close is None:

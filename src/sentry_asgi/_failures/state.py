@@ -4,7 +4,8 @@ The rules:
 
 - Most connections have no failure. So what is held is nothing, one exception that crossed, or a `FailureState`.
 - An exception that crossed is held for the answer that may follow. Asking for the next websocket message drops what
-  is held. Sending a message, or more of a body, keeps the last exception: a close may follow.
+  is held; of GraphQL's servers, which ask before they answer, but for the last few. Sending a message, or more of a
+  body, keeps the last exception: a close may follow.
 - When the connection is over it holds `CLOSED`: what is written to it from then on goes nowhere.
 """
 

@@ -31,6 +31,9 @@ from sentry_asgi._python.exceptions import (
 from . import swallowed
 
 LOOKED_AT: Final = 16_384
+AHEAD: Final = 4
+"""Exceptions held for messages that will tell of them: several calls may be under way on one connection."""
+
 _EVENTS: Final = b"text/event-stream"
 
 
@@ -43,6 +46,7 @@ class Within(NamedTuple):
     traceback: TracebackType | None
     facts: dict[str, str]
     call: Any  # the JSON-RPC id of the call
+    message: Any  # of a websocket, that it answers
 
 
 class Look:
@@ -92,7 +96,23 @@ class Look:
             return  # nothing is looked at, and one stands for all such answers
         self._seen = crossings
         if self._kind != "json":
-            self.crossed = self.crossed[-1:]
+            self.crossed = self.crossed[-AHEAD:]
+
+    def keep(self, crossings: tuple[BaseException, ...]) -> None:
+        """Hold of what was looked at none but these."""
+        held = {id(one) for one in crossings}
+        self._seen = tuple(one for one in self._seen if id(one) in held)
+        self.crossed = [one for one in self.crossed if id(one) in held]
+
+    def take(self, count: int, told: set[str]) -> list[Exception]:
+        """The last that crossed, no longer held; of several calls that are under way, those that say what was told."""
+        if self._kind != "messages":
+            taken, self.crossed = self.crossed[-count:], []
+            return taken
+        named = [one for one in self.crossed if text_of(one) in told] or self.crossed
+        taken = named[-count:]
+        self.crossed = [one for one in self.crossed if all(one is not other for other in taken)]
+        return taken
 
 
 _ANY: Final = 47  # `zlib`: gzip or deflate
@@ -156,15 +176,15 @@ def _told(text: bytes) -> list[rpc.Failed]:
 
 def _match(exchange: Any, found: Look, told: list[rpc.Failed]) -> None:
     """Note what is behind the failures that were told: what has crossed last, and is not noted yet."""
-    behind = found.crossed[-len(told) :]
-    found.crossed = []
     by_message = {one.message: one for one in told if one.message}
+    behind = found.take(len(told), set(by_message))
+    phase = "during response" if exchange.status == swallowed.ACCEPTED else "before response"
+    message = getattr(exchange, "message", None)
     for position, exception in enumerate(behind):
         one = by_message.get(text_of(exception), told[position])
         cause = rpc.looked_through(exception)
         facts = {"field": one.field} if one.field else {}
-        phase = "during response" if exchange.status == swallowed.ACCEPTED else "before response"
         event_id = uuid.uuid4().hex
-        noted = Within(cause, event_id, phase, traceback_of(cause), facts, one.call)
+        noted = Within(cause, event_id, phase, traceback_of(cause), facts, one.call, message)
         found.pending.append(noted)
         found.found += 1

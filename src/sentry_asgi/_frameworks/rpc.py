@@ -113,19 +113,25 @@ def _is_code(value: Any) -> bool:
 
 
 def _graphql(answer: dict[str, Any]) -> list[Failed]:
-    payload = answer.get("payload")
-    if answer.get("type") in {"next", "data"} and isinstance(payload, dict):
+    payload, kind = answer.get("payload"), answer.get("type")
+    if kind in {"next", "data"} and isinstance(payload, dict):
         answer = payload  # graphql-transport-ws, and what was before it
-    elif answer.get("type") == "error" and isinstance(payload, list):
+    elif kind == "error" and isinstance(payload, list):
         answer = {"data": None, "errors": payload}
     errors = answer.get("errors")
-    if "data" not in answer or not isinstance(errors, list):
+    # A `next` tells of no mistake of the caller's: those are `error`s. What a subscription's source raises has no path.
+    executed = kind == "next"
+    if not isinstance(errors, list) or not (executed or "data" in answer):
         return []
     return [
-        Failed(None, _field(one["path"]), _text(one.get("message")))
+        Failed(None, _field(one["path"]) if one.get("path") else None, _text(one.get("message")))
         for one in errors[:_MANY]
-        if isinstance(one, dict) and isinstance(one.get("path"), list) and one["path"]
+        if isinstance(one, dict) and _is_failure(one.get("path"), executed)
     ]
+
+
+def _is_failure(path: Any, executed: bool) -> bool:  # noqa: FBT001
+    return bool(path) if isinstance(path, list) else executed and path is None
 
 
 def _field(path: list[Any]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
-from sentry_asgi._connection.exchange import Exchange, now
+from sentry_asgi._connection.exchange import Exchange, handling, now
 from sentry_asgi._connection.request import name_and_source
 from sentry_asgi._failures import dedupe
 from sentry_asgi._failures.budget import Site, capture_within, raise_site
@@ -113,7 +113,7 @@ def within(exchange: Exchange) -> None:
     for failure in pending:
         try:
             if not _is_noise(exchange, failure.exception):
-                with texts_kept(), with_traceback(failure):
+                with texts_kept(), with_traceback(failure), handling(exchange, failure.message):
                     _capture(exchange, failure.exception, failure.phase, handled=True, rpc=failure)
         except Exception:
             log_failure("capturing an exception")

@@ -203,12 +203,13 @@ def invariants(session: nox.Session, framework: str) -> None:
         packages.append("django")
     packages += OPENTELEMETRY
     session.install("--reinstall-package=sentry-asgi", ".", f"sentry-sdk=={SDK}", *packages)
+    sdks = directory / "sdks" / framework  # frameworks run at the same time
     for version in [SDK, *OTHER_SDKS]:
-        target = directory / "sdks" / version / "site-packages"
+        target = sdks / version / "site-packages"
         if not target.exists():
             session.install("--no-deps", f"--target={target}", f"sentry-sdk=={version}")
     command = ["python", "-m", "tests.invariants", "run", str(directory / framework)]
-    session.run(*command, "--framework", framework, "--sdks", str(directory / "sdks"))
+    session.run(*command, "--framework", framework, "--sdks", str(sdks))
 
 
 @nox.session

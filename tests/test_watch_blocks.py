@@ -426,7 +426,7 @@ def test_garbage_collection_says_so(sentry: Sentry) -> None:
         kept.extend([[] for _ in range(3_000_000)])
         gc.enable()
         await asyncio.sleep(2)  # making them has blocked, too, and the first event takes its time
-        until = time.thread_time() + LONG
+        until = time.thread_time() + 2 * LONG
         while time.thread_time() < until:
             gc.collect()
 
@@ -485,7 +485,9 @@ async def debugs() -> None:
     class Slow(io.StringIO):
         readline: Any = staticmethod(lambda: (time.sleep(LONG), "c\n")[1])  # type: ignore[func-returns-value]
 
+    tracer = sys.gettrace()  # coverage's, which the debugger takes away
     pdb.Pdb(stdin=Slow(), stdout=io.StringIO(), nosigint=True).set_trace()
+    sys.settrace(tracer)
 
 
 NO_BLOCKS = [sleeps_in_thread, runs_in_executor, waits, takes_turns, computes_in_thread, debugs]

@@ -47,11 +47,16 @@ def _tools(server: Any) -> None:
 
 def mcp(*, stateless: bool, as_json: bool) -> Any:
     library = pytest.importorskip("mcp.server", reason="nox -s rpc")
-    server = library.MCPServer("server")
+    options: Any = {"stateless_http": stateless, "json_response": as_json, "host": "0.0.0.0"}
+    if hasattr(library, "MCPServer"):
+        server = library.MCPServer("server")
+        _tools(server)
+        return server.streamable_http_app(**options)
+    from mcp.server import fastmcp as before_2  # type: ignore[attr-defined]
+
+    server = before_2.FastMCP("server", **options)
     _tools(server)
-    return server.streamable_http_app(
-        stateless_http=stateless, json_response=as_json, host="0.0.0.0"
-    )
+    return server.streamable_http_app()
 
 
 def fastmcp(*, stateless: bool, as_json: bool) -> Any:

@@ -232,6 +232,14 @@ def rpc(session: nox.Session, version: str) -> None:
 
 
 @nox.session
+def mcp_before(session: nox.Session) -> None:
+    """The same of MCP servers on mcp 1.x and fastmcp 2.x, which most have."""
+    install(session, SDK, extra="")
+    session.install("mcp<2", "fastmcp<3")
+    session.run("pytest", "tests/rpc/test_mcp.py", *session.posargs)
+
+
+@nox.session
 def servers(session: nox.Session) -> None:
     """Real servers over loopback: what they are asked for, and what arrives."""
     session.install(

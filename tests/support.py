@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -28,6 +29,8 @@ PACKAGE = Path(sentry_asgi.__file__).parent
 CORE = sorted(path for path in PACKAGE.rglob("*.py") if "inspector" not in path.parts)
 
 DSN = "https://public@sentry.invalid/1"
+THOROUGH = bool(os.environ.get("SENTRY_ASGI_THOROUGH"))
+"""Whether the longest tests look at all there is, as `.ci/run` has them do once; else at each third."""
 SDK_VERSION = tuple(int(part) for part in sentry_sdk.VERSION.split("b")[0].split(".")[:2])
 
 
@@ -206,6 +209,11 @@ async def call(app: App, scope: Scope, messages: Iterable[Message] = ()) -> list
 def run(app: App, scope: Scope | None = None, messages: Iterable[Message] = ()) -> list[Message]:
     """As call(), in an event loop of its own."""
     return asyncio.run(call(app, http_scope() if scope is None else scope, messages))
+
+
+def share(things: Iterable[Any]) -> list[Any]:
+    """All of them, or each third: see `THOROUGH`."""
+    return list(things)[:: 1 if THOROUGH else 3]
 
 
 async def respond(

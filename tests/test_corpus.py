@@ -20,7 +20,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction.names import FILTERED
 
 from .apps import FRAMEWORKS
-from .support import SDK_VERSION, App, Sentry, http_scope, pii, run
+from .support import SDK_VERSION, THOROUGH, App, Sentry, http_scope, pii, run
 
 CHECKOUT = str(Path(__file__).parent.parent)  # whose name may be anything
 
@@ -263,7 +263,7 @@ def test_no_secret_of_a_request_is_in_any_envelope(sentry: Sentry, framework: st
     sentry.init(attach_stacktrace=True, traces_sample_rate=1.0)
     requests_made = 0
 
-    @settings(max_examples=80, phases=[Phase.generate])
+    @settings(max_examples=80 if THOROUGH else 25, phases=[Phase.generate])
     @given(request=requests)
     def look(request: dict[str, Any]) -> None:
         nonlocal requests_made
@@ -271,7 +271,7 @@ def test_no_secret_of_a_request_is_in_any_envelope(sentry: Sentry, framework: st
         assert_nothing_planted_arrives(sentry, FRAMEWORKS[framework](), request)
 
     look()
-    assert requests_made >= 300 / len(FRAMEWORKS)
+    assert requests_made >= (75 if THOROUGH else 25)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -28,9 +28,9 @@ from sentry_asgi import SentryMiddleware
 
 from . import apps
 from .servers import uvicorn_serving
-from .support import SDK_VERSION, App, Scope, Sentry
+from .support import SDK_VERSION, THOROUGH, App, Scope, Sentry
 
-USERS, EACH = 50, 20
+USERS, EACH = 50 if THOROUGH else 20, 20
 RID = re.compile(r"r\d+-\d+z")
 USER = re.compile(r"user\d+x")
 

@@ -18,6 +18,7 @@ from sentry_asgi._connection import request as _request
 from sentry_asgi._connection.body import Body
 from sentry_asgi._connection.exchange import Exchange, body_limit
 from sentry_asgi._connection.request import Connection
+from sentry_asgi._failures.state import served
 from sentry_asgi._redaction import (
     default_scrubber,
     fallback,
@@ -45,7 +46,9 @@ def describe(
 
     None for an event of a failure that has been reported.
     """
+    own = connection
     try:
+        connection = _served(own)
         if not failure.first_report(connection, event, hint):
             return None
         frames.hide_library_variables(event)
@@ -59,11 +62,15 @@ def describe(
             _add_summary(connection, event)
             _add_name(connection, event)
             _rpc.add(connection, event, hint)
-        if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is connection:
+        if getattr(sentry_sdk.get_current_scope(), "asgi_connection", None) is own:
             return event  # `protect` runs later
     except Exception:  # an event that says less is better than none
         log_failure("describing the request")
     return protect(connection, event, hint)
+
+
+def _served(connection: Connection) -> Any:
+    return served(connection) if isinstance(connection, Exchange) else connection
 
 
 def protect(
@@ -76,6 +83,7 @@ def protect(
     An event that cannot be cleaned is reduced to what holds no data. If that fails too, return None: it is not sent.
     """
     try:
+        connection = _served(connection)
         _unify_url(connection, event)
         _add_stacktrace(event)
         rules = connection.settings.rules

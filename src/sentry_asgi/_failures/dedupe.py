@@ -49,12 +49,12 @@ from sentry_asgi._python.exceptions import (
     text_of,
     traceback_of,
 )
-from sentry_asgi._python.in_app import FOLDER, application
+from sentry_asgi._python.in_app import FOLDER, application, library
 from sentry_asgi._python.locks import Lock
 from sentry_asgi._sdk import internals
 
 from .budget import raise_site
-from .swallowed import Failure, failure
+from .swallowed import Failure, failure, passed, passes_application
 
 OVER: Final = ("the connection is over",)
 """What a connection has reported when nothing more is noted of it."""
@@ -113,9 +113,29 @@ def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) ->
 
 def _is_no_failure(exception: Any) -> bool:
     """Whether a protocol's library, or who listens to it, tells of its caller's mistake, or of what is ignored."""
-    if not rpc.is_wrapper(exception):
+    if rpc.is_wrapper(exception) and (
+        rpc.is_callers_mistake(exception) or internals.is_ignored(rpc.looked_through(exception))
+    ):
+        return True
+    return _is_refusal(exception)
+
+
+def _is_refusal(exception: BaseException) -> bool:
+    """Whether an MCP server's library itself refuses: an unknown tool, or arguments that a tool does not take."""
+    owners = _owners(exception)
+    if not any("mcp" in one for one in owners) or passes_application(exception):
         return False
-    return rpc.is_callers_mistake(exception) or internals.is_ignored(rpc.looked_through(exception))
+    cause: Any = cause_of(exception)
+    if cause is not None:
+        if passes_application(cause):
+            return False
+        owners = _owners(cause)
+    return bool(owners) and ("mcp" in owners[-1] or owners[-1] == "pydantic")
+
+
+def _owners(exception: BaseException) -> list[str]:
+    """The libraries that an exception has passed, from where it was caught to where it was raised."""
+    return [library(frame.f_code.co_filename) or "" for frame in passed(exception)]
 
 
 def is_known(exchange: Any, exception: BaseException) -> bool:

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from sentry_asgi._frameworks import mcp
+
 from .dedupe import OVER, mark_late
 from .swallowed import Failure
 
@@ -35,6 +37,13 @@ class FailureState:
         self.reported: Any = None  # those that `dedupe` has let through
         self.within: Any = None  # what `within` has looked at of its answer
         self.trouble: Any = None  # what tells of a failure without an exception; True is enough
+
+
+def served(connection: Any) -> Any:
+    """Return the connection that this runs for; another one, where a session's task outlives what has started it."""
+    if connection.held is not CLOSED:
+        return connection
+    return mcp.served_here(FailureHolder) or connection
 
 
 class _Closed(FailureState):
@@ -89,10 +98,11 @@ class FailureHolder:
 
     def crossed(self, exception: BaseException) -> None:
         """Notes an exception that is not the first, or one of work that goes on when the connection is over."""
-        if self.held is CLOSED:
+        holder = served(self)
+        if holder.held is CLOSED:
             mark_late(exception, self)
         else:
-            self.failure_state().crossings.append(exception)
+            holder.failure_state().crossings.append(exception)
 
     def let_go(self, kept: int = 0) -> None:
         """Hold no longer what crossed, but for the last few: the app has gone on, so it was dealt with."""

@@ -82,7 +82,7 @@ def was_caught(
         return False
     catcher = _caught_by(exception)
     if catcher is not None and others(catcher):
-        return _passes_application(exception)
+        return passes_application(exception)
     return _was_caught_by(libraries, exception)
 
 
@@ -122,7 +122,7 @@ def _behind(exchange: Any, frames: list[FrameType]) -> Exception | None:
     crossed = _crossed(exchange, _answering(frames))
     if handled is None or crossed is None or handled is crossed:
         return crossed if handled is None else handled
-    if _passes_application(handled) or all(one is not handled for one in _contexts(crossed)):
+    if passes_application(handled) or all(one is not handled for one in _contexts(crossed)):
         return handled
     return crossed  # raised by what was called while a library handled its own
 
@@ -179,7 +179,7 @@ def _is_exception(exception: BaseException) -> TypeGuard[Exception]:
 
 def _was_caught_by(libraries: set[str | None], exception: BaseException) -> bool:
     catcher = _caught_by(exception)
-    if catcher is None or not _passes_application(exception):
+    if catcher is None or not passes_application(exception):
         return False
     return catcher in libraries or is_built_on(catcher, libraries)
 
@@ -189,7 +189,7 @@ def _caught_by(exception: BaseException) -> str | None:
 
     Helpers run the code of others, and raise an exception anew where it is to be handled: they are looked through.
     """
-    for frame in _passed(exception):
+    for frame in passed(exception):
         filename = frame.f_code.co_filename
         if application[filename]:
             return None
@@ -199,11 +199,11 @@ def _caught_by(exception: BaseException) -> str | None:
     return None
 
 
-def _passes_application(exception: BaseException) -> bool:
-    return any(application[frame.f_code.co_filename] for frame in _passed(exception))
+def passes_application(exception: BaseException) -> bool:
+    return any(application[frame.f_code.co_filename] for frame in passed(exception))
 
 
-def _passed(exception: BaseException) -> Iterator[FrameType]:
+def passed(exception: BaseException) -> Iterator[FrameType]:
     traceback: TracebackType | None = traceback_of(exception)
     while traceback is not None:
         yield traceback.tb_frame
@@ -217,7 +217,7 @@ def _first_handled(exception: Exception, answering: set[str | None]) -> Exceptio
             continue
         caught = traceback_of(context)
         assert caught is not None  # as `_was_caught_by` says
-        if caught.tb_frame not in _passed(exception):
+        if caught.tb_frame not in passed(exception):
             exception = context
     return exception
 

@@ -4,7 +4,8 @@
 
 A server (uvicorn, Starlette, the middleware) in a process of its own, a Sentry that takes whatever comes in another, and
 clients in this one. After the warm-up, and again and again, the load pauses and the server counts what it holds. More
-at the end than after the warm-up, beyond what is said below, is exit status 1.
+at the end than after the warm-up, beyond what is said below, is exit status 1; so is a blocked loop or a stuck request
+that is reported, for there is none, however busy the machine is (`--busy 16`: so many processes that only compute).
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ OBJECTS: Final = 200
 
 MEGABYTES: Final = 8.0
 """Resident memory more than after the warm-up: what the allocator does not give back. A byte each would show elsewhere."""
+
+BLOCKED_AFTER: Final = 0.3
+"""Seconds, for the watch: nothing here blocks the loop for so long, so each such event is a false one."""
 
 CLIENTS: Final = 16
 ROUNDS: Final = 20
@@ -66,7 +70,7 @@ def make_app() -> Any:
     from starlette.routing import Route, WebSocketRoute
     from starlette.websockets import WebSocket, WebSocketDisconnect
 
-    from sentry_asgi import SentryMiddleware
+    from sentry_asgi import SentryMiddleware, Watch
 
     async def fine(request: Request) -> Response:
         if random.random() < 0.1:
@@ -113,6 +117,15 @@ def make_app() -> Any:
         except WebSocketDisconnect:
             pass
 
+    alarms: Counter[str] = Counter()
+
+    def count(event: Any, hint: Any) -> Any:
+        kind = event.get("exception", {}).get("values", [{}])[-1].get("type")
+        if kind in {"EventLoopBlocked", "RequestStuck"}:
+            alarms[kind] += 1
+            print(f"false: {json.dumps(event['exception'])} {event['contexts']}", file=sys.stderr)
+        return event
+
     async def held(request: Request) -> Response:
         await asyncio.to_thread(sentry_sdk.flush, 10)
         for _ in range(3):
@@ -124,6 +137,7 @@ def make_app() -> Any:
                 "megabytes": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
                 "tasks": len(asyncio.all_tasks()),
                 "threads": threading.active_count(),
+                "alarms": alarms.total(),
             }
         )
 
@@ -137,8 +151,9 @@ def make_app() -> Any:
         "/held": held,
     }
     routes: list[Any] = [Route(path, one, methods=["GET", "POST"]) for path, one in paths.items()]
-    sentry_sdk.init(release="soak@1", traces_sample_rate=0.1)
-    return SentryMiddleware(Starlette(routes=[*routes, WebSocketRoute("/ws", websocket)]))
+    sentry_sdk.init(release="soak@1", traces_sample_rate=0.1, before_send=count)
+    app = Starlette(routes=[*routes, WebSocketRoute("/ws", websocket)])
+    return SentryMiddleware(app, watch=Watch(blocked_after=BLOCKED_AFTER))
 
 
 def serve(port: int) -> None:
@@ -329,10 +344,12 @@ def judge(samples: list[dict[str, float]]) -> list[str]:
         after = statistics.median(values[-3:])
         if after - before > bound:
             wrong.append(f"{name}: {before:,.0f} after the warm-up, {after:,.0f} at the end")
+    if samples[-1]["alarms"]:
+        wrong.append(f"alarms: {samples[-1]['alarms']:.0f}, though nothing blocks the loop")
     return wrong
 
 
-def run(requests: int, rounds: int, say: Callable[[str], None]) -> list[str]:
+def run(requests: int, rounds: int, say: Callable[[str], None], busy: int = 0) -> list[str]:
     """The whole; what fell short."""
     sentry, app = free_port(), free_port()
     command = [sys.executable, "-m", "tests.soak", "--serve"]
@@ -341,6 +358,8 @@ def run(requests: int, rounds: int, say: Callable[[str], None]) -> list[str]:
         subprocess.Popen([*command, role, "--port", str(port)], env=environment)
         for role, port in (("sentry", sentry), ("app", app))
     ]
+    computing = [sys.executable, "-c", "while True: pass"]
+    processes += [subprocess.Popen(computing) for _ in range(busy)]
     try:
 
         async def main() -> list[dict[str, float]]:
@@ -361,6 +380,9 @@ def run(requests: int, rounds: int, say: Callable[[str], None]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument(
+        "--busy", type=int, default=0, help="processes that only compute, beside it"
+    )
     parser.add_argument("--serve", choices=["app", "sentry"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -370,7 +392,7 @@ def main() -> int:
     if asked.serve == "sentry":
         asyncio.run(sink(asked.port))
         return 0
-    wrong = run(asked.requests, ROUNDS, lambda line: print(line, flush=True))
+    wrong = run(asked.requests, ROUNDS, lambda line: print(line, flush=True), asked.busy)
     print("\n".join(wrong) or "nothing grew")
     return 1 if wrong else 0
 

@@ -10,8 +10,14 @@ def test_nothing_grows_with_the_number_of_requests() -> None:
 
 
 def test_what_grows_is_told() -> None:
-    flat = {"objects": 1000.0, "megabytes": 50.0, "tasks": 3.0, "threads": 5.0}
+    flat = {"objects": 1000.0, "megabytes": 50.0, "tasks": 3.0, "threads": 5.0, "alarms": 0.0}
     assert judge([flat] * 8) == []
-    for name, grown in {"objects": 100, "megabytes": 3, "tasks": 1, "threads": 1}.items():
+    for name, grown in {
+        "objects": 100,
+        "megabytes": 3,
+        "tasks": 1,
+        "threads": 1,
+        "alarms": 1,
+    }.items():
         samples = [{**flat, name: flat[name] + number * grown} for number in range(8)]
         assert [line.partition(":")[0] for line in judge(samples)] == [name]

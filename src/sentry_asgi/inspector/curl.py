@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from .values import FILTERED
 from .views import RequestView
 
-FILTERED = "[Filtered]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # curl works these out itself, and a wrong one breaks the request.
 _OWN = frozenset({"content-length", "host", "connection", "transfer-encoding", "accept-encoding"})

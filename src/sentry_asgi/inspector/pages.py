@@ -19,9 +19,11 @@ from sentry_asgi import __version__
 from . import colours, figures, formats
 from .calls import CALL
 from .curl import curl
+from .editing import Form
 from .editor import opener
-from .entries import ERROR, LOG
+from .entries import ERROR, LOG, status_level
 from .envelope import MAX_JSON, MEBIBYTE
+from .exchanges import Exchange, find_exchange
 from .exporting import scrubbed, style
 from .findings import findings
 from .flames import flames
@@ -60,7 +62,7 @@ class Pages:
         )
         self._templates.filters.update(
             moment=formats.moment, took=formats.took, lasted=formats.lasted, tone=formats.tone,
-            local=formats.local, at=formats.at, size=formats.size, clock=formats.clock,
+            status_level=status_level, local=formats.local, at=formats.at, size=formats.size, clock=formats.clock,
             python=colours.python, sql=colours.sql, tree=tree, json_tree=json_tree,
         )  # fmt: skip
         self._templates.tests.update(reload=lambda one: isinstance(one, Start))
@@ -185,8 +187,8 @@ class Pages:
 
     # One request, one trace.
 
-    def request(self, span_id: str) -> str | None:
-        """The page of one request, or None if it is not here."""
+    def request(self, span_id: str, was: str = "") -> str | None:
+        """The page of one request, or None if it is not here; `was`: the span id of what it is sent again for."""
         listed = find_request(self._store, as_id(span_id))
         if listed is None:
             return None
@@ -197,10 +199,16 @@ class Pages:
             "request.html",
             facts=facts,
             asked=asked,
+            was=find_exchange(self._store, span_id=as_id(was)) if was else None,
+            was_id=as_id(was),
             curl=curl(asked) if asked else None,
             trace=view,
             more=self._attributes(facts.logs),
         )
+
+    def edit(self, listed: Listed, exchange: Exchange, form: Form, why: str = "") -> str:
+        """The form in which a request is edited; `why` it could not be sent."""
+        return self._render("edit.html", listed=listed, exchange=exchange, form=form, why=why)
 
     def _trace(self, listed: Listed) -> list[Any]:
         return self._store.trace(listed.trace_id, limit=MAX_TRACE, most=0)

@@ -52,9 +52,9 @@ class Recording:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        again, remembered = self.memory.is_again(scope), False
+        again, how = self.memory.is_again(scope), b""
         if again:
-            scope, receive, remembered = self.memory.restored(scope, receive)
+            scope, receive, how = await self.memory.restored(scope, receive)
         asked, seen, held = of_request(scope), Seen(scope), Held(send)
         token = current.set(seen)
 
@@ -66,8 +66,7 @@ class Recording:
         async def send_seen(message: Any) -> None:
             seen.sent(message)
             if again and message["type"] == "http.response.start":
-                how = b";as it was" if remembered else b""
-                told = (ANSWER, seen.span_id.encode() + how)
+                told = (ANSWER, seen.span_id.encode() + b";" + how)
                 message = {**message, "headers": [*message.get("headers", ()), told]}
             await held.send(message)
 

@@ -90,7 +90,8 @@ def create_app(
     """
     live = Live(beat=beat)
     uploads = Uploads(limits.body)
-    inspector, apps = _Inspector(store, limits, editor, live, uploads), Apps(store)
+    apps = Apps(store)
+    inspector = _Inspector(store, limits, Pages(store, editor, apps), live, uploads)
     take, get = ["POST"], ["GET"]
     app = InspectorApp(
         routes=[
@@ -136,7 +137,7 @@ def create_app(
 
 class _Inspector:
     def __init__(
-        self, store: Store, limits: Limits, editor: str, live: Live, uploads: Uploads
+        self, store: Store, limits: Limits, pages: Pages, live: Live, uploads: Uploads
     ) -> None:
         self._store = store
         self._live = live
@@ -144,7 +145,7 @@ class _Inspector:
         self._state: tuple[tuple[int, int], str] = ((-1, 0), "")
         self._counting = asyncio.Lock()
         self._intake = Intake(store, limits, live.notify)
-        self.pages = Pages(store, editor)
+        self.pages = pages
 
     # What SDKs send.
 

@@ -18,7 +18,7 @@ from sentry_asgi import __version__
 
 from . import colours, figures, formats
 from .calls import CALL
-from .curl import curl
+from .curl import Command, curl
 from .editing import Form
 from .editor import opener
 from .entries import ERROR, LOG, status_level
@@ -31,7 +31,9 @@ from .formats import took as took  # noqa: PLC0414  # for the terminal, too
 from .issues import issue_of
 from .lists import TABS, Batches, Lists, Row, Wanted, decoded, entry_url, number
 from .markdown import markdown
+from .python_code import as_httpx, as_pytest
 from .requests import RequestFacts, find_request, request_facts
+from .resend import Apps
 from .search import LEVELS, quoted
 from .starts import Start, last_reload
 from .store import Listed, Store, StoredEnvelope
@@ -48,10 +50,11 @@ _HERE = Path(__file__).parent
 
 
 class Pages:
-    """The pages over a store; `editor` names the editor that opens files."""
+    """The pages over a store; `editor` names the editor that opens files, `apps` are those that `dev` serves."""
 
-    def __init__(self, store: Store, editor: str) -> None:
+    def __init__(self, store: Store, editor: str, apps: Apps | None = None) -> None:
         self._store = store
+        self._apps = apps or Apps(store)
         self._lists = Lists(store)
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -149,6 +152,7 @@ class Pages:
             listed=listed,
             event=event,
             curl=curl(event.request) if event.request else None,
+            httpx=as_httpx(event.request) if event.request else None,
             markdown=markdown(event, listed.summary),
             **about,
         )
@@ -202,9 +206,18 @@ class Pages:
             was=find_exchange(self._store, span_id=as_id(was)) if was else None,
             was_id=as_id(was),
             curl=curl(asked) if asked else None,
+            httpx=as_httpx(asked, facts.exchange) if asked else None,
+            test=self._test(asked, facts) if asked else None,
             trace=view,
             more=self._attributes(facts.logs),
         )
+
+    def _test(self, asked: RequestView, facts: RequestFacts) -> Command:
+        failed = [
+            " ".join(filter(None, (one.summary.title, one.summary.detail, one.spot)))
+            for one in facts.errors[:3]
+        ]
+        return as_pytest(asked, facts.exchange, self._apps.served(facts.listed.project), failed)
 
     def edit(self, listed: Listed, exchange: Exchange, form: Form, why: str = "") -> str:
         """The form in which a request is edited; `why` it could not be sent."""

@@ -1,6 +1,7 @@
 """Sending a request again, in the inspector: to the app that `dev` serves, and to no other.
 
-`POST /api/local/app` says where an app is: `{"service": "shop", "url": "http://127.0.0.1:8000", "token": "…"}`.
+`POST /api/local/app` says where an app is: `{"service": "shop", "url": "http://127.0.0.1:8000", "token": "…"}`, and how
+it is made, for tests of it: `{"target": "shop:app", "factory": false, "wrapped": false, "lifespan": true}`.
 The rules:
 
 - The address is one of this machine's loopback; it and the token stay in memory.
@@ -21,6 +22,7 @@ from .editing import Form, Outgoing, as_it_was, edited, form_of, read_form
 from .envelope import json_object
 from .exchanges import MAX_BODY, Exchange, find_exchange
 from .guard import is_loopback
+from .python_code import Served
 from .questions import QuestionError
 from .requests import find_request
 from .store import Listed, Store
@@ -35,11 +37,12 @@ _PAGE_MOMENT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """Where an app is served, and the token that its process knows."""
+    """Where an app is served, the token that its process knows, and how it is made."""
 
     host: str
     port: int
     token: str
+    served: Served
 
 
 class Apps:
@@ -61,9 +64,15 @@ class Apps:
             return
         if parts.scheme == "http" and port and parts.hostname and is_loopback(url):
             self._known.pop(service, None)
-            self._known[service] = App(parts.hostname, port, as_line(record.get("token"), 100))
+            token = as_line(record.get("token"), 100)
+            self._known[service] = App(parts.hostname, port, token, _served(record))
             for oldest in list(self._known)[:-MAX_APPS]:
                 del self._known[oldest]
+
+    def served(self, service: str) -> Served | None:
+        """How the app of that service is made, if it is served now."""
+        app = self._known.get(service)
+        return None if app is None else app.served
 
     def form(self, span_id: str, given: bytes = b"") -> tuple[Listed, Exchange, Form] | None:
         """A request for the form, with what somebody has changed in it; None if it is not here."""
@@ -122,6 +131,13 @@ class Apps:
                 return told.response_body or ""
             time.sleep(0.02)
         return ""
+
+
+def _served(record: Data) -> Served:
+    marks = ("factory", "wrapped", "lifespan")
+    return Served(
+        as_line(record.get("target")), **{name: record.get(name) is True for name in marks}
+    )
 
 
 def _sent(app: App, outgoing: Outgoing, span_id: str) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, quote
 
 from .exchanges import MAX_BODY, Exchange
@@ -111,8 +111,8 @@ def read_form(data: bytes, shown: Form) -> Form | None:
         given = dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError as error:
         raise QuestionError("An edited request must be a form in UTF-8.") from error
-    fields = {name: given.get(name, getattr(shown, name)) for name in _FIELDS}
-    return Form(**fields) if given.keys() & set(_FIELDS) else None
+    changes = {name: given[name] for name in _FIELDS if name in given}
+    return replace(shown, **changes) if changes else None
 
 
 def edited(was: Outgoing, form: Form) -> Outgoing:

@@ -139,6 +139,8 @@ def test_after_a_reload_it_is_sent_without_secrets_and_says_so(
         span_id = asked(inspector)
     with serving():
         text = inspector.post(f"/requests/{span_id}/again.md").text
+        page = inspector.post(f"/requests/{span_id}/again", follow_redirects=True).text
+    assert "It was sent without what was secret in it" in page
     assert "was answered 500, and is now answered 401" in text
     assert "(not quite the same: without the header authorization, parts of the body)" in text
 
@@ -299,4 +301,5 @@ def test_a_button_sends_it_again_and_shows_the_new_request(
         assert page.locator("#then .status").inner_text() == "500"
         assert page.locator("#now .status").inner_text() == "200"
         assert "price" in page.locator("#now .body-text").inner_text()
+        assert "without what was secret" not in page.locator("main").inner_text()
         page.close()

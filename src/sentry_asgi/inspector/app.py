@@ -197,9 +197,9 @@ class _Inspector:
         return HTMLResponse(page, headers=headers)
 
     async def request(self, request: Request) -> Response:
-        was = request.query_params.get("was", "")
+        was, lacks = request.query_params.get("was", ""), "lacks" in request.query_params
         return await self._page(
-            lambda name: self.pages.request(name, was), request.path_params["span_id"]
+            lambda name: self.pages.request(name, was, lacks=lacks), request.path_params["span_id"]
         )
 
     async def profile(self, request: Request) -> Response:

@@ -191,8 +191,11 @@ class Pages:
 
     # One request, one trace.
 
-    def request(self, span_id: str, was: str = "") -> str | None:
-        """The page of one request, or None if it is not here; `was`: the span id of what it is sent again for."""
+    def request(self, span_id: str, was: str = "", *, lacks: bool = False) -> str | None:
+        """The page of one request, or None if it is not here.
+
+        `was`: the span id of the request that this one is, sent again; `lacks`: not all of that was known.
+        """
         listed = find_request(self._store, as_id(span_id))
         if listed is None:
             return None
@@ -205,6 +208,7 @@ class Pages:
             asked=asked,
             was=find_exchange(self._store, span_id=as_id(was)) if was else None,
             was_id=as_id(was),
+            lacks=lacks,
             curl=curl(asked) if asked else None,
             httpx=as_httpx(asked, facts.exchange) if asked else None,
             test=self._test(asked, facts) if asked else None,

@@ -72,7 +72,9 @@ class _Sending:
         if not answer.get("path"):
             raise HTTPException(HTTPStatus.NOT_FOUND, str(answer.get("detail") or _UNKNOWN))
         await to_thread.run_sync(self._apps.wait_for_page, answer["request_id"])
-        return RedirectResponse(f"{answer['path']}?was={as_id(name)}", HTTPStatus.SEE_OTHER)
+        lacks = "&lacks=yes" if answer["lacks"] else ""
+        address = f"{answer['path']}?was={as_id(name)}{lacks}"
+        return RedirectResponse(address, HTTPStatus.SEE_OTHER)
 
     def _form(self, name: str, given: bytes = b"", why: str = "") -> Response:
         found = self._apps.form(name, given)

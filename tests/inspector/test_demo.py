@@ -43,9 +43,18 @@ def demo() -> Iterator[Demo]:
 def test_the_demo_ends_by_itself_with_success_once_everything_arrived(options: list[str]) -> None:
     result = command("demo", *options)
     assert (result.returncode, result.stderr) == (0, "")
-    for text in ("ZeroDivisionError", "KeyError", "Only 2 teapots left", "Everything arrived."):
+    for text in (
+        *("8 requests", "ZeroDivisionError", "KeyError", "Only 2 teapots left"),
+        *(
+            "6\N{MULTIPLICATION SIGN} the same query",
+            "in tea_price",
+            "A query that takes",
+            "Everything arrived.",
+        ),
+    ):
         assert text in result.stdout
     assert "/events/" in result.stdout
+    assert "/requests/" in result.stdout
     assert "\x1b" not in result.stdout
 
 
@@ -80,6 +89,22 @@ def test_each_failure_made_exactly_one_event(demo: Demo) -> None:
     assert [view.summary.title for _, view in demo.events()] == [
         expected.title for expected in EXPECTED if expected.title
     ]
+
+
+def test_each_request_has_a_page_and_what_is_wrong_is_said(demo: Demo) -> None:
+    facts = {one.listed.summary.title: one for one in demo.requests()}
+    assert set(facts) == {f"{one.method} {one.target.partition('?')[0]}" for one in EXPECTED}
+    (many,) = (one for one in facts["GET /baskets/1"].findings if one.rule == "n-plus-one")
+    assert (many.count, many.where.partition(":")[0]) == (6, "demo_shop.py")
+    assert "SELECT price FROM tea" in many.subject
+    (slow,) = (one for one in facts["GET /sales"].findings if one.rule == "slow-query")
+    assert slow.lasts >= 100
+    page = httpx.get(
+        f"{demo.url}/requests/{facts['GET /baskets/1'].listed.span_id}", trust_env=False
+    ).text
+    assert "What stands out" in page
+    assert "waterfall" in page
+    assert "N+1" in httpx.get(demo.url, trust_env=False).text
 
 
 def test_the_failure_in_the_thread_has_the_request_and_the_threads_tag(demo: Demo) -> None:
@@ -128,6 +153,8 @@ def test_what_does_not_arrive_is_named_and_is_a_failure(capsys: pytest.CaptureFi
     assert "Everything arrived" not in printed
     assert "POST /invoices/7: 500 was expected." in complaints
     assert "GET /stock: no 'Only 2 teapots left' with its request arrived." in complaints
+    assert "GET /sales: no 'slow-query' with its request arrived." in complaints
+    assert "GET /orders/1: no trace arrived." in complaints
 
 
 def test_the_command_fails_if_the_app_does_not_start(tmp_path: Path) -> None:

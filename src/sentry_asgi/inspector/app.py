@@ -48,6 +48,7 @@ from .lists import Batches, Wanted, entry_url, number
 from .live import BEAT, Live
 from .pages import Pages
 from .plain import plain_routes
+from .resend import Apps
 from .starts import keep_start, read_start
 from .store import Listed, Store
 from .uploads import Uploads
@@ -89,11 +90,12 @@ def create_app(
     """
     live = Live(beat=beat)
     uploads = Uploads(limits.body)
-    inspector = _Inspector(store, limits, editor, live, uploads)
+    apps = Apps(store)
+    inspector = _Inspector(store, limits, Pages(store, editor, apps), live, uploads)
     take, get = ["POST"], ["GET"]
     app = InspectorApp(
         routes=[
-            *plain_routes(store, live, uploads),
+            *plain_routes(store, live, uploads, apps, inspector.pages),
             Route("/", inspector.overview, methods=get),
             Route("/events/{event_id}", inspector.event, methods=get),
             Route("/events/{event_id}/markdown", inspector.markdown, methods=get),
@@ -135,7 +137,7 @@ def create_app(
 
 class _Inspector:
     def __init__(
-        self, store: Store, limits: Limits, editor: str, live: Live, uploads: Uploads
+        self, store: Store, limits: Limits, pages: Pages, live: Live, uploads: Uploads
     ) -> None:
         self._store = store
         self._live = live
@@ -143,7 +145,7 @@ class _Inspector:
         self._state: tuple[tuple[int, int], str] = ((-1, 0), "")
         self._counting = asyncio.Lock()
         self._intake = Intake(store, limits, live.notify)
-        self._pages = Pages(store, editor)
+        self.pages = pages
 
     # What SDKs send.
 
@@ -178,52 +180,55 @@ class _Inspector:
     async def overview(self, request: Request) -> Response:
         wanted = Wanted.of(request.query_params)
         if "fragment" in request.query_params:
-            return HTMLResponse(await to_thread.run_sync(self._pages.fragment, wanted))
-        page = await to_thread.run_sync(self._pages.overview, wanted, str(request.base_url))
+            return HTMLResponse(await to_thread.run_sync(self.pages.fragment, wanted))
+        page = await to_thread.run_sync(self.pages.overview, wanted, str(request.base_url))
         return HTMLResponse(page)
 
     async def event(self, request: Request) -> Response:
-        return await self._page(self._pages.event, request.path_params["event_id"])
+        return await self._page(self.pages.event, request.path_params["event_id"])
 
     async def export(self, request: Request) -> Response:
         event_id = request.path_params["event_id"]
-        page = await to_thread.run_sync(self._pages.export, event_id)
+        page = await to_thread.run_sync(self.pages.export, event_id)
         if page is None:
-            return HTMLResponse(self._pages.missing(_GONE), HTTPStatus.NOT_FOUND)
+            return HTMLResponse(self.pages.missing(_GONE), HTTPStatus.NOT_FOUND)
         name = as_id(event_id)[:8]
         headers = {"content-disposition": f'attachment; filename="error-{name}.html"'}
         return HTMLResponse(page, headers=headers)
 
     async def request(self, request: Request) -> Response:
-        return await self._page(self._pages.request, request.path_params["span_id"])
+        was, lacks = request.query_params.get("was", ""), "lacks" in request.query_params
+        return await self._page(
+            lambda name: self.pages.request(name, was, lacks=lacks), request.path_params["span_id"]
+        )
 
     async def profile(self, request: Request) -> Response:
-        return await self._page(self._pages.profile, request.path_params["number"])
+        return await self._page(self.pages.profile, request.path_params["number"])
 
     async def figures(self, _request: Request) -> Response:
-        return HTMLResponse(await to_thread.run_sync(self._pages.figures))
+        return HTMLResponse(await to_thread.run_sync(self.pages.figures))
 
     async def trace(self, request: Request) -> Response:
-        return await self._page(self._pages.trace, request.path_params["trace_id"])
+        return await self._page(self.pages.trace, request.path_params["trace_id"])
 
     async def envelope(self, request: Request) -> Response:
-        return await self._page(self._pages.envelope, request.path_params["number"])
+        return await self._page(self.pages.envelope, request.path_params["number"])
 
     async def _page(self, make: Callable[[str], str | None], name: str) -> Response:
         page = await to_thread.run_sync(make, name)
         if page is None:
-            return HTMLResponse(self._pages.missing(_GONE), HTTPStatus.NOT_FOUND)
+            return HTMLResponse(self.pages.missing(_GONE), HTTPStatus.NOT_FOUND)
         return HTMLResponse(page)
 
     async def markdown(self, request: Request) -> Response:
-        text = await to_thread.run_sync(self._pages.markdown, request.path_params["event_id"])
+        text = await to_thread.run_sync(self.pages.markdown, request.path_params["event_id"])
         if text is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such event.")
         return PlainTextResponse(text)
 
     async def raw(self, request: Request) -> Response:
         name = request.path_params["number"]
-        found = await to_thread.run_sync(self._pages.raw, name)
+        found = await to_thread.run_sync(self.pages.raw, name)
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such envelope.")
         size, chunks = found
@@ -258,7 +263,7 @@ class _Inspector:
         self, request: Request, detail: str, status: int, headers: Mapping[str, str] | None = None
     ) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(self._pages.missing(detail), status, headers)
+            return HTMLResponse(self.pages.missing(detail), status, headers)
         return JSONResponse({"detail": detail}, status, headers)
 
     # What programs read.
@@ -326,7 +331,7 @@ class _Inspector:
             return self._state[1]
 
     def _count(self) -> str:
-        return json.dumps({"newest": self._store.newest(), "counts": self._pages.counts()})
+        return json.dumps({"newest": self._store.newest(), "counts": self.pages.counts()})
 
 
 def _told(listed: Listed) -> bytes:

@@ -239,12 +239,12 @@ def demo(*, once: bool) -> None:
 
     Serves the pages until Ctrl-C. Ends by itself if its output is not a terminal, as in CI.
     """
-    from .demo import run, running  # noqa: PLC0415
+    from .demo import EXPECTED, run, running  # noqa: PLC0415
 
     _end_as_interrupted()
     try:
         with running() as started:
-            click.echo(f"A small shop is open at {started.app_url}. Six requests:\n")
+            click.echo(f"A small shop is open at {started.app_url}. {len(EXPECTED)} requests:\n")
             complete = run(started)
             if not once and sys.stdout.isatty():
                 _serve_until_interrupted(started.url)

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from .values import FILTERED
 from .views import RequestView
 
-FILTERED = "[Filtered]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # curl works these out itself, and a wrong one breaks the request.
-_OWN = frozenset({"content-length", "host", "connection", "transfer-encoding", "accept-encoding"})
+OWN = frozenset({"content-length", "host", "connection", "transfer-encoding", "accept-encoding"})
 _PATTERN = re.compile(r"[{}\[\]]")
 _BODILESS = frozenset({"", "GET", "HEAD", "OPTIONS"})
 
@@ -41,16 +41,18 @@ def curl(request: RequestView) -> Command:
 
 
 def _words(request: RequestView) -> Iterator[str]:
-    address = _address(request)
+    address = address_of(request)
+    if address.startswith("-"):  # it would be an option
+        address = f"./{address}"
     if request.method.upper() not in {"", "GET"}:
         yield f"-X {_quoted(request.method)}"
     if _PATTERN.search(address):
         yield "--globoff"
     yield _quoted(address)
-    multipart = _kind(request) == "multipart/form-data" and request.fields is not None
+    multipart = kind_of(request) == "multipart/form-data" and request.fields is not None
     for name, value in request.headers:
         replaced = {"cookie": bool(request.cookies), "content-type": multipart}
-        if name.lower() not in _OWN and not replaced.get(name.lower()):
+        if name.lower() not in OWN and not replaced.get(name.lower()):
             yield f"-H {_quoted(f'{name}: {value}')}"
     if request.cookies:
         cookies = "; ".join(f"{name}={value}" for name, value in request.cookies)
@@ -59,7 +61,7 @@ def _words(request: RequestView) -> Iterator[str]:
 
 
 def _body(request: RequestView) -> Iterator[str]:
-    kind, fields = _kind(request), request.fields
+    kind, fields = kind_of(request), request.fields
     if kind == "multipart/form-data" and fields is not None:
         # Not -F, which would read a file where a value begins with @.
         yield from (f"--form-string {_quoted(f'{name}={value}')}" for name, value in fields)
@@ -90,7 +92,8 @@ def _had_body(request: RequestView) -> bool:
     return request.method.upper() not in _BODILESS and bool(_header(request, "content-type"))
 
 
-def _kind(request: RequestView) -> str:
+def kind_of(request: RequestView) -> str:
+    """The type of its body, in lower case, without parameters."""
     return _header(request, "content-type").partition(";")[0].strip().lower()
 
 
@@ -98,11 +101,10 @@ def _header(request: RequestView, wanted: str) -> str:
     return next((value for name, value in request.headers if name.lower() == wanted), "")
 
 
-def _address(request: RequestView) -> str:
+def address_of(request: RequestView) -> str:
+    """Its URL with its query."""
     query = "&".join(f"{name}={value}" if value else name for name, value in request.query)
-    address = request.url if not query or "?" in request.url else f"{request.url}?{query}"
-    # What begins with a dash would be an option.
-    return f"./{address}" if address.startswith("-") else address
+    return request.url if not query or "?" in request.url else f"{request.url}?{query}"
 
 
 def _quoted(text: str) -> str:

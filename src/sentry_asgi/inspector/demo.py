@@ -20,10 +20,13 @@ from pathlib import Path
 import click
 
 from .app import create_app
+from .entries import REQUEST
 from .envelope import json_object
+from .findings import Finding
 from .local import fetch
+from .requests import RequestFacts, request_facts
 from .server import serve_in_process, serve_in_thread
-from .store import Listed, Store
+from .store import Filter, Listed, Store
 from .views import EventView, event_view
 
 PROJECT = "1"
@@ -34,7 +37,10 @@ _FOLDER = Path(__file__).parent / "shop"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One request to the demo app, and what it must lead to; no `title` means no event."""
+    """One request to the demo app, and what it must lead to; no `title` means no event.
+
+    `finding` is the rule by which its page is to say what is wrong with it.
+    """
 
     method: str
     target: str
@@ -42,6 +48,7 @@ class Expected:
     title: str = ""
     endpoint: str = ""
     tag: tuple[str, str] | None = None
+    finding: str = ""
 
     def arrived_as(self, event: EventView, app_url: str) -> bool:
         """Whether an event is what this request should have led to, with the request in it."""
@@ -60,6 +67,8 @@ EXPECTED = (
     Expected("GET", "/orders/1", HTTPStatus.OK),
     Expected("GET", "/orders/7?coupon=TEA", 500, "ZeroDivisionError", "order"),
     Expected("POST", "/invoices/7", 500, "KeyError", "invoice", ("invoice", "7")),
+    Expected("GET", "/baskets/1", HTTPStatus.OK, finding="n-plus-one"),
+    Expected("GET", "/sales", HTTPStatus.OK, finding="slow-query"),
     Expected("GET", "/stock", HTTPStatus.OK, "Only 2 teapots left", "stock"),
     Expected("GET", "/prices", HTTPStatus.OK, "EventLoopBlocked", "prices"),
     Expected("GET", "/deliveries/7", HTTPStatus.OK, "RequestStuck", "delivery"),
@@ -93,14 +102,24 @@ class Demo:
             found.append((listed, event_view(json_object(stored.payload, "The event"))))
         return found
 
+    def requests(self) -> list[RequestFacts]:
+        """The requests that the inspector has, oldest first."""
+        found = self.store.entries(Filter([REQUEST]), limit=100)
+        return [request_facts(self.store, listed) for listed in reversed(found)]
+
     def missing(self) -> list[Expected]:
-        """Which of the expected events are not in the inspector."""
+        """Of which expected requests something is not in the inspector: the event, the page, the finding."""
         views = [view for _, view in self.events()]
-        return [
-            expected
-            for expected in EXPECTED
-            if expected.title and not any(expected.arrived_as(v, self.app_url) for v in views)
-        ]
+        found = {one.listed.summary.title: one.findings for one in self.requests()}
+        return [one for one in EXPECTED if not self._is_there(one, views, found)]
+
+    def _is_there(
+        self, one: Expected, views: list[EventView], found: dict[str, tuple[Finding, ...]]
+    ) -> bool:
+        name = f"{one.method} {one.target.partition('?')[0]}"
+        rules = {finding.rule for finding in found.get(name, ())}
+        told = not one.title or any(one.arrived_as(view, self.app_url) for view in views)
+        return name in found and told and (not one.finding or one.finding in rules)
 
     def wait(self, seconds: float) -> list[Expected]:
         """As missing(), once nothing is, or after so many seconds."""
@@ -137,10 +156,12 @@ def run(demo: Demo, *, seconds: float = 10) -> bool:
     missing = demo.wait(seconds)
     for listed, view in demo.events():
         _report_event(demo, listed, view)
+    for facts in demo.requests():
+        _report_findings(demo, facts)
     for expected in missing:
-        _fail(
-            f"{expected.method} {expected.target}: no {expected.title!r} with its request arrived."
-        )
+        wanted = expected.title or expected.finding
+        what = f"no {wanted!r} with its request" if wanted else "no trace"
+        _fail(f"{expected.method} {expected.target}: {what} arrived.")
     if missing or not all(answers):
         return False
     click.secho("Everything arrived.", fg="green", bold=True)
@@ -166,6 +187,18 @@ def _report_event(demo: Demo, listed: Listed, view: EventView) -> None:
         source = next((line.text.strip() for line in frame.lines if line.current), "")
         click.echo(f"    {frame.function}, line {frame.lineno}: {click.style(source, bold=True)}")
     click.echo(click.style(f"    {demo.url}/events/{listed.event_id}\n", dim=True))
+
+
+def _report_findings(demo: Demo, facts: RequestFacts) -> None:
+    """What stands out in a request, but for what was an event already."""
+    found = [one for one in facts.findings if not one.event_id]
+    for one in found:
+        click.echo(f"  {click.style(one.title, fg='yellow', bold=True)}")
+        click.echo(
+            f"    {facts.listed.summary.title}  →  {one.where or facts.listed.summary.transaction}"
+        )
+    if found:
+        click.echo(click.style(f"    {demo.url}/requests/{facts.listed.span_id}\n", dim=True))
 
 
 def _fail(text: str) -> None:

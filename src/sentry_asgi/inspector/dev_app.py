@@ -26,7 +26,7 @@ import sentry_sdk
 import sentry_sdk.integrations.logging
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.integrations.logging import LoggingIntegration
-from uvicorn.importer import ImportFromStringError
+from uvicorn.importer import ImportFromStringError, import_from_string
 
 from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi._connection.asgi import as_asgi3
@@ -66,16 +66,21 @@ def create() -> Any:
         short_traceback.install()
     teller = Teller(wanted["url"], unseen)
     teller.tell("/api/local/start", lambda: {"service": wanted["service"]})
-    if not is_wrapped(app):
-        app = SentryMiddleware(app, error_budget=None, watch=WATCH)
-        list_installed()  # the first event would be told of as what blocks the loop
-    recording = Recording(as_asgi3(app), wanted["url"], teller)
+    wrapped = is_wrapped(app)
     own = {
         "service": wanted["service"],
         "url": wanted["address"],
-        "token": recording.memory.token,
+        "target": wanted["target"],
+        "factory": import_from_string(wanted["target"]) is not app,
+        "wrapped": wrapped,
     }
+    if not wrapped:
+        app = SentryMiddleware(app, error_budget=None, watch=WATCH)
+        list_installed()  # the first event would be told of as what blocks the loop
+    recording = Recording(as_asgi3(app), wanted["url"], teller)
+    own["token"] = recording.memory.token
     teller.tell("/api/local/app", lambda: own)
+    recording.on_startup = lambda: teller.tell("/api/local/app", lambda: {**own, "lifespan": True})
     return recording
 
 

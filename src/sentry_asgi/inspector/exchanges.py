@@ -27,7 +27,7 @@ from typing import Any
 
 from .database import Database
 from .envelope import json_object
-from .values import Pairs, as_id, as_line, as_number, as_pairs, clean
+from .values import FILTERED, Pairs, as_id, as_line, as_number, as_pairs, clean
 
 MAX_BODY = 16 * 1024
 MAX_EXCHANGES = 2000
@@ -57,8 +57,12 @@ class Exchange:
     @property
     def is_cut(self) -> bool:
         """Whether of the response's body there is only the beginning."""
-        body, size = self.response_body, self.response_body_size
-        return body is not None and size is not None and size > len(body.encode())
+        return _is_cut(self.response_body, self.response_body_size)
+
+    @property
+    def is_request_cut(self) -> bool:
+        """Whether of the request's body there is only the beginning."""
+        return _is_cut(self.request_body, self.request_body_size)
 
     def header(self, name: str) -> str:
         """The response's header of that name, or nothing."""
@@ -89,6 +93,13 @@ def exchange(record: dict[str, Any]) -> Exchange:
         response_body_size=as_number(record.get("response_body_size")),
         duration=_milliseconds(record.get("duration_ms")),
     )
+
+
+def _is_cut(body: str | None, size: int | None) -> bool:
+    if body is None or size is None:
+        return False
+    # What was filtered in it is shorter than it was.
+    return size > (MAX_BODY if FILTERED in body else len(body.encode()))
 
 
 def _body(value: Any) -> str | None:

@@ -18,10 +18,12 @@ from sentry_asgi import __version__
 
 from . import colours, figures, formats
 from .calls import CALL
-from .curl import curl
+from .curl import Command, curl
+from .editing import Form
 from .editor import opener
-from .entries import ERROR, LOG
+from .entries import ERROR, LOG, status_level
 from .envelope import MAX_JSON, MEBIBYTE
+from .exchanges import Exchange, find_exchange
 from .exporting import scrubbed, style
 from .findings import findings
 from .flames import flames
@@ -29,7 +31,9 @@ from .formats import took as took  # noqa: PLC0414  # for the terminal, too
 from .issues import issue_of
 from .lists import TABS, Batches, Lists, Row, Wanted, decoded, entry_url, number
 from .markdown import markdown
+from .python_code import as_httpx, as_pytest
 from .requests import RequestFacts, find_request, request_facts
+from .resend import Apps
 from .search import LEVELS, quoted
 from .starts import Start, last_reload
 from .store import Listed, Store, StoredEnvelope
@@ -46,10 +50,11 @@ _HERE = Path(__file__).parent
 
 
 class Pages:
-    """The pages over a store; `editor` names the editor that opens files."""
+    """The pages over a store; `editor` names the editor that opens files, `apps` are those that `dev` serves."""
 
-    def __init__(self, store: Store, editor: str) -> None:
+    def __init__(self, store: Store, editor: str, apps: Apps | None = None) -> None:
         self._store = store
+        self._apps = apps or Apps(store)
         self._lists = Lists(store)
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -60,7 +65,7 @@ class Pages:
         )
         self._templates.filters.update(
             moment=formats.moment, took=formats.took, lasted=formats.lasted, tone=formats.tone,
-            local=formats.local, at=formats.at, size=formats.size, clock=formats.clock,
+            status_level=status_level, local=formats.local, at=formats.at, size=formats.size, clock=formats.clock,
             python=colours.python, sql=colours.sql, tree=tree, json_tree=json_tree,
         )  # fmt: skip
         self._templates.tests.update(reload=lambda one: isinstance(one, Start))
@@ -147,6 +152,7 @@ class Pages:
             listed=listed,
             event=event,
             curl=curl(event.request) if event.request else None,
+            httpx=as_httpx(event.request) if event.request else None,
             markdown=markdown(event, listed.summary),
             **about,
         )
@@ -185,8 +191,11 @@ class Pages:
 
     # One request, one trace.
 
-    def request(self, span_id: str) -> str | None:
-        """The page of one request, or None if it is not here."""
+    def request(self, span_id: str, was: str = "", *, lacks: bool = False) -> str | None:
+        """The page of one request, or None if it is not here.
+
+        `was`: the span id of the request that this one is, sent again; `lacks`: not all of that was known.
+        """
         listed = find_request(self._store, as_id(span_id))
         if listed is None:
             return None
@@ -197,10 +206,26 @@ class Pages:
             "request.html",
             facts=facts,
             asked=asked,
+            was=find_exchange(self._store, span_id=as_id(was)) if was else None,
+            was_id=as_id(was),
+            lacks=lacks,
             curl=curl(asked) if asked else None,
+            httpx=as_httpx(asked, facts.exchange) if asked else None,
+            test=self._test(asked, facts) if asked else None,
             trace=view,
             more=self._attributes(facts.logs),
         )
+
+    def _test(self, asked: RequestView, facts: RequestFacts) -> Command:
+        failed = [
+            " ".join(filter(None, (one.summary.title, one.summary.detail, one.spot)))
+            for one in facts.errors[:3]
+        ]
+        return as_pytest(asked, facts.exchange, self._apps.served(facts.listed.project), failed)
+
+    def edit(self, listed: Listed, exchange: Exchange, form: Form, why: str = "") -> str:
+        """The form in which a request is edited; `why` it could not be sent."""
+        return self._render("edit.html", listed=listed, exchange=exchange, form=form, why=why)
 
     def _trace(self, listed: Listed) -> list[Any]:
         return self._store.trace(listed.trace_id, limit=MAX_TRACE, most=0)

@@ -10,26 +10,26 @@ The rules:
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
 from anyio import to_thread
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from .answers import Answers
-from .brief import markdown_of
 from .digest import Data
 from .entries import ERROR, REQUEST
 from .live import Live
+from .pages import Pages
 from .questions import QuestionError
 from .resend import Apps
+from .responses import response_of
+from .sending import sending_routes
 from .store import Store
 from .uploads import Uploads
 
@@ -55,7 +55,9 @@ class Plain:
         if question == "wait":
             return await self._wait(params)
         if question == "again":
-            sent = await to_thread.run_sync(self._apps.send, str(params.get("id") or ""))
+            form = params.get("form")  # bytes, of a page alone
+            edit = form if isinstance(form, bytes) else b""
+            sent = await to_thread.run_sync(self._apps.send, str(params.get("id") or ""), edit)
             return sent or _nothing("There is no such request of which `dev` told.")
         ask = getattr(self._answers, question)
         given = (params["id"],) if "id" in params else (params,)
@@ -111,13 +113,6 @@ class Plain:
             Route(f"{path}.{ending}", self._endpoint(question, ending), methods=["GET"])
             for path, question in pages.items()
             for ending in ("md", "json")
-        ] + [
-            Route(
-                f"/requests/{{id}}/again.{ending}",
-                self._endpoint("again", ending),
-                methods=["POST"],
-            )
-            for ending in ("md", "json")
         ]
 
     def _endpoint(self, question: str, ending: str) -> Callable[[Request], Any]:
@@ -127,35 +122,20 @@ class Plain:
                 answer = await self.ask(question, params)
             except QuestionError as error:
                 return JSONResponse({"detail": str(error)}, HTTPStatus.BAD_REQUEST)
-            return _response(answer, ending, str(request.base_url).rstrip("/"))
+            return response_of(answer, ending, str(request.base_url).rstrip("/"))
 
         return endpoint
 
 
-def plain_routes(store: Store, live: Live, uploads: Uploads) -> list[BaseRoute]:
+def plain_routes(
+    store: Store, live: Live, uploads: Uploads, apps: Apps, pages: Pages
+) -> list[BaseRoute]:
     """Routes over a store, to stand before those of the pages; `/mcp` among them."""
-    apps = Apps(store)
     plain = Plain(Answers(store), live, apps)
-
-    async def register(request: Request) -> Response:
-        async with uploads.body(request) as body:
-            apps.register(body)
-        return JSONResponse({})
-
-    async def send_again(request: Request) -> Response:
-        try:
-            answer = await plain.ask("again", request.path_params)
-        except QuestionError as error:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
-        if not answer.get("path"):
-            raise HTTPException(HTTPStatus.NOT_FOUND, str(answer.get("detail") or GONE))
-        return RedirectResponse(answer["path"], HTTPStatus.SEE_OTHER)
-
     return [
         *plain.routes(),
-        Route("/requests/{id}/again", send_again, methods=["POST"]),
+        *sending_routes(plain.ask, apps, pages, uploads),
         Route("/mcp", _Mcp(plain), methods=["POST"]),
-        Route("/api/local/app", register, methods=["POST"]),
     ]
 
 
@@ -174,16 +154,6 @@ class _Mcp:
             return
         url = str(Request(scope).base_url).rstrip("/")
         await module.serve_request(self._plain.ask, url, scope, receive, send)
-
-
-def _response(answer: Data, ending: str, url: str) -> Response:
-    status = HTTPStatus.NOT_FOUND if answer["kind"] == "nothing" else HTTPStatus.OK
-    if ending == "json":
-        text, kind = json.dumps(answer), "application/json"
-    else:
-        text, kind = markdown_of(answer, url), "text/markdown"
-    headers = {"cache-control": "no-store"}
-    return PlainTextResponse(text, status, headers, kind)
 
 
 def _nothing(why: str) -> Data:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -44,17 +45,18 @@ class Recording:
         """Serve an ASGI 3 app."""
         self.app = app
         self.memory = Memory()
+        self.on_startup: Callable[[], None] = lambda: None  # called when the app has started up
         self._url = url
         self._teller = teller
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a connection; only HTTP is told of."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, self._watching(scope, send))
             return
-        again, remembered = self.memory.is_again(scope), False
+        again, how = self.memory.is_again(scope), b""
         if again:
-            scope, receive, remembered = self.memory.restored(scope, receive)
+            scope, receive, how = await self.memory.restored(scope, receive)
         asked, seen, held = of_request(scope), Seen(scope), Held(send)
         token = current.set(seen)
 
@@ -66,8 +68,7 @@ class Recording:
         async def send_seen(message: Any) -> None:
             seen.sent(message)
             if again and message["type"] == "http.response.start":
-                how = b";as it was" if remembered else b""
-                told = (ANSWER, seen.span_id.encode() + how)
+                told = (ANSWER, seen.span_id.encode() + b";" + how)
                 message = {**message, "headers": [*message.get("headers", ()), told]}
             await held.send(message)
 
@@ -90,6 +91,14 @@ class Recording:
             seen.end()
             self.memory.keep(asked, seen)
             self._teller.tell("/api/local/exchange", seen.record)
+
+    def _watching(self, scope: Any, send: Any) -> Any:
+        async def send_seen(message: Any) -> None:
+            await send(message)
+            if message.get("type") == "lifespan.startup.complete":
+                self.on_startup()
+
+        return send_seen if scope["type"] == "lifespan" else send
 
     async def _answer(self, seen: Seen, held: Held) -> None:
         """Send what was held, with what it says of its error."""

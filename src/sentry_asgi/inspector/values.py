@@ -20,6 +20,8 @@ MAX_TEXT = 10_000
 MAX_LINE = 500
 MAX_LIST = 250
 MAX_DEPTH = 20
+FILTERED = "[Filtered]"
+"""What stands for a secret."""
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import sentry_sdk
+import sqlalchemy as sql
+from sqlalchemy.pool import StaticPool
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -22,11 +24,33 @@ from starlette.types import ASGIApp
 from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi.executor import ContextPreservingExecutor
 
+# In memory, and one connection for all threads: it is a small shop.
+database = sql.create_engine(
+    "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+)
+
+
+def fill_the_shelves() -> None:
+    """Twelve teas, half of which are in a basket."""
+    with database.begin() as connection:
+        connection.execute(sql.text("CREATE TABLE tea (id INTEGER PRIMARY KEY, price INTEGER)"))
+        connection.execute(sql.text("CREATE TABLE basket (id INTEGER, tea INTEGER)"))
+        for tea in range(1, 13):
+            connection.execute(sql.text("INSERT INTO tea VALUES (:tea, 400)"), {"tea": tea})
+            connection.execute(
+                sql.text("INSERT INTO basket VALUES (:id, :tea)"), {"id": tea % 2, "tea": tea}
+            )
+
+
+fill_the_shelves()  # before anybody watches the queries
+
 sentry_sdk.init(
     dsn=os.environ["SENTRY_DSN"],
     environment="demo",
     http_proxy="",  # the inspector is on this machine
     release="shop@1.0",
+    traces_sample_rate=1.0,
+    db_query_source_threshold_ms=0,  # of each query the line that makes it, however fast it is
     # This module is the app here, though it is installed, and the package around it is not.
     in_app_include=[__name__],
     in_app_exclude=["sentry_asgi"],
@@ -105,14 +129,41 @@ async def delivery(request: Request) -> JSONResponse:
 
 async def ask_courier(_number: int) -> str:
     """When an order is delivered."""
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2)
     return "tomorrow"
+
+
+def basket(request: Request) -> JSONResponse:
+    """What a basket costs: one query for the basket, and one more for each tea in it."""
+    which = {"id": request.path_params["number"]}
+    with database.connect() as connection:
+        teas = connection.execute(sql.text("SELECT tea FROM basket WHERE id = :id"), which)
+        total = sum(tea_price(connection, tea) for (tea,) in teas.all())
+    return JSONResponse({"total": total})
+
+
+def tea_price(connection: sql.Connection, tea: int) -> int:
+    """What a tea costs, in cents."""
+    query = sql.text("SELECT price FROM tea WHERE id = :tea")
+    return int(connection.execute(query, {"tea": tea}).scalar_one())
+
+
+def sales(_request: Request) -> JSONResponse:
+    """How much was sold; nobody thought of an index."""
+    query = sql.text(
+        "WITH RECURSIVE sale(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM sale WHERE number < 1000000)"
+        " SELECT sum(number % 7) FROM sale"
+    )
+    with database.connect() as connection:
+        return JSONResponse({"sold": connection.execute(query).scalar_one()})
 
 
 app: ASGIApp = Starlette(
     routes=[
         Route("/orders/{number:int}", order),
         Route("/invoices/{number:int}", invoice, methods=["POST"]),
+        Route("/baskets/{number:int}", basket),
+        Route("/sales", sales),
         Route("/stock", stock),
         Route("/prices", prices),
         Route("/deliveries/{number:int}", delivery),
@@ -120,4 +171,4 @@ app: ASGIApp = Starlette(
     lifespan=lifespan,
 )
 # The limits are short, for nobody wants to wait for a demonstration.
-app = SentryMiddleware(app, watch=Watch(blocked_after=0.2, stuck_after=0.5))
+app = SentryMiddleware(app, watch=Watch(blocked_after=0.2, stuck_after=1.0))

@@ -31,7 +31,7 @@ from starlette.websockets import WebSocketDisconnect
 import sentry_asgi
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._failures import dedupe
-from sentry_asgi._scopes import isolation
+from sentry_asgi._scopes.here import connection_here
 from sentry_asgi._stacktrace import traceback as _traceback
 
 from .support import (
@@ -1219,7 +1219,7 @@ def test_a_lifespan_leaves_nothing_behind_in_its_context(sentry: Sentry) -> None
     async def main() -> None:
         with pytest.raises(AssertionError):
             await SentryMiddleware(unsupporting)({"type": "lifespan"}, receive, receive)
-        assert isolation.connection_here() is None
+        assert connection_here() is None
         sentry_sdk.capture_exception(ValueError("later, in the same context"))
 
     async def receive(*_: Any) -> Any:

@@ -19,8 +19,9 @@ from sentry_sdk.scope import Scope as SentryScope, ScopeType
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
+from sentry_asgi._scopes import isolation as _isolation, lazy as _lazy
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, call, http_scope, respond, run
@@ -362,7 +363,7 @@ def test_an_ambient_span_is_not_the_requests_parent(sentry: Sentry, way: Any) ->
 
 
 def lazy(connection: Connection | None = None) -> Any:
-    scope: Any = object.__new__(_isolation._IsolationScope)
+    scope: Any = object.__new__(_lazy.IsolationScope)
     scope.asgi_base = SentryScope(ty=ScopeType.ISOLATION)
     scope.asgi_connection = connection or Connection(http_scope())
     return scope
@@ -370,7 +371,7 @@ def lazy(connection: Connection | None = None) -> Any:
 
 def filled(scope: Any) -> set[str]:
     names = set()
-    for name in _isolation._SLOTS:
+    for name in _lazy.SLOTS:
         try:
             getattr(SentryScope, name).__get__(scope)
         except AttributeError:
@@ -400,7 +401,7 @@ def test_a_scope_is_filled_once_and_keeps_what_was_written_before() -> None:
     scope._tags["a"] = "b"
     assert scope._user == {"id": "written first"}
     assert scope._tags == {"a": "b"}
-    assert filled(scope) == set(_isolation._SLOTS)
+    assert filled(scope) == set(_lazy.SLOTS)
 
 
 def test_a_scope_filled_by_many_threads_at_once_loses_nothing() -> None:
@@ -438,7 +439,7 @@ def test_a_scope_that_cannot_be_filled_is_an_empty_one(
     def broken(*args: Any) -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_isolation, "_isolation_fork", broken)
+    monkeypatch.setattr(_lazy, "isolation_fork", broken)
     scope = lazy()
     scope.set_tag("a", "b")
     assert scope._tags == {"a": "b"}
@@ -485,7 +486,7 @@ def test_an_sdk_whose_scopes_have_no_slots_is_noticed(monkeypatch: pytest.Monkey
 
 
 def test_an_sdk_that_fills_its_forks_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_isolation._LazyScope, "_fill", lambda self: setattr(self, "_user", 7))
+    monkeypatch.setattr(_lazy.LazyScope, "_fill", lambda self: setattr(self, "_user", 7))
     assert not _isolation.lazy_scopes_work()
 
 

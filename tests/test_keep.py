@@ -15,7 +15,7 @@ import sentry_sdk
 
 from sentry_asgi import Keep, SentryMiddleware, Watch
 from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import undecided
 from sentry_asgi._tracing import recording, tracing
 from sentry_asgi._tracing.recording import Held, Recording

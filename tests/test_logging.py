@@ -25,8 +25,9 @@ from sentry_sdk.scope import Scope as SentryScope
 
 import sentry_asgi.logging
 from sentry_asgi import SentryMiddleware, detached
-from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
+from sentry_asgi._scopes import isolation as _isolation, lazy as _lazy
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
 from sentry_asgi.executor import ContextPreservingExecutor
 from sentry_asgi.logging import RequestFilter, request_facts
@@ -416,8 +417,8 @@ def test_to_log_fills_no_scope_and_starts_no_span(traced: Traced) -> None:  # no
                 assert request_facts()["trace_id"]
             isolation = SentryScope.get_isolation_scope()
             current = SentryScope.get_current_scope()
-            assert not _isolation._set_slots(isolation)[1]
-            assert not _isolation._set_slots(current)[1]
+            assert not _lazy.set_slots(isolation)[1]
+            assert not _lazy.set_slots(current)[1]
             assert (exchange.trace and exchange.trace.pending) == before
             await respond(send)
 
@@ -614,7 +615,7 @@ def test_who_logs_while_a_scope_is_filled_elsewhere_waits_for_nobody(sentry: Sen
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(lambda: told.append(request_facts()),))
-        with _isolation._filling:
+        with _lazy._filling:
             thread.start()
             thread.join(10)
             assert not thread.is_alive()

@@ -12,7 +12,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation, sessions
-from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
 
 from .support import Scope, Sentry, http_scope, respond, run

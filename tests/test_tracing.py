@@ -18,8 +18,8 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection.request import exclusion
-from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._scopes import isolation, lazy
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
 from sentry_asgi._tracing import tracing
 
@@ -423,7 +423,7 @@ def test_spans_within_new_scopes_nest_as_ever(traced: Traced) -> None:
         for _ in range(20):
             with sentry_sdk.new_scope(), traced.start_span("again"):
                 pass
-        assert isolation._active.get() is None or len(_chain()) <= 1
+        assert lazy._active.get() is None or len(_chain()) <= 1
         await respond(send)
 
     run(SentryMiddleware(app))
@@ -492,7 +492,7 @@ def test_a_span_that_cannot_be_started_when_it_is_asked_for_is_none(
 
 
 def _chain() -> list[Any]:
-    entries, entry = [], isolation._active.get()
+    entries, entry = [], lazy._active.get()
     while entry is not None:
         entries.append(entry[0])
         entry = entry[2]

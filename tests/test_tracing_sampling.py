@@ -15,7 +15,7 @@ from sentry_sdk.integrations.httpx import HttpxIntegration
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
 from sentry_asgi._tracing import tracing
 

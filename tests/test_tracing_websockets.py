@@ -13,7 +13,8 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._scopes.isolation import PublicScopes, _set_slots
+from sentry_asgi._scopes.lazy import set_slots
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
 from sentry_asgi._tracing import tracing
 
@@ -275,7 +276,7 @@ def test_an_open_websocket_holds_neither_span_nor_filled_scopes(
         )
         assert exchange.trace is None
         assert not hasattr(exchange, "_headers")
-        assert [_set_slots(scope)[1] for scope in scopes] == [False, False]
+        assert [set_slots(scope)[1] for scope in scopes] == [False, False]
         task.cancel()
 
     asyncio.run(main())

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from ._connection import request
 from ._connection.request import Connection
-from ._scopes.isolation import connection_here, trace_here
+from ._scopes.here import connection_here, trace_here
 from ._sdk.diagnostics import log_failure
 
 __all__ = ["RequestFilter", "request_facts"]

@@ -31,7 +31,9 @@ from ._reporting import capture
 from ._reporting.capture import drop_echoes, drop_logged_echoes
 from ._reporting.lifespan import Lifespan
 from ._reporting.unwinding import watch as unwinding
-from ._scopes.isolation import claim, connection_here, isolation
+from ._scopes.here import connection_here
+from ._scopes.isolation import isolation
+from ._scopes.process import claim
 from ._scopes.sessions import Sessions, sessions_of
 from ._sdk.diagnostics import if_possible, listen, log_failure
 from ._sdk.fork import register_fork_handler

@@ -23,7 +23,7 @@ from sentry_asgi._frameworks import disconnects
 from sentry_asgi._frameworks.handled import is_answered_outside
 from sentry_asgi._python.exceptions import is_a, leaves_of, part_of, texts_kept, traceback_of
 from sentry_asgi._scopes import sessions
-from sentry_asgi._scopes.isolation import connection_here
+from sentry_asgi._scopes.here import connection_here
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 
@@ -205,7 +205,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     try:
         late = None if isinstance(connection_here(), Exchange) else dedupe.late_work_of(hint)
         if late is not None and event.get("type") is None:
-            from sentry_asgi._events.event import describe  # noqa: PLC0415  # see `_scopes.isolation`
+            from sentry_asgi._events.event import describe  # noqa: PLC0415  # see `_scopes.forks`
 
             return describe(late, event, hint)
     except Exception:

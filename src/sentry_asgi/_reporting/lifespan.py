@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from sentry_asgi._failures import dedupe, swallowed
 from sentry_asgi._failures.state import CLOSED, FailureHolder, FailureState
-from sentry_asgi._scopes.isolation import watching
+from sentry_asgi._scopes.here import watching
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._sdk.flush import flush
 

@@ -25,7 +25,7 @@ import asyncio
 import contextlib
 import copy
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -223,3 +223,38 @@ class Kind:
     @property
     def _client_slot(self) -> Any:
         return next(slot for slot in self._slots if slot.__name__ == "client")
+
+
+ISOLATION: Final = (
+    Kind(internals.LAZY_SCOPES.isolation, ScopeType.ISOLATION) if internals.LAZY_SCOPES else None
+)
+CURRENT: Final = (
+    Kind(internals.LAZY_SCOPES.current, ScopeType.CURRENT) if internals.LAZY_SCOPES else None
+)
+
+
+def claim() -> Process | None:
+    """Keep requests from writing to the scopes in force here; return the process's isolation scope."""
+    if ISOLATION is None or CURRENT is None:
+        return None
+    CURRENT.claim()
+    return ISOLATION.claim()
+
+
+@contextlib.contextmanager
+def starting(home: Process | None) -> Iterator[Callable[[], None]]:
+    """As `Kind.starting`, for both scopes; until the value is called."""
+    if ISOLATION is None or CURRENT is None:
+        yield _nothing
+        return
+    with ISOLATION.starting(home) as isolation, CURRENT.starting(None) as current:
+
+        def started() -> None:
+            for own in isolation, current:
+                if own is not None:
+                    own.started()
+
+        yield started
+
+
+def _nothing() -> None: ...

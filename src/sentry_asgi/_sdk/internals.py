@@ -70,6 +70,11 @@ TRACE: Final[Any] = getattr(Scope, "_propagation_context", None)
 SESSION: Final[Any] = getattr(Scope, "_session", None)
 
 
+def trace_set_on(scope: Any) -> Any:
+    """The trace that has been set on a scope itself; None if it has none of its own."""
+    return getattr(scope, "_propagation_context", None)
+
+
 Nesting: TypeAlias = ContextVar[bool] | None
 
 

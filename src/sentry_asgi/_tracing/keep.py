@@ -29,7 +29,8 @@ from sentry_sdk.scope import Scope
 from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
 from sentry_asgi._connection.settings import Keep
 from sentry_asgi._frameworks.handled import is_answered_outside
-from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here
+from sentry_asgi._scopes.here import connection_here
+from sentry_asgi._scopes.untouched import EMPTY_SCOPE
 from sentry_asgi._sdk import internals, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 

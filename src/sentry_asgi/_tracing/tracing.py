@@ -30,7 +30,8 @@ from sentry_sdk.scope import Scope, use_scope
 from sentry_asgi._connection import request
 from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
 from sentry_asgi._events.telemetry import given_hook
-from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here, untouched
+from sentry_asgi._scopes.here import connection_here
+from sentry_asgi._scopes.untouched import EMPTY_SCOPE, untouched
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 

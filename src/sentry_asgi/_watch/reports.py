@@ -21,7 +21,7 @@ from typing import Any, Final
 from sentry_asgi._connection.exchange import Exchange, now
 from sentry_asgi._failures.budget import capture_within
 from sentry_asgi._python.in_app import application
-from sentry_asgi._scopes.isolation import sessionless
+from sentry_asgi._scopes.detached import sessionless
 from sentry_asgi._sdk import internals
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._stacktrace.traceback import OURS, stacktrace

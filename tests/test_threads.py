@@ -15,7 +15,9 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._reporting import unwinding
 from sentry_asgi._scopes import forks, lazy
-from sentry_asgi._tracing import tracing
+from sentry_asgi._tracing.choice import tracer_for
+from sentry_asgi._tracing.streamed import StreamedSpans
+from sentry_asgi._tracing.transactions import Transactions
 
 from .support import SDK_VERSION, Scope, Sentry, respond, run
 
@@ -142,7 +144,7 @@ def test_threads_that_ask_at_once_are_told_of_one_trace(
     assert [len(one) for one in told] == [1]
 
 
-@pytest.mark.parametrize("kind", [tracing.Transactions, tracing.StreamedSpans])
+@pytest.mark.parametrize("kind", [Transactions, StreamedSpans])
 def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
@@ -168,13 +170,13 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
         spans.extend(at_once(hold, *(in_context(ask) for _ in range(4)))[1:])
         await respond(send)
 
-    streams = kind is tracing.StreamedSpans
+    streams = kind is StreamedSpans
     monkeypatch.setattr(kind, "_started", recorded)
     way: dict[str, Any] = {}
     if streams and SDK_VERSION < (3, 0):
         way = {"_experiments": {"trace_lifecycle": "stream"}}
     client = sentry.init(traces_sample_rate=0.0, **way, **PLAIN_THREADS)
-    if tracing.tracer_for(client).__class__ is not kind:
+    if tracer_for(client).__class__ is not kind:
         pytest.skip("this SDK has but one way")
     run(SentryMiddleware(app))
     assert len(made) == 1

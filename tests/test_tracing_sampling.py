@@ -17,7 +17,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation
 from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
-from sentry_asgi._tracing import tracing
+from sentry_asgi._tracing import sampling
 
 from .support import SDK_VERSION, Message, Scope, Sentry, http_scope, respond, run, websocket_scope
 from .test_tracing import PARENT, TRACE, WAYS, Traced, hello, lost
@@ -189,7 +189,7 @@ def test_backpressure_counts_as_the_sdk_counts_it(
     """A transaction that is lost while the SDK is under pressure is lost to that; of streamed spans, the dice tell."""
     client = traced.init(traces_sample_rate=0.2)
     client.monitor._downsample_factor = 3
-    monkeypatch.setattr(tracing, "random", lambda: number)
+    monkeypatch.setattr(sampling, "random", lambda: number)
     counted = lost(traced)
     run(SentryMiddleware(hello))
     rate = traced.way == "stream" and number > 0.2

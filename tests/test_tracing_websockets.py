@@ -16,7 +16,7 @@ from sentry_asgi._scopes import isolation as _isolation
 from sentry_asgi._scopes.lazy import set_slots
 from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import internals
-from sentry_asgi._tracing import tracing
+from sentry_asgi._tracing import sampling
 
 from .support import SDK_VERSION, Message, Scope, Sentry, exchange_here, run, websocket_scope
 from .test_tracing import PARENT, TRACE, WAYS, Traced, lost
@@ -168,7 +168,7 @@ def test_where_a_sampler_fails_messages_are_not_sampled_either(traced: Traced, a
 def test_backpressure_lowers_the_rate_of_messages_too(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "FACTOR_HOLDS", 0.0)  # and not a second
+    monkeypatch.setattr(sampling, "FACTOR_HOLDS", 0.0)  # and not a second
     client = traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:

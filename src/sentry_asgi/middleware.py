@@ -413,7 +413,7 @@ def _tracer(client: Any, keep: Keep | None, *, lazy: bool) -> Tracing | None:
         from ._tracing.keep import keeper_for  # noqa: PLC0415  # for those who keep
 
         return keeper_for(client, keep, lazy=lazy)
-    from ._tracing.tracing import tracer_for  # noqa: PLC0415  # for those who trace
+    from ._tracing.choice import tracer_for  # noqa: PLC0415  # for those who trace
 
     return tracer_for(client)
 

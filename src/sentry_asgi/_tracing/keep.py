@@ -34,9 +34,12 @@ from sentry_asgi._scopes.untouched import EMPTY_SCOPE
 from sentry_asgi._sdk import internals, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 
-from . import attributes as _attributes, tracing
+from . import attributes as _attributes, sampling
 from .recording import OF_A_REQUEST, Recording
-from .tracing import StreamedSpans, Trace, Tracing, Transactions
+from .sampling import Trace
+from .streamed import StreamedSpans
+from .tracing import Tracing
+from .transactions import Transactions
 
 logger: Final = logging.getLogger("sentry_asgi")
 
@@ -97,14 +100,13 @@ class _Keeping(Tracing):
 
     def __init__(self, client: Any, keep: Keep) -> None:
         super().__init__(client)
-        self._sdk = client
         self._keeps_failed = keep.failed
         self._limit = math.inf if keep.slower_than is None else keep.slower_than
 
     def _look_for_backpressure(self, at: float) -> None:
         # Not while a span is made: the monitor starts a thread, which asks for the span, and would ask the monitor.
         if at >= self._ask_at and self._monitor is not None:
-            self._ask_at = at + tracing.FACTOR_HOLDS
+            self._ask_at = at + sampling.FACTOR_HOLDS
             self._factor = self._monitor.downsample_factor
 
     def end(self, exchange: Exchange) -> None:

@@ -468,7 +468,7 @@ def test_a_failure_to_let_go_is_no_ones_problem(
     def broken(exceptions: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(sentry_asgi._sdk.internals, "forget", broken)
+    monkeypatch.setattr(sentry_asgi._sdk.clients, "forget", broken)
     failing_with(fail)
     assert "letting go of an exception failed" in caplog.text
 

@@ -28,7 +28,7 @@ from sentry_asgi import SentryMiddleware, detached
 from sentry_asgi._scopes import isolation as _isolation, lazy as _lazy
 from sentry_asgi._scopes.isolation import LazyScopes
 from sentry_asgi._scopes.public import PublicScopes
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans as sdk_spans
 from sentry_asgi.executor import ContextPreservingExecutor
 from sentry_asgi.logging import RequestFilter, request_facts
 
@@ -172,7 +172,7 @@ def test_a_span_where_tracing_is_off_is_none_of_the_events(sentry: Sentry, way: 
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         start = (
-            internals.start_streamed_span if not hasattr(sentry_sdk, "start_transaction") else None
+            sdk_spans.start_streamed_span if not hasattr(sentry_sdk, "start_transaction") else None
         )
         with start("child") if start else sentry_sdk.start_span(name="child"):
             lines.logger.warning("in the child")
@@ -183,7 +183,7 @@ def test_a_span_where_tracing_is_off_is_none_of_the_events(sentry: Sentry, way: 
     assert (lines.facts[0]["trace_id"], lines.facts[0]["span_id"]) == trace_of(sentry.event)
 
 
-@pytest.mark.skipif(internals.Transaction is None, reason="SDK 3 has no such spans")
+@pytest.mark.skipif(sdk_spans.Transaction is None, reason="SDK 3 has no such spans")
 def test_what_stands_for_another_tracers_span_has_no_trace(traced: Traced) -> None:  # noqa: F811
     from sentry_sdk.tracing import NoOpSpan
 

@@ -21,7 +21,7 @@ from sentry_asgi._python import exceptions
 from sentry_asgi._redaction import redact
 from sentry_asgi._redaction.names import FILTERED
 from sentry_asgi._scopes import detached, forks, isolation, lazy, nesting, process, public
-from sentry_asgi._sdk import diagnostics, integrations, internals
+from sentry_asgi._sdk import clients as sdk_clients, diagnostics, integrations
 from sentry_asgi._stacktrace import traceback
 
 from .support import (
@@ -170,7 +170,7 @@ def test_a_traceback_ends_as_python_has_it(error: Exception, line: str) -> None:
 
 def test_what_the_sdks_middleware_cuts_off_is_told_from_what_the_app_does() -> None:
     code = "def cut():\n try:\n  raise KeyError\n except KeyError:\n  raise ValueError from None"
-    for name, is_cut in ((internals.CUTS_OFF, True), ("app", False)):
+    for name, is_cut in ((sdk_clients.CUTS_OFF, True), ("app", False)):
         namespace: dict[str, Any] = {"__name__": name}
         exec(code, namespace)
         with pytest.raises(ValueError) as raised:

@@ -20,7 +20,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection.request import exclusion
 from sentry_asgi._scopes import isolation, lazy
 from sentry_asgi._scopes.public import PublicScopes
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans as sdk_spans
 from sentry_asgi._tracing import sampling
 from sentry_asgi._tracing.streamed import StreamedSpans
 from sentry_asgi._tracing.tracing import Tracing
@@ -59,7 +59,7 @@ class Traced:
 
     def start_span(self, name: str) -> Any:
         if self.way == "stream":
-            return internals.start_streamed_span(name)
+            return sdk_spans.start_streamed_span(name)
         return sentry_sdk.start_span(op="test", name=name)
 
     @property

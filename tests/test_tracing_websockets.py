@@ -15,7 +15,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation as _isolation
 from sentry_asgi._scopes.lazy import set_slots
 from sentry_asgi._scopes.public import PublicScopes
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 from sentry_asgi._tracing import sampling
 
 from .support import SDK_VERSION, Message, Scope, Sentry, exchange_here, run, websocket_scope
@@ -448,7 +448,7 @@ def test_a_refused_websocket_has_no_summary(sentry: Sentry) -> None:
 def test_breadcrumbs_of_an_unusual_kind_are_left_alone(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         def processor(event: Any, hint: Any) -> Any:
-            event["breadcrumbs"] = internals.annotated({"values": []}, {"len": 7})
+            event["breadcrumbs"] = sdk_events.annotated({"values": []}, {"len": 7})
             return event
 
         isolation: Any = sentry_sdk.get_isolation_scope()

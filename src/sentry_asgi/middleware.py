@@ -38,7 +38,7 @@ from ._scopes.sessions import Sessions, sessions_of
 from ._sdk.diagnostics import if_possible, listen, log_failure
 from ._sdk.fork import register_fork_handler
 from ._sdk.integrations import double, original, remember_call, restore_call, switch_off
-from ._sdk.internals import trace_lifecycle
+from ._sdk.spans import trace_lifecycle
 from ._tracing.ids import telling
 from ._watch.options import Watch
 

@@ -32,7 +32,7 @@ from sentry_asgi._redaction import (
 from sentry_asgi._redaction.names import FILTERED, Privacy
 from sentry_asgi._redaction.rules import Rules
 from sentry_asgi._redaction.secrets import Found
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import contexts as _contexts, failure, rpc as _rpc, user as _user
@@ -170,9 +170,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     }
     # A body that is told by its size alone counts as empty.
     return {
-        key: value
-        for key, value in data.items()
-        if value or internals.metadata_of(value) is not None
+        key: value for key, value in data.items() if value or events.metadata_of(value) is not None
     }
 
 
@@ -193,15 +191,15 @@ def _body_data(connection: Connection) -> Any:
     size = body_limit()
     body, read = _contexts.body(connection, size), _contexts.body_read(connection)
     if body is None:
-        return internals.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
+        return events.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
     if body.data is None:
-        return internals.annotated("", {"rem": [["!raw", "x"]], "len": read})
+        return events.annotated("", {"rem": [["!raw", "x"]], "len": read})
     data = names.clean_data(body.data, connection.settings.rules, names.remarked)
     if isinstance(data, str):
         data = texts.clean_lines(data, connection.settings.rules)
     if not _contexts.body_cut(connection, size):
         return data
-    return internals.annotated(data, {"rem": [["!limit", "x"]], "len": read})
+    return events.annotated(data, {"rem": [["!limit", "x"]], "len": read})
 
 
 def _add_user(
@@ -258,7 +256,7 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
     if event.get("type") is not None:  # a transaction: old SDKs would give it one all the same
         event["threads"] = {"values": []}
         return
-    stacktrace = internals.current_stacktrace(options)
+    stacktrace = events.current_stacktrace(options)
     shown = stacktrace.get("frames") or []
     while shown and frames.is_own(shown[-1]):
         shown.pop()

@@ -14,7 +14,7 @@ from sentry_asgi._connection import request as _request
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._redaction import names, redact, texts
 from sentry_asgi._redaction.names import FILTERED, Privacy
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events, spans
 
 from . import telemetry
 from .event import has_body, known_secrets, request_data
@@ -57,13 +57,13 @@ def complete_segment(connection: Connection, facts: dict[str, Any], *, of_reques
     if of_request:
         facts["network.protocol.name"] = connection.scope.get("type")
     for name, value in (request.get("headers") or {}).items():
-        facts[f"http.request.header.{name}"] = internals.header_attribute(value)
+        facts[f"http.request.header.{name}"] = spans.header_attribute(value)
     if options.get("send_default_pii") or names.given_collection(options) is not None:
         _add_url(request, facts)
     address = (request.get("env") or {}).get("REMOTE_ADDR")
     if address is not None:
         facts["client.address"] = address
-    body = _as_text(internals.plain(request.get("data")))
+    body = _as_text(events.plain(request.get("data")))
     if body is not None:
         facts["http.request.body.data"] = body
 
@@ -91,4 +91,4 @@ def _as_text(data: Any) -> str | None:
     """A body as an attribute: JSON where it has members."""
     if not data:
         return None
-    return data if isinstance(data, str) else json.dumps(data, default=internals.plain)
+    return data if isinstance(data, str) else json.dumps(data, default=events.plain)

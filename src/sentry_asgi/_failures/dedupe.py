@@ -51,7 +51,7 @@ from sentry_asgi._python.exceptions import (
 )
 from sentry_asgi._python.in_app import FOLDER, application, library
 from sentry_asgi._python.locks import Lock
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .budget import raise_site
 from .swallowed import Failure, failure, passed, passes_application
@@ -114,7 +114,7 @@ def _is_first(exchange: Any, exception: BaseException, event: dict[str, Any]) ->
 def _is_no_failure(exception: Any) -> bool:
     """Whether a protocol's library, or who listens to it, tells of its caller's mistake, or of what is ignored."""
     if rpc.is_wrapper(exception) and (
-        rpc.is_callers_mistake(exception) or internals.is_ignored(rpc.looked_through(exception))
+        rpc.is_callers_mistake(exception) or events.is_ignored(rpc.looked_through(exception))
     ):
         return True
     return _is_refusal(exception)

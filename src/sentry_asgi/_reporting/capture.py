@@ -24,7 +24,7 @@ from sentry_asgi._frameworks.handled import is_answered_outside
 from sentry_asgi._python.exceptions import is_a, leaves_of, part_of, texts_kept, traceback_of
 from sentry_asgi._scopes import sessions
 from sentry_asgi._scopes.here import connection_here
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import clients, events
 from sentry_asgi._sdk.diagnostics import log_failure
 
 
@@ -123,7 +123,7 @@ def _capture(
     exchange: Exchange, exception: Exception, phase: str, *, handled: bool, rpc: Any = None
 ) -> None:
     exception = dedupe.unreported(exchange, exception)
-    if internals.is_ignored(exception):
+    if events.is_ignored(exception):
         return
     if dedupe.is_known(exchange, exception):
         if not handled:
@@ -152,7 +152,7 @@ def _may_send(exchange: Exchange, site: Site) -> bool:
     budget = exchange.settings.budget
     if budget is None or exchange.granted == site or budget.spend(site):
         return True
-    internals.record_lost_error()
+    clients.record_lost_error()
     return False
 
 
@@ -178,7 +178,7 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
 def close(exchange: Exchange) -> None:
     """What was reported is held no longer by the SDK either."""
     try:
-        internals.forget(exception for exception, _ in exchange.reported)
+        clients.forget(exception for exception, _ in exchange.reported)
     except Exception:
         log_failure("letting go of an exception")
 
@@ -245,4 +245,4 @@ def drop_echoes() -> None:
 
 def drop_logged_echoes(client: Any) -> None:
     """The same, without the milliseconds that the event takes which is then dropped: each failure is logged."""
-    internals.filter_logged_events(client, _is_news)
+    clients.filter_logged_events(client, _is_news)

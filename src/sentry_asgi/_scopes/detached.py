@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes
 
 from .here import connection_variable
 from .lazy import beneath
@@ -19,7 +19,7 @@ from .public import process_scope_variable, reset
 def sessionless(scope: Scope | None = None) -> Iterator[None]:
     """While it lasts, what is reported counts for no session, with what this or the scope in force has set."""
     fork = (scope or Scope.get_isolation_scope()).fork()
-    internals.SESSION.__set__(fork, None)
+    scopes.SESSION.__set__(fork, None)
     with use_isolation_scope(fork):
         yield
 

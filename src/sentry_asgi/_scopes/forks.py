@@ -19,7 +19,7 @@ from sentry_sdk.scope import Scope
 from sentry_asgi._connection import request
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events.user import Untold
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes, spans
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from .process import ISOLATION
@@ -31,7 +31,7 @@ def add_description(scope: Scope, connection: Connection) -> None:
 
     processor: Any = functools.partial(describe, connection)
     scope.add_event_processor(processor)
-    internals.set_default_user(scope, Untold())
+    scopes.set_default_user(scope, Untold())
 
 
 def add_protection(scope: Scope, connection: Connection) -> None:
@@ -55,7 +55,7 @@ def isolation_fork(base: Scope, connection: Connection) -> Scope:
     if ISOLATION is None or ISOLATION.beneath(base) is base:
         fork.clear_breadcrumbs()  # they are the process's
     if getattr(connection, "session", False):
-        internals.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
+        scopes.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
         fork.start_session(session_mode="request")
     add_description(fork, connection)
     _add_attributes(fork, connection)
@@ -78,7 +78,7 @@ def _add_attributes(scope: Scope, connection: Connection) -> None:
 def take_session(scope: Scope, connection: Connection) -> None:
     """Have a connection count the session by which its filled scope keeps the score."""
     exchange: Any = connection
-    session = internals.SESSION.__get__(scope)
+    session = scopes.SESSION.__get__(scope)
     if session is not None and getattr(connection, "session", False) is True:
         exchange.session = session
 
@@ -89,11 +89,11 @@ def trace_of(connection: Connection, base: Any = None) -> Any:
     Another tracer that the SDK follows has the first word: reports are in its trace while its span lasts, and so are
     those that come later.
     """
-    incoming = internals.others_trace() or request.incoming_trace(connection)
+    incoming = spans.others_trace() or request.incoming_trace(connection)
     if incoming:
         try:
-            return internals.continued_trace(incoming)
+            return spans.continued_trace(incoming)
         except Exception:  # anybody can send anything in a header
             log_failure("continuing a trace")
     begun = ISOLATION.trace_of(base) if ISOLATION is not None else None
-    return begun or internals.PropagationContext()
+    return begun or spans.PropagationContext()

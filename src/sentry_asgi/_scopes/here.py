@@ -13,7 +13,7 @@ from typing import Any, Final
 from sentry_sdk.scope import Scope
 
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import clients, scopes, spans
 
 from .lazy import IsolationScope, LazyScope, active_span
 
@@ -25,7 +25,7 @@ connection_variable: ContextVar[Connection | None] = ContextVar(
 # What `connection_here` looks at, for who looks often enough to do without the call.
 RequestScope: Final = IsolationScope
 scope_here: Final[Callable[[], Any]] = (
-    internals.LAZY_SCOPES.isolation.get if internals.LAZY_SCOPES else connection_variable.get
+    scopes.LAZY_SCOPES.isolation.get if scopes.LAZY_SCOPES else connection_variable.get
 )
 public_connection: Final = connection_variable.get
 
@@ -37,7 +37,7 @@ def watching(someone: Any) -> None:
 
 def connection_here() -> Connection | None:
     """The connection in whose context this runs, its child tasks and worker threads included; it may have ended."""
-    scope = internals.LAZY_SCOPES.isolation.get() if internals.LAZY_SCOPES else None
+    scope = scopes.LAZY_SCOPES.isolation.get() if scopes.LAZY_SCOPES else None
     if isinstance(scope, LazyScope):
         return scope.asgi_connection
     return connection_variable.get()
@@ -45,7 +45,7 @@ def connection_here() -> Connection | None:
 
 def connection_of(context: Context) -> Connection | None:
     """The same for a context, which may be in use by another thread."""
-    scope = context.get(internals.LAZY_SCOPES.isolation) if internals.LAZY_SCOPES else None
+    scope = context.get(scopes.LAZY_SCOPES.isolation) if scopes.LAZY_SCOPES else None
     if isinstance(scope, LazyScope):
         return scope.asgi_connection
     return context.get(connection_variable)
@@ -59,13 +59,13 @@ def trace_here() -> tuple[str, str]:
     """
     current: Any = Scope.get_current_scope()
     # Where tracing is off, events tell no span though one may be active.
-    span = None if internals.trace_lifecycle(internals.options()) == "off" else active_span(current)
-    if span is not None and not internals.is_no_span(span):
+    span = None if spans.trace_lifecycle(clients.options()) == "off" else active_span(current)
+    if span is not None and not spans.is_no_span(span):
         return span.trace_id, span.span_id
-    external: tuple[str, str] | None = internals.external_trace()
+    external: tuple[str, str] | None = spans.external_trace()
     if external:
         return external
-    trace = internals.trace_set_on(current)
+    trace = scopes.trace_set_on(current)
     if trace is None:
         trace = Scope.get_isolation_scope().get_active_propagation_context()
     return ("", "") if trace is None else (trace.trace_id, trace.span_id)

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope
 
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes
 
 from .forks import isolation_fork, trace_of
 from .here import public_connection
@@ -72,7 +72,7 @@ def isolation() -> Isolation:
 
 @functools.cache
 def _chosen() -> Callable[[], Isolation]:
-    if internals.LAZY_SCOPES is not None and lazy_scopes_work():
+    if scopes.LAZY_SCOPES is not None and lazy_scopes_work():
         return LazyScopes
     logger.info(
         "lazy scopes do not work with this version of sentry_sdk; its public, slower scopes are used"
@@ -89,10 +89,10 @@ class LazyScopes:
     lazy = True
 
     def __init__(self) -> None:
-        assert internals.LAZY_SCOPES is not None  # _chosen() asked
+        assert scopes.LAZY_SCOPES is not None  # _chosen() asked
         assert ISOLATION is not None
         assert CURRENT is not None
-        self._isolation, self._current, _ = internals.LAZY_SCOPES
+        self._isolation, self._current, _ = scopes.LAZY_SCOPES
         self._isolations, self._currents = ISOLATION, CURRENT
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
@@ -186,7 +186,7 @@ def lazy_scopes_work() -> bool:
             seen = Scope.get_isolation_scope() is lazy
             lazy.set_user({"id": "self-check"})
         fork = isolation_fork(base, connection)
-        internals.TRACE.__set__(fork, trace_of(connection))
+        scopes.TRACE.__set__(fork, trace_of(connection))
         fork.set_user({"id": "self-check"})
         return seen and all(_same(getattr(lazy, slot), getattr(fork, slot)) for slot in SLOTS)
     except Exception:  # whatever a future SDK does: then it does not work

@@ -20,13 +20,13 @@ from sentry_sdk.scope import Scope, ScopeType
 
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._python.locks import Lock
-from sentry_asgi._sdk import internals, undecided
+from sentry_asgi._sdk import scopes, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from .forks import add_protection, isolation_fork, take_session, trace_of
 from .process import Kind
 
-SLOTS: Final = frozenset(internals.LAZY_SCOPES.slots) if internals.LAZY_SCOPES else frozenset[str]()
+SLOTS: Final = frozenset(scopes.LAZY_SCOPES.slots) if scopes.LAZY_SCOPES else frozenset[str]()
 _filling: Final = Lock()
 # Not the same: while a scope is filled others' code runs, which may log, and who logs asks for the trace.
 _beginning: Final = Lock()
@@ -93,7 +93,7 @@ class IsolationScope(LazyScope):
     def _model(self) -> Scope:
         assert self.asgi_base is not None  # enter() saw to it
         fork = isolation_fork(self.asgi_base, self.asgi_connection)
-        internals.TRACE.__set__(fork, self._propagation_context)
+        scopes.TRACE.__set__(fork, self._propagation_context)
         return fork
 
     def _filled(self) -> None:
@@ -172,7 +172,7 @@ class CurrentScope(undecided.HoldingScope, LazyScope):
             if entry[0] is self:
                 return entry[1]
             entry = entry[2]
-        span = internals.SPAN.__get__(
+        span = scopes.SPAN.__get__(
             self
         )  # an AttributeError here leads to __getattr__, which fills the scope
         trace = getattr(self.asgi_connection, "trace", None)
@@ -183,13 +183,13 @@ class CurrentScope(undecided.HoldingScope, LazyScope):
     @_span.setter
     def _span(self, span: Any) -> None:
         try:
-            own = internals.SPAN.__get__(self)
+            own = scopes.SPAN.__get__(self)
         except AttributeError:
             if not hasattr(self, "asgi_connection"):  # a copy in the making
-                internals.SPAN.__set__(self, span)
+                scopes.SPAN.__set__(self, span)
                 return
             self._fill()
-            own = internals.SPAN.__get__(self)
+            own = scopes.SPAN.__get__(self)
         outer = _active.get()
         if outer is not None and outer[0] is self:
             outer = outer[2]
@@ -216,7 +216,7 @@ class CurrentScope(undecided.HoldingScope, LazyScope):
 
     def asgi_set_root_span(self, span: Any) -> None:
         """Makes a span, or None, the connection's own: active wherever nothing further in is."""
-        internals.SPAN.__set__(self, span)
+        scopes.SPAN.__set__(self, span)
         if _active.get() is not None:
             self._span = span  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -236,7 +236,7 @@ class CurrentScope(undecided.HoldingScope, LazyScope):
         base = self.asgi_base
         fork = Scope(ty=ScopeType.CURRENT) if base is None else base.fork()
         fork.clear_breadcrumbs()
-        for slot in internals.UNINHERITED:
+        for slot in scopes.UNINHERITED:
             setattr(fork, slot, None)
         add_protection(fork, self.asgi_connection)
         return fork

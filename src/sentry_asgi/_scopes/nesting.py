@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from .forks import add_description
@@ -17,20 +17,20 @@ from .here import connection_variable
 from .process import Process, claim
 
 
-def nestings() -> tuple[internals.Nesting, internals.Nesting]:
+def nestings() -> tuple[scopes.Nesting, scopes.Nesting]:
     try:
-        return internals.nestings()
+        return scopes.nestings()
     except Exception:
         log_failure("looking for the SDK's middlewares")
         return None, None
 
 
-def is_nested(nesting: internals.Nesting) -> bool:
+def is_nested(nesting: scopes.Nesting) -> bool:
     """Whether an ASGI middleware is around what runs here, as the SDK's tell each other."""
     return nesting is not None and nesting.get(False)
 
 
-def join(scope: Any, connection: Connection, wsgi: internals.Nesting) -> None:
+def join(scope: Any, connection: Connection, wsgi: scopes.Nesting) -> None:
     """Have a connection report in the scopes that the SDK's middleware further out has made for it."""
     connection.outer = connection.outer_current = None
     add_description(scope, connection)
@@ -39,7 +39,7 @@ def join(scope: Any, connection: Connection, wsgi: internals.Nesting) -> None:
         wsgi.set(True)
 
 
-def part(wsgi: internals.Nesting) -> None:
+def part(wsgi: scopes.Nesting) -> None:
     """Undo what `join` has put into the context."""
     connection_variable.set(None)
     if wsgi is not None:

@@ -32,7 +32,7 @@ from typing import Any, Final
 from sentry_sdk.scope import Scope, ScopeType
 
 from sentry_asgi._python.in_trio import trio_task
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes
 from sentry_asgi._sdk.diagnostics import log_failure
 
 
@@ -190,7 +190,7 @@ class Kind:
         own = self.own.get()
         if own is None or own.scope is not scope or scope is own.process.scope:
             return None
-        return internals.TRACE.__get__(scope)
+        return scopes.TRACE.__get__(scope)
 
     def beneath(self, scope: Scope) -> Scope:
         """Return the process's scope, of one that a request may have begun with."""
@@ -226,11 +226,9 @@ class Kind:
 
 
 ISOLATION: Final = (
-    Kind(internals.LAZY_SCOPES.isolation, ScopeType.ISOLATION) if internals.LAZY_SCOPES else None
+    Kind(scopes.LAZY_SCOPES.isolation, ScopeType.ISOLATION) if scopes.LAZY_SCOPES else None
 )
-CURRENT: Final = (
-    Kind(internals.LAZY_SCOPES.current, ScopeType.CURRENT) if internals.LAZY_SCOPES else None
-)
+CURRENT: Final = Kind(scopes.LAZY_SCOPES.current, ScopeType.CURRENT) if scopes.LAZY_SCOPES else None
 
 
 def claim() -> Process | None:

@@ -15,7 +15,7 @@ from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 from sentry_asgi._connection import request
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from .forks import add_protection, isolation_fork, take_session
@@ -91,7 +91,7 @@ def _continue_publicly(scope: Scope, connection: Connection) -> None:
     """As `trace_of`, by public means."""
     scope.set_new_propagation_context()
     try:
-        incoming = internals.others_trace() or request.incoming_trace(connection)
+        incoming = spans.others_trace() or request.incoming_trace(connection)
         if incoming:
             scope.generate_propagation_context(incoming)
     except Exception:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sentry_sdk.scope import Scope, ScopeType
 
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes
 
 from .forks import add_description, write_plainly
 from .here import connection_variable
@@ -34,10 +34,10 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
         self.scopes: tuple[Any, Any] | None = None
 
     def __enter__(self) -> None:
-        if internals.LAZY_SCOPES is None:
+        if scopes.LAZY_SCOPES is None:
             return
-        isolation: Any = internals.LAZY_SCOPES.isolation.get()
-        current: Any = internals.LAZY_SCOPES.current.get()
+        isolation: Any = scopes.LAZY_SCOPES.isolation.get()
+        current: Any = scopes.LAZY_SCOPES.current.get()
         if not (
             _is_untouched(isolation, IsolationScope, self.connection)
             and _is_untouched(current, CurrentScope, self.connection)
@@ -46,21 +46,21 @@ class untouched:  # noqa: N801 - a context manager, and one of two lines is half
         outer, inner = isolation.asgi_base.fork(), (current.asgi_base or EMPTY_SCOPE).fork()
         outer.client, inner.client = isolation.client, current.client
         if self.event:
-            if any(map(internals.has_event_processors, (Scope.get_global_scope(), outer, inner))):
+            if any(map(scopes.has_event_processors, (Scope.get_global_scope(), outer, inner))):
                 return
-            internals.SESSION.__set__(outer, None)
+            scopes.SESSION.__set__(outer, None)
             add_description(outer, self.connection)
             write_plainly(outer)
         self.scopes = (isolation, current)
         self.found = connection_variable.get()
         connection_variable.set(self.connection)  # whoever cleans what is sent finds it
-        internals.LAZY_SCOPES.isolation.set(outer)
-        internals.LAZY_SCOPES.current.set(inner)
+        scopes.LAZY_SCOPES.isolation.set(outer)
+        scopes.LAZY_SCOPES.current.set(inner)
 
     def __exit__(self, *_: object) -> None:
-        if self.scopes is not None and internals.LAZY_SCOPES is not None:
-            internals.LAZY_SCOPES.isolation.set(self.scopes[0])
-            internals.LAZY_SCOPES.current.set(self.scopes[1])
+        if self.scopes is not None and scopes.LAZY_SCOPES is not None:
+            scopes.LAZY_SCOPES.isolation.set(self.scopes[0])
+            scopes.LAZY_SCOPES.current.set(self.scopes[1])
             connection_variable.set(self.found)
 
 

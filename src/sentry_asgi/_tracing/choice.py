@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans
 
 from .streamed import StreamedSpans
 from .tracing import Tracing
@@ -13,5 +13,5 @@ from .transactions import Transactions
 
 def tracer_for(client: Any) -> Tracing:
     """The way in which a client traces, which is one that does."""
-    streams = internals.trace_lifecycle(client.options) == "stream"
+    streams = spans.trace_lifecycle(client.options) == "stream"
     return StreamedSpans(client) if streams else Transactions(client)

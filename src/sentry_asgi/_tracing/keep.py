@@ -31,7 +31,7 @@ from sentry_asgi._connection.settings import Keep
 from sentry_asgi._frameworks.handled import is_answered_outside
 from sentry_asgi._scopes.here import connection_here
 from sentry_asgi._scopes.untouched import EMPTY_SCOPE
-from sentry_asgi._sdk import internals, undecided
+from sentry_asgi._sdk import spans as sdk_spans, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import attributes as _attributes, sampling
@@ -49,7 +49,7 @@ DROPPED: Final = "sentry_asgi.spans_dropped"
 
 def keeper_for(sdk: Any, keep: Keep, *, lazy: bool) -> Tracing:
     """As `tracer_for`, of a client whose requests may be kept; `lazy` is whether the scopes are."""
-    if internals.trace_lifecycle(sdk.options) != "stream":
+    if sdk_spans.trace_lifecycle(sdk.options) != "stream":
         return KeptTransactions(sdk, keep)
     if undecided.UndecidedSpan is None:
         logger.warning(
@@ -244,7 +244,7 @@ class KeptSpans(_Keeping, StreamedSpans):
             self._kept(exchange)
         span = super()._started(exchange, scope, context)
         if span.__class__ is undecided.UndecidedSpan:
-            internals.backdate(span, _attributes.time_of(exchange.trace.kept.began))
+            sdk_spans.backdate(span, _attributes.time_of(exchange.trace.kept.began))
         return span
 
     def _unsampled(self, trace: Trace, arguments: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from sentry_sdk.scope import Scope
 
 from sentry_asgi._connection.exchange import Exchange
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import attributes as _attributes
@@ -121,7 +121,7 @@ class Sampling(ABC):
         if context.parent_span_id is None:
             trace.sample_rand = int(random() * 1_000_000) / 1_000_000  # noqa: S311
         else:
-            trace.sample_rand = internals.sample_rand(context)
+            trace.sample_rand = spans.sample_rand(context)
         rate: Any = context.parent_sampled
         if self._asks:
             trace.span_id = uuid.uuid4().hex[16:]
@@ -138,7 +138,7 @@ class Sampling(ABC):
                 return
         elif rate is None:
             rate = self._sdk.options.get("traces_sample_rate")
-        if internals.is_valid_sample_rate(rate, source="Tracing"):
+        if spans.is_valid_sample_rate(rate, source="Tracing"):
             self._draw(trace, float(rate), exchange.started_at)
         else:
             self._no_rate(trace, "sample_rate")

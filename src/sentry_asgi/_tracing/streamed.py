@@ -13,7 +13,7 @@ from sentry_sdk.scope import Scope, use_scope
 
 from sentry_asgi._connection.exchange import Exchange
 from sentry_asgi._scopes.untouched import EMPTY_SCOPE
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans
 
 from . import attributes as _attributes
 from .sampling import Trace
@@ -29,7 +29,7 @@ class StreamedSpans(Tracing):
     def _takes_decisions(self, options: Any) -> bool:
         experiments = options.get("_experiments") or {}
         ignores = options.get("ignore_spans") or experiments.get("ignore_spans")
-        return bool(internals.StreamedSpan and internals.UnsampledSpan) and not ignores
+        return bool(spans.StreamedSpan and spans.UnsampledSpan) and not ignores
 
     def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:  # noqa: ARG002
         context.custom_sampling_context = {"asgi_scope": exchange.scope}
@@ -67,7 +67,7 @@ class StreamedSpans(Tracing):
         if trace.sampled is None:
             context.custom_sampling_context = {"asgi_scope": exchange.scope}
             with use_scope(scope):
-                return internals.start_streamed_span(
+                return spans.start_streamed_span(
                     _attributes.first_name(exchange), self._first_attributes(exchange)
                 )
         baggage = context.baggage
@@ -89,21 +89,21 @@ class StreamedSpans(Tracing):
             return self._unsampled(trace, arguments)
         # An active one would put itself on its scope, and fill it; this one is put there. What it is sent with is
         # what is in force when it ends, and this scope adds nothing.
-        return internals.StreamedSpan(scope=EMPTY_SCOPE, active=False, **arguments)
+        return spans.StreamedSpan(scope=EMPTY_SCOPE, active=False, **arguments)
 
     def _unsampled(self, trace: Trace, arguments: dict[str, Any]) -> Any:
-        return internals.UnsampledSpan(sampled=False, unsampled_reason=trace.reason, **arguments)
+        return spans.UnsampledSpan(sampled=False, unsampled_reason=trace.reason, **arguments)
 
     def _end_span(self, span: Any, end: Any) -> None:
         span.end(end_timestamp=end)
 
     def tell(self, span: Any, facts: dict[str, str | int | float]) -> None:
-        internals.set_attributes(span, facts)
+        spans.set_attributes(span, facts)
 
     def _after(self, span: Any, start: Any, seconds: float) -> None:
         attributes = {"sentry.op": "function", "sentry.origin": ORIGIN}
-        child = internals.start_streamed_span(AFTER_NAME, attributes, parent_span=span)
-        internals.backdate(child, start)
+        child = spans.start_streamed_span(AFTER_NAME, attributes, parent_span=span)
+        spans.backdate(child, start)
         child.end(end_timestamp=start + timedelta(seconds=seconds))
 
     def _describe(self, exchange: Exchange, trace: Trace) -> None:
@@ -124,4 +124,4 @@ class StreamedSpans(Tracing):
             span.name, facts["sentry.segment.name.source"] = facts.pop("name"), source
         elif span.get_attributes().get("sentry.segment.name.source") == "url":  # as it began
             facts["sentry.segment.name.source"] = "custom"
-        internals.set_attributes(span, facts)
+        spans.set_attributes(span, facts)

@@ -26,7 +26,7 @@ from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchan
 from sentry_asgi._events.telemetry import given_hook
 from sentry_asgi._scopes.here import connection_here
 from sentry_asgi._scopes.untouched import untouched
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes, spans
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import attributes as _attributes
@@ -74,13 +74,13 @@ class Tracing(Sampling):
             if (
                 trace.sample_rand is None and trace.rate is not None
             ):  # the parent's flag decided alone
-                trace.sample_rand = internals.sample_rand(context)
+                trace.sample_rand = spans.sample_rand(context)
             trace.span = self._started(exchange, scope, context)
             # The SDK makes a span's id when it is first asked for, without a lock: threads that begin children of the
             # span at once would each see another.
             _ = trace.span.span_id
             trace.scope = scope
-            internals.set_root_span(scope, trace.span)
+            scopes.set_root_span(scope, trace.span)
         finally:
             # Only now: a thread that asks meanwhile waits for the span instead of going without it.
             trace.pending = trace.starting = False
@@ -98,7 +98,7 @@ class Tracing(Sampling):
                 self._count(trace)
             elif trace.span is not None:
                 self._ended(exchange, trace)
-                internals.set_root_span(trace.scope, None)
+                scopes.set_root_span(trace.scope, None)
             if isinstance(exchange, WebSocketExchange) and exchange.messages is None:
                 self._await_messages(exchange, trace)
         except Exception:

@@ -13,7 +13,7 @@ from typing import Any
 from sentry_sdk.scope import Scope
 
 from sentry_asgi._connection.exchange import Exchange
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import spans
 
 from . import attributes as _attributes
 from .sampling import Trace
@@ -42,7 +42,7 @@ class Transactions(Tracing):
         return bool(options.get("instrumenter", "sentry") == "sentry")
 
     def _transaction_context(self, exchange: Exchange, trace: Trace, context: Any) -> Any:
-        thread, thread_name = internals.thread_here()
+        thread, thread_name = spans.thread_here()
         return {
             "trace_id": context.trace_id,
             "span_id": trace.span_id,
@@ -67,8 +67,8 @@ class Transactions(Tracing):
         baggage: Any = context.baggage
         if baggage is None:
             made = trace.sample_rand
-            baggage = internals.Baggage({} if made is None else {"sample_rand": f"{made:.6f}"})
-        transaction = internals.Transaction(
+            baggage = spans.Baggage({} if made is None else {"sample_rand": f"{made:.6f}"})
+        transaction = spans.Transaction(
             op=_attributes.operation(exchange),
             name=_attributes.first_name(exchange),
             source="url",
@@ -87,7 +87,7 @@ class Transactions(Tracing):
         rate_before = baggage.sentry_items.get("sample_rate")
         if trace.sampled and self._profiles:
             scope.start_transaction(transaction, custom_sampling_context=sampling)
-            internals.start_profile(transaction)
+            spans.start_profile(transaction)
         elif trace.sampled:
             transaction.init_span_recorder(maxlen=self._max_spans)
         # The SDK takes a decision that it is given for a rate of 1 or 0.
@@ -100,7 +100,7 @@ class Transactions(Tracing):
         return transaction
 
     def _ended(self, exchange: Exchange, trace: Trace) -> None:
-        internals.stop_profile(trace.span)
+        spans.stop_profile(trace.span)
         super()._ended(exchange, trace)
 
     def _end_span(self, span: Any, end: Any) -> None:

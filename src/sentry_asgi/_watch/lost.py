@@ -23,7 +23,7 @@ import sentry_sdk
 
 from sentry_asgi._python.tasks import context_of
 from sentry_asgi._scopes.here import connection_here, connection_of
-from sentry_asgi._sdk.internals import logged_events_handler
+from sentry_asgi._sdk.clients import logged_events_handler
 
 _TELLS: Final = asyncio.BaseEventLoop.call_exception_handler.__code__
 _DEEP: Final = 30

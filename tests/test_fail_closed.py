@@ -14,7 +14,7 @@ import sentry_sdk
 
 import sentry_asgi
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection import request
+from sentry_asgi._connection import address, naming, request, url
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import contexts, event as _event
 from sentry_asgi._redaction import names, redact, rules, secrets, texts
@@ -46,6 +46,9 @@ def functions() -> Iterator[tuple[Any, str]]:
         rules,
         names,
         request,
+        address,
+        naming,
+        url,
         contexts,
         sdk_clients,
         sdk_events,

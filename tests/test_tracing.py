@@ -17,7 +17,7 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection.request import exclusion
+from sentry_asgi._connection.exclusion import exclusion
 from sentry_asgi._scopes import isolation, lazy
 from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import spans as sdk_spans

@@ -22,7 +22,8 @@ from sentry_sdk.scope import Scope as SentryScope
 
 from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
 from ._connection.exchange import Exchange, WebSocketExchange, now
-from ._connection.request import MARK, exclusion
+from ._connection.exclusion import exclusion
+from ._connection.request import MARK
 from ._connection.settings import DEFAULTS, Keep, Settings, answering
 from ._failures.budget import Budget
 from ._failures.state import CLOSED, FailureState

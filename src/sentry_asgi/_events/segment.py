@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sentry_sdk
 
-from sentry_asgi._connection import request as _request
+from sentry_asgi._connection import address as _address, request as _request
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._redaction import names, redact, texts
 from sentry_asgi._redaction.names import FILTERED, Privacy
@@ -32,8 +32,8 @@ def shared_attributes(connection: Connection) -> dict[str, Any]:
 
 
 def _shared(connection: Connection, allowed: Privacy) -> dict[str, Any]:
-    shared: dict[str, Any] = {"sentry.is_localhost": _request.is_localhost(connection)}
-    address = _request.client_address(connection) if allowed.user_info else None
+    shared: dict[str, Any] = {"sentry.is_localhost": _address.is_localhost(connection)}
+    address = _address.client_address(connection) if allowed.user_info else None
     if address is not None:
         shared["user.ip_address"] = address
     return shared

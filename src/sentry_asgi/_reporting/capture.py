@@ -15,7 +15,7 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from sentry_asgi._connection.exchange import Exchange, handling, now
-from sentry_asgi._connection.request import name_and_source
+from sentry_asgi._connection.naming import name_and_source
 from sentry_asgi._failures import dedupe
 from sentry_asgi._failures.budget import Site, capture_within, raise_site
 from sentry_asgi._failures.swallowed import Failure, with_traceback

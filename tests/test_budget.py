@@ -361,7 +361,7 @@ def test_a_log_record_that_cannot_be_told_apart_is_news(
 
     sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
     storm(SentryMiddleware(failing), 1)
-    monkeypatch.setattr("sentry_asgi._failures.dedupe.is_echo", broken)
+    monkeypatch.setattr("sentry_asgi._failures.echoes.is_echo", broken)
     logging.getLogger("app").error("something else")
     assert len(sentry.events) == 2
 

@@ -15,7 +15,7 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection import settings
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import segment as _segment
-from sentry_asgi._failures import dedupe
+from sentry_asgi._failures import records
 from sentry_asgi._frameworks import routes as _routes
 from sentry_asgi._python import exceptions
 from sentry_asgi._redaction import redact
@@ -165,7 +165,7 @@ def noted(error: Exception) -> Exception:
     ],
 )
 def test_a_traceback_ends_as_python_has_it(error: Exception, line: str) -> None:
-    assert dedupe._last_line(error, str(error)) == line
+    assert records._last_line(error, str(error)) == line
 
 
 def test_what_the_sdks_middleware_cuts_off_is_told_from_what_the_app_does() -> None:

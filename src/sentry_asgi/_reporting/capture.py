@@ -16,7 +16,7 @@ from sentry_sdk.scope import add_global_event_processor
 
 from sentry_asgi._connection.exchange import Exchange, handling, now
 from sentry_asgi._connection.naming import name_and_source
-from sentry_asgi._failures import dedupe
+from sentry_asgi._failures import dedupe, echoes
 from sentry_asgi._failures.budget import Site, capture_within, raise_site
 from sentry_asgi._failures.swallowed import Failure, with_traceback
 from sentry_asgi._frameworks import disconnects
@@ -39,7 +39,7 @@ def raised(exchange: Exchange, exception: Any) -> None:
                 if failure is not None and failure.exception is exception:
                     phase = failure.phase
                 _capture(exchange, exception, phase, handled=False)
-            dedupe.mark_reported(exception, exchange)
+            echoes.mark_reported(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
 
@@ -56,7 +56,7 @@ def interrupted(exchange: Exchange, exception: Any) -> None:
             failures = part_of(exception, lambda one: is_a(one, Exception))
             exchange.ending, exchange.closed_at = "raised", now()
             raised(exchange, failures)
-            dedupe.mark_reported(exception, exchange)  # which is what the server will log
+            echoes.mark_reported(exception, exchange)  # which is what the server will log
     except Exception:  # of a group that derives others in a way of its own
         log_failure("looking into a group of exceptions")
 
@@ -193,7 +193,7 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
         with texts_kept():
             event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
             sentry_sdk.capture_event(event, hint=hint)
-            dedupe.mark_reported(exception)
+            echoes.mark_reported(exception)
     except Exception:
         log_failure("capturing an exception")
 
@@ -203,7 +203,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     if _is_echo(event, hint):
         return None
     try:
-        late = None if isinstance(connection_here(), Exchange) else dedupe.late_work_of(hint)
+        late = None if isinstance(connection_here(), Exchange) else echoes.late_work_of(hint)
         if late is not None and event.get("type") is None:
             from sentry_asgi._events.event import describe  # noqa: PLC0415  # see `_scopes.forks`
 
@@ -216,7 +216,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
 def _is_echo(event: Any, hint: Any) -> bool:
     try:
         here: Any = connection_here()
-        return (here is None or here.reported is dedupe.OVER) and dedupe.is_echo(event, hint)
+        return (here is None or here.reported is dedupe.OVER) and echoes.is_echo(event, hint)
     except Exception:
         log_failure("checking for a repeated report")
         return False

@@ -7,7 +7,7 @@ handler's logger makes the event. So that event is made in the context of the ta
 The rules:
 
 - No task factory, and no patched loop: what the handler was told is read from its caller's frame. uvloop's has none;
-  there the exception of late work is known by its mark (`_failures.dedupe`), and the rest is of whatever request it is
+  there the exception of late work is known by its mark (`_failures.echoes`), and the rest is of whatever request it is
   logged in.
 - A message without an exception is grouped by what the task runs: its text names the task, and each is another.
 """

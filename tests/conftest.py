@@ -49,7 +49,7 @@ def patient() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def packages_listed() -> None:
     """The SDK lists what is installed in the first event of a process, which blocks the loop of whichever test is first."""
-    sentry_asgi._sdk.internals.list_installed()
+    sentry_asgi._sdk.clients.list_installed()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from sentry_asgi._connection import body as _body, queue, request
+from sentry_asgi._connection import address as _address, body as _body, queue, request
 from sentry_asgi._connection.exchange import Exchange
 from sentry_asgi._connection.settings import Settings
 from sentry_asgi._events import contexts, event, user
@@ -72,7 +72,7 @@ def feed(content_type: str, sent: bytes, *, cut: bool) -> None:
     secrets.update(_secrets.of_headers(request.header_pairs(exchange)))
     event.request_data(exchange, allowed)
     contexts.contexts(exchange, allowed)
-    request.client_address(exchange)
+    _address.client_address(exchange)
     queue.milliseconds(exchange)
     user.describe({"id": text})
     redact.redact({"extra": {"text": text, "repr": repr(sent)}, "message": text}, secrets)

@@ -17,7 +17,7 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.utils import Dsn
 
 import sentry_asgi
-from sentry_asgi._scopes.isolation import connection_here
+from sentry_asgi._scopes.here import connection_here
 from sentry_asgi._watch import watches
 
 Scope = dict[str, Any]

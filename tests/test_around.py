@@ -29,6 +29,9 @@ from starlette.routing import Route
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation as _isolation, process as _process
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.nesting import nestings
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi.testing import capture_events
 
 from . import apps
@@ -160,7 +163,7 @@ def test_what_is_set_further_out_is_on_its_own_requests_reports_alone(
 ) -> None:
     if write is on_a_scope_that_was_kept and integrations and not started and make is not wrapped:
         pytest.skip("the first requests have the SDK's own middleware around them, and its scopes")
-    _isolation.claim()  # as the import of the middleware does, in the server's context
+    _process.claim()  # as the import of the middleware does, in the server's context
     sentry.init(auto_enabling_integrations=integrations, traces_sample_rate=1.0)
     sentry_sdk.set_tag("region", "eu")
     sentry_sdk.get_current_scope().set_tag("current", "eu")
@@ -431,7 +434,7 @@ def by_hand_around_both() -> Any:
 STREAMED: dict[str, Any] = {"_experiments": {"trace_lifecycle": "stream"}}
 
 
-@pytest.mark.parametrize("scopes", [_isolation.LazyScopes, _isolation.PublicScopes])
+@pytest.mark.parametrize("scopes", [LazyScopes, PublicScopes])
 @pytest.mark.parametrize("streamed", [False, True], ids=["transactions", "streamed"])
 @pytest.mark.parametrize(
     ("make", "integrations"),
@@ -739,7 +742,7 @@ def test_captured_events_carry_what_the_process_has_set(sentry: Sentry) -> None:
 
 def test_a_view_reads_and_writes_what_a_scope_has(sentry: Sentry) -> None:
     sentry_sdk.set_tag("region", "eu")
-    process = _isolation.claim()
+    process = _process.claim()
     view = sentry_sdk.get_isolation_scope()
     assert process is not None
     assert type(view) is not SentryScope
@@ -747,12 +750,12 @@ def test_a_view_reads_and_writes_what_a_scope_has(sentry: Sentry) -> None:
     assert type(view.fork()) is SentryScope
     view.set_level("error")
     assert process.scope._level == "error"
-    assert _isolation.claim() is process
+    assert _process.claim() is process
 
 
 def test_a_requests_scope_is_not_claimed(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        assert _isolation.claim() is None
+        assert _process.claim() is None
         # A middleware that is made in a request starts from the process, too.
         on_isolation("alice")
         await asyncio.create_task(call(SentryMiddleware(reports), http_scope("/bob")))
@@ -764,8 +767,8 @@ def test_a_requests_scope_is_not_claimed(sentry: Sentry) -> None:
 def test_where_the_sdk_has_loaded_no_wsgi_there_is_nothing_to_step_aside(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nesting, _ = _isolation._nestings()
-    monkeypatch.setattr(_isolation, "_nestings", lambda: (nesting, None))
+    nesting, _ = nestings()
+    monkeypatch.setattr(_isolation, "nestings", lambda: (nesting, None))
     run(SentryAsgiMiddleware(SentryMiddleware(reports)))
     assert len(sentry.events) == 1
 

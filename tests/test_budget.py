@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._failures.budget import SITES, TOGETHER, Budget, raise_site
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import clients as sdk_clients
 
 from .support import Message, Scope, Sentry, http_scope, respond, run
 
@@ -210,7 +210,7 @@ def test_a_transport_without_reports_is_no_problem(
         transport = None
 
     monkeypatch.setattr("sentry_sdk.get_client", Bare)
-    internals.record_lost_error()
+    sdk_clients.record_lost_error()
 
 
 def sessions(sentry: Sentry) -> dict[str, int]:
@@ -361,7 +361,7 @@ def test_a_log_record_that_cannot_be_told_apart_is_news(
 
     sentry.init(integrations=[LoggingIntegration(event_level=logging.ERROR)])
     storm(SentryMiddleware(failing), 1)
-    monkeypatch.setattr("sentry_asgi._failures.dedupe.is_echo", broken)
+    monkeypatch.setattr("sentry_asgi._failures.echoes.is_echo", broken)
     logging.getLogger("app").error("something else")
     assert len(sentry.events) == 2
 
@@ -371,7 +371,7 @@ def test_a_logging_integration_without_a_handler_is_left_alone(sentry: Sentry) -
         def get_integration(self, name: str) -> Any:
             return None
 
-    internals.filter_logged_events(Client(), None)
+    sdk_clients.filter_logged_events(Client(), None)
 
 
 def test_to_suppress_takes_microseconds(sentry: Sentry) -> None:

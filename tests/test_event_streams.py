@@ -10,7 +10,7 @@ import sentry_sdk
 
 from sentry_asgi import Keep, SentryMiddleware
 from sentry_asgi._tracing import tracing
-from sentry_asgi._tracing.tracing import Trace
+from sentry_asgi._tracing.sampling import Trace
 
 from .support import Message, Scope, Sentry, call, http_scope, run
 from .test_tracing import WAYS, Traced, lost

@@ -14,11 +14,16 @@ import sentry_sdk
 
 import sentry_asgi
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection import request
+from sentry_asgi._connection import address, naming, request, url
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import contexts, event as _event
 from sentry_asgi._redaction import names, redact, rules, secrets, texts
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import (
+    clients as sdk_clients,
+    events as sdk_events,
+    scopes as sdk_scopes,
+    spans as sdk_spans,
+)
 
 from .support import Scope, Sentry, http_scope, run
 
@@ -41,8 +46,14 @@ def functions() -> Iterator[tuple[Any, str]]:
         rules,
         names,
         request,
+        address,
+        naming,
+        url,
         contexts,
-        internals,
+        sdk_clients,
+        sdk_events,
+        sdk_scopes,
+        sdk_spans,
     ):
         owners = [module, *(one for one in vars(module).values() if is_class_of(one, module))]
         for owner in owners:
@@ -133,7 +144,7 @@ def test_no_call_that_fails_lets_a_secret_out() -> None:
             cleaned = _event.protect(connection, given, {})
         finally:
             sys.setprofile(None)
-        assert SECRET not in json.dumps(cleaned, default=internals.plain), number
+        assert SECRET not in json.dumps(cleaned, default=sdk_events.plain), number
         if failing.left > 0:
             break
         failed += 1

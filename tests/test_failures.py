@@ -30,8 +30,8 @@ from starlette.websockets import WebSocketDisconnect
 
 import sentry_asgi
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._failures import dedupe
-from sentry_asgi._scopes import isolation
+from sentry_asgi._failures import chains, echoes
+from sentry_asgi._scopes.here import connection_here
 from sentry_asgi._stacktrace import traceback as _traceback
 
 from .support import (
@@ -371,7 +371,7 @@ def test_what_a_server_logs_of_a_lifespan_that_failed_makes_no_event_for_a_while
         logged_by_server(one)
     assert len(logs.events) == 1
     logged_by_server("Another sentence.")
-    monkeypatch.setattr(dedupe, "_process_failed", (0.0, (text,)))
+    monkeypatch.setattr(echoes, "_process_failed", (0.0, (text,)))
     logged_by_server(text)
     assert len(logs.events) == 3
 
@@ -392,7 +392,7 @@ def test_a_failing_echo_processor_lets_events_through(
     def broken(event: Any, hint: Any) -> bool:
         raise RuntimeError
 
-    monkeypatch.setattr(dedupe, "is_echo", broken)
+    monkeypatch.setattr(echoes, "is_echo", broken)
     SentryMiddleware(Starlette())
     sentry_sdk.capture_message("still there")
     assert sentry.event["message"] == "still there"
@@ -411,8 +411,8 @@ def test_chains_without_end_are_followed_to_a_bound(sentry: Sentry) -> None:
 
     failing_with(body)
     assert len(sentry.events) == 1
-    assert len(dedupe._all_of(chain)) == 50
-    assert len(list(dedupe._same_failure(chain))) == 50
+    assert len(chains.all_of(chain)) == 50
+    assert len(list(chains.same_failure(chain))) == 50
 
 
 def test_an_exception_that_was_never_raised_can_be_reported(sentry: Sentry) -> None:
@@ -426,10 +426,10 @@ def test_an_exception_that_was_never_raised_can_be_reported(sentry: Sentry) -> N
 
     failing_with(body)
     assert len(sentry.events) == 2
-    assert dedupe._replaced(RuntimeError()) is None
+    assert chains._replaced(RuntimeError()) is None
     raised = RuntimeError()
     raised.__context__ = _caught()
-    assert dedupe._replaced(raised) is None
+    assert chains._replaced(raised) is None
 
 
 def _caught() -> Exception:
@@ -468,7 +468,7 @@ def test_a_failure_to_let_go_is_no_ones_problem(
     def broken(exceptions: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(sentry_asgi._sdk.internals, "forget", broken)
+    monkeypatch.setattr(sentry_asgi._sdk.clients, "forget", broken)
     failing_with(fail)
     assert "letting go of an exception failed" in caplog.text
 
@@ -1219,7 +1219,7 @@ def test_a_lifespan_leaves_nothing_behind_in_its_context(sentry: Sentry) -> None
     async def main() -> None:
         with pytest.raises(AssertionError):
             await SentryMiddleware(unsupporting)({"type": "lifespan"}, receive, receive)
-        assert isolation.connection_here() is None
+        assert connection_here() is None
         sentry_sdk.capture_exception(ValueError("later, in the same context"))
 
     async def receive(*_: Any) -> Any:

@@ -33,7 +33,7 @@ import sentry_asgi
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._failures import dedupe
 from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._sdk import diagnostics, internals
+from sentry_asgi._sdk import diagnostics, scopes as sdk_scopes
 from sentry_asgi._stacktrace import objects
 from sentry_asgi._tracing import ids
 from sentry_asgi.logging import RequestFilter
@@ -543,7 +543,7 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
     wrong: list[str] = []
     for name, options in OPTIONS.items():
         if name == "public scopes":
-            monkeypatch.setattr(internals, "LAZY_SCOPES", None)
+            monkeypatch.setattr(sdk_scopes, "LAZY_SCOPES", None)
             chosen = functools.cache(_isolation._chosen.__wrapped__)
             monkeypatch.setattr(_isolation, "_chosen", chosen)
         bare = run(protocol, lambda app: app, options)

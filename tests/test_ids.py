@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._tracing import ids
 
 from .support import (

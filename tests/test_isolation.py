@@ -19,9 +19,10 @@ from sentry_sdk.scope import Scope as SentryScope, ScopeType
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection.request import Connection
-from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
-from sentry_asgi._sdk import internals
+from sentry_asgi._scopes import isolation as _isolation, lazy as _lazy
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import clients as sdk_clients, scopes as sdk_scopes, spans as sdk_spans
 
 from .support import Scope, Sentry, call, http_scope, respond, run
 
@@ -342,7 +343,7 @@ def test_a_trace_that_cannot_be_continued_is_no_problem_of_the_apps(
 
     wrapped = SentryMiddleware(app)
     monkeypatch.setattr(SentryScope, "generate_propagation_context", broken)
-    monkeypatch.setattr(internals, "continued_trace", lambda incoming: broken(None, incoming))
+    monkeypatch.setattr(sdk_spans, "continued_trace", lambda incoming: broken(None, incoming))
     assert run(wrapped, http_scope(headers=[(b"sentry-trace", b"a-b")]))[1]["body"] == b"ok"
     assert "continuing a trace failed" in caplog.text
     assert sentry.event["contexts"]["trace"]["trace_id"]
@@ -362,7 +363,7 @@ def test_an_ambient_span_is_not_the_requests_parent(sentry: Sentry, way: Any) ->
 
 
 def lazy(connection: Connection | None = None) -> Any:
-    scope: Any = object.__new__(_isolation._IsolationScope)
+    scope: Any = object.__new__(_lazy.IsolationScope)
     scope.asgi_base = SentryScope(ty=ScopeType.ISOLATION)
     scope.asgi_connection = connection or Connection(http_scope())
     return scope
@@ -370,7 +371,7 @@ def lazy(connection: Connection | None = None) -> Any:
 
 def filled(scope: Any) -> set[str]:
     names = set()
-    for name in _isolation._SLOTS:
+    for name in _lazy.SLOTS:
         try:
             getattr(SentryScope, name).__get__(scope)
         except AttributeError:
@@ -400,7 +401,7 @@ def test_a_scope_is_filled_once_and_keeps_what_was_written_before() -> None:
     scope._tags["a"] = "b"
     assert scope._user == {"id": "written first"}
     assert scope._tags == {"a": "b"}
-    assert filled(scope) == set(_isolation._SLOTS)
+    assert filled(scope) == set(_lazy.SLOTS)
 
 
 def test_a_scope_filled_by_many_threads_at_once_loses_nothing() -> None:
@@ -438,7 +439,7 @@ def test_a_scope_that_cannot_be_filled_is_an_empty_one(
     def broken(*args: Any) -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(_isolation, "_isolation_fork", broken)
+    monkeypatch.setattr(_lazy, "isolation_fork", broken)
     scope = lazy()
     scope.set_tag("a", "b")
     assert scope._tags == {"a": "b"}
@@ -450,8 +451,8 @@ def test_a_scope_that_cannot_be_filled_is_an_empty_one(
 
 def test_the_installed_sdk_has_every_private_name_that_is_used() -> None:
     """If this fails, a new SDK has moved one: the middleware still works, by the slower way."""
-    assert internals.LAZY_SCOPES is not None
-    assert {"_span", "_propagation_context", "client"} <= set(internals.LAZY_SCOPES.slots)
+    assert sdk_scopes.LAZY_SCOPES is not None
+    assert {"_span", "_propagation_context", "client"} <= set(sdk_scopes.LAZY_SCOPES.slots)
     assert _isolation.lazy_scopes_work()
 
 
@@ -466,26 +467,26 @@ def test_an_sdk_without_these_variables_is_noticed(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delattr(sentry_sdk.scope, name)
-    assert internals._scope_variables() is None
+    assert sdk_scopes._scope_variables() is None
 
 
 def test_an_sdk_that_lists_nothing_ahead_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(sentry_sdk.utils, "_get_installed_modules")
-    internals.list_installed()
+    sdk_clients.list_installed()
 
 
 def test_an_sdk_whose_scopes_have_no_trace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SentryScope, "_propagation_context")
-    assert internals._scope_variables() is None
+    assert sdk_scopes._scope_variables() is None
 
 
 def test_an_sdk_whose_scopes_have_no_slots_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SentryScope, "__slots__")
-    assert internals._scope_variables() is None
+    assert sdk_scopes._scope_variables() is None
 
 
 def test_an_sdk_that_fills_its_forks_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_isolation._LazyScope, "_fill", lambda self: setattr(self, "_user", 7))
+    monkeypatch.setattr(_lazy.LazyScope, "_fill", lambda self: setattr(self, "_user", 7))
     assert not _isolation.lazy_scopes_work()
 
 
@@ -501,7 +502,7 @@ def test_otherwise_the_public_way_is_taken_and_said(
     monkeypatch.undo()
     _isolation._chosen.cache_clear()
     if missing == "variables":
-        monkeypatch.setattr(internals, "LAZY_SCOPES", None)
+        monkeypatch.setattr(sdk_scopes, "LAZY_SCOPES", None)
     else:
         monkeypatch.setattr(_isolation, "lazy_scopes_work", lambda: False)
     caplog.set_level(logging.INFO, "sentry_asgi")

@@ -15,9 +15,9 @@ import sentry_sdk
 
 from sentry_asgi import Keep, SentryMiddleware, Watch
 from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._sdk import undecided
-from sentry_asgi._tracing import recording, tracing
+from sentry_asgi._tracing import recording, sampling
 from sentry_asgi._tracing.recording import Held, Recording
 
 from .support import (
@@ -348,7 +348,7 @@ def test_backpressure_stops_keeping(traced: Traced, asked: bool) -> None:
 def test_backpressure_that_begins_later_lets_go_of_what_was_recorded(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "FACTOR_HOLDS", 0.0)
+    monkeypatch.setattr(sampling, "FACTOR_HOLDS", 0.0)
     client = traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -363,7 +363,7 @@ def test_backpressure_that_begins_later_lets_go_of_what_was_recorded(
 def test_backpressure_that_ends_lets_the_root_be_kept(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "FACTOR_HOLDS", 0.0)
+    monkeypatch.setattr(sampling, "FACTOR_HOLDS", 0.0)
     client = traced.init()
     client.monitor._downsample_factor = 1
 

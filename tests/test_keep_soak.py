@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from sentry_asgi._tracing import tracing
+from sentry_asgi._tracing import sampling
 
 from .keep_soak import paths, soak
 from .test_tracing import WAYS
@@ -18,7 +18,7 @@ REQUESTS = 600
 def test_what_was_slow_or_failed_arrives_whole_and_weighs_one(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "random", random.Random(3).random)
+    monkeypatch.setattr(sampling, "random", random.Random(3).random)
     arrived = soak(REQUESTS, streams=way == "stream")
     for kind in ("slow", "failed"):
         for path in paths(REQUESTS, kind):

@@ -25,9 +25,10 @@ from sentry_sdk.scope import Scope as SentryScope
 
 import sentry_asgi.logging
 from sentry_asgi import SentryMiddleware, detached
-from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
-from sentry_asgi._sdk import internals
+from sentry_asgi._scopes import isolation as _isolation, lazy as _lazy
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import spans as sdk_spans
 from sentry_asgi.executor import ContextPreservingExecutor
 from sentry_asgi.logging import RequestFilter, request_facts
 
@@ -171,7 +172,7 @@ def test_a_span_where_tracing_is_off_is_none_of_the_events(sentry: Sentry, way: 
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         start = (
-            internals.start_streamed_span if not hasattr(sentry_sdk, "start_transaction") else None
+            sdk_spans.start_streamed_span if not hasattr(sentry_sdk, "start_transaction") else None
         )
         with start("child") if start else sentry_sdk.start_span(name="child"):
             lines.logger.warning("in the child")
@@ -182,7 +183,7 @@ def test_a_span_where_tracing_is_off_is_none_of_the_events(sentry: Sentry, way: 
     assert (lines.facts[0]["trace_id"], lines.facts[0]["span_id"]) == trace_of(sentry.event)
 
 
-@pytest.mark.skipif(internals.Transaction is None, reason="SDK 3 has no such spans")
+@pytest.mark.skipif(sdk_spans.Transaction is None, reason="SDK 3 has no such spans")
 def test_what_stands_for_another_tracers_span_has_no_trace(traced: Traced) -> None:  # noqa: F811
     from sentry_sdk.tracing import NoOpSpan
 
@@ -416,8 +417,8 @@ def test_to_log_fills_no_scope_and_starts_no_span(traced: Traced) -> None:  # no
                 assert request_facts()["trace_id"]
             isolation = SentryScope.get_isolation_scope()
             current = SentryScope.get_current_scope()
-            assert not _isolation._set_slots(isolation)[1]
-            assert not _isolation._set_slots(current)[1]
+            assert not _lazy.set_slots(isolation)[1]
+            assert not _lazy.set_slots(current)[1]
             assert (exchange.trace and exchange.trace.pending) == before
             await respond(send)
 
@@ -614,7 +615,7 @@ def test_who_logs_while_a_scope_is_filled_elsewhere_waits_for_nobody(sentry: Sen
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(lambda: told.append(request_facts()),))
-        with _isolation._filling:
+        with _lazy._filling:
             thread.start()
             thread.join(10)
             assert not thread.is_alive()

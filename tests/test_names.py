@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection import request as _request
+from sentry_asgi._connection import naming as _naming
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import event as _event
 from sentry_asgi._frameworks import routes
@@ -79,9 +79,9 @@ def test_middlewares_without_end_have_no_route() -> None:
 def test_litestars_scope_tells_both() -> None:
     handler = SimpleNamespace(fn=served)
     connection = Connection(http_scope(route_handler=handler, path_template="/items/{x}"))
-    assert _request.route(connection) == "/items/{x}"
-    assert _request.endpoint(connection) == f"{__name__}.served"
-    assert "generic Litestar request" in _request.derived_names(connection)
+    assert _naming.route(connection) == "/items/{x}"
+    assert _naming.endpoint(connection) == f"{__name__}.served"
+    assert "generic Litestar request" in _naming.derived_names(connection)
 
 
 class Callable:
@@ -105,7 +105,7 @@ def test_a_librarys_class_or_object_is_no_handler_and_a_function_is() -> None:
     handlers: list[Any] = [served, Around(None), Around, Callable(), Bound().handle]
     assert all(map(routes.is_handler, [*handlers, FastAPI().openapi]))
     for endpoint in (SimpleNamespace(__module__="starlette.x"), *map(partial, applications)):
-        assert _request.endpoint(Connection(http_scope(endpoint=endpoint))) is None
+        assert _naming.endpoint(Connection(http_scope(endpoint=endpoint))) is None
 
 
 @pytest.mark.parametrize("style", ["endpoint", "route"])
@@ -210,24 +210,24 @@ def test_lilyas_include_is_asked_for_its_leaf() -> None:
     include = SimpleNamespace(path="/sub/{name}", routes=leaves)
     scope = http_scope("/sub/1/2", route=include, route_path_template="/sub/{name}")
     connection = Connection(scope)
-    assert _request.route(connection) == "/sub/{name}/{x}"
-    assert _request.endpoint(connection) == f"{__name__}.served"
+    assert _naming.route(connection) == "/sub/{name}/{x}"
+    assert _naming.endpoint(connection) == f"{__name__}.served"
 
 
 @pytest.mark.parametrize("handler", [served, SimpleNamespace(fn=served)])
 def test_lilyas_and_ravyns_route_tells_both(handler: Any) -> None:
     route = SimpleNamespace(handler=handler)
     connection = Connection(http_scope(route=route, route_path_template="/items/{x}"))
-    assert _request.route(connection) == "/items/{x}"
-    assert _request.endpoint(connection) == f"{__name__}.served"
+    assert _naming.route(connection) == "/items/{x}"
+    assert _naming.endpoint(connection) == f"{__name__}.served"
 
 
 def test_litestars_thread_is_looked_through() -> None:
     handler = SimpleNamespace(fn=SimpleNamespace(func=served))
     connection = Connection(http_scope(route_handler=handler, path_template="/items/{x}"))
-    assert _request.endpoint(connection) == f"{__name__}.served"
+    assert _naming.endpoint(connection) == f"{__name__}.served"
 
 
 def test_what_the_sdk_calls_an_unknown_request_is_no_name_of_the_apps() -> None:
-    assert "http://127.0.0.1:8000/x" in _request.derived_names(Connection(http_scope("/x")))
-    assert _request._url_by_server(Connection(http_scope(server=None))) is None
+    assert "http://127.0.0.1:8000/x" in _naming.derived_names(Connection(http_scope("/x")))
+    assert _naming._url_by_server(Connection(http_scope(server=None))) is None

@@ -10,7 +10,7 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection import exchange
 from sentry_asgi._connection.settings import FAILING, answering
-from sentry_asgi._failures import dedupe
+from sentry_asgi._failures import dedupe, echoes
 
 from .support import Message, Scope, Sentry, failing, http_scope, respond, run, websocket_scope
 
@@ -129,7 +129,7 @@ def test_an_event_of_no_request_is_sent_though_nobody_finds_whose_it_is(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     SentryMiddleware(failing)  # which has the SDK ask
-    monkeypatch.setattr(dedupe, "late_work_of", None)
+    monkeypatch.setattr(echoes, "late_work_of", None)
     sentry_sdk.capture_message("outside")
     assert sentry.event["message"] == "outside"
     assert "finding the request of a late error failed" in caplog.text

@@ -16,7 +16,7 @@ from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import event as _event
 from sentry_asgi._redaction import redact
 from sentry_asgi._redaction.rules import OF_KEYS, RULES, Names
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 from sentry_asgi.privacy import FILTERED, Secrets, scrub
 
 from .support import Scope, Sentry, http_scope, pii, run
@@ -211,21 +211,21 @@ def test_a_log_records_parameters_say_so_too() -> None:
     event = {"logentry": {"formatted": "password=hunter2", "params": ["hunter2", "x"]}}
     redact.redact(event, [], remarks=True)
     hidden, shown = event["logentry"]["params"]
-    assert (internals.plain(hidden), shown) == (FILTERED, "x")
-    assert internals.metadata_of(hidden) == {"rem": [["@text", "s"]]}
+    assert (sdk_events.plain(hidden), shown) == (FILTERED, "x")
+    assert sdk_events.metadata_of(hidden) == {"rem": [["@text", "s"]]}
 
 
 def test_an_event_may_be_cleaned_twice() -> None:
     event: dict[str, Any] = {"extra": {"token": "x", "said": "token=x"}}
     for _ in range(2):
         _event.protect(Connection(http_scope("/")), event, {})
-        assert internals.metadata_of(event["extra"]["token"]) == {"rem": [["@name:token", "s"]]}
-        assert internals.plain(event["extra"]["said"]) == f"token={FILTERED}"
+        assert sdk_events.metadata_of(event["extra"]["token"]) == {"rem": [["@name:token", "s"]]}
+        assert sdk_events.plain(event["extra"]["said"]) == f"token={FILTERED}"
 
 
 def test_personal_headers_and_queries_say_why_they_went() -> None:
     marked = _event._marked({"via": FILTERED, "accept": "x", "cookie": FILTERED}, RULES)
-    assert internals.metadata_of(marked["via"]) == {"rem": [["@name:personal", "s"]]}
-    assert internals.metadata_of(marked["cookie"]) == {"rem": [["@name:session", "s"]]}
+    assert sdk_events.metadata_of(marked["via"]) == {"rem": [["@name:personal", "s"]]}
+    assert sdk_events.metadata_of(marked["cookie"]) == {"rem": [["@name:session", "s"]]}
     assert marked["accept"] == "x"
     assert _event._marked("a=1", RULES) == "a=1"

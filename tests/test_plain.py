@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from sentry_sdk import serializer
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._sdk import internals, serializer as _serializer
+from sentry_asgi._sdk import events as sdk_events, serializer as _serializer
 from sentry_asgi._sdk.serializer import PlainEvent, plain
 
 from .support import SDK_VERSION, Sentry, http_scope, respond, run
@@ -69,11 +69,11 @@ EVENTS: dict[str, dict[str, Any]] = {
     "breadcrumbs": {"breadcrumbs": {"values": [{"data": {str(n): n for n in range(40)}}]}},
     "unknown": {"whatever": {"x": list(range(40))}},
     "marked": {
-        "request": {"headers": {"cookie": internals.annotated("[Filtered]", {"rem": [["!config", "s"]]})}},
-        "spans": internals.annotated([{"op": "x"}], {"len": 7}),
-        "user": internals.annotated({"id": internals.annotated("", {"len": 2})}, {"rem": [["!config", "x"]]}),
-        "tags": {"list": [internals.annotated("x", {"len": 1}), 2]},
-        "extra": {"long": internals.annotated("x", {"len": 1}), "many": list(range(40))},
+        "request": {"headers": {"cookie": sdk_events.annotated("[Filtered]", {"rem": [["!config", "s"]]})}},
+        "spans": sdk_events.annotated([{"op": "x"}], {"len": 7}),
+        "user": sdk_events.annotated({"id": sdk_events.annotated("", {"len": 2})}, {"rem": [["!config", "x"]]}),
+        "tags": {"list": [sdk_events.annotated("x", {"len": 1}), 2]},
+        "extra": {"long": sdk_events.annotated("x", {"len": 1}), "many": list(range(40))},
     },
 }  # fmt: skip
 
@@ -104,7 +104,7 @@ values = st.recursive(
         st.lists(inner, max_size=14)
         | st.dictionaries(st.text(max_size=9), inner, max_size=14)
         | st.builds(
-            lambda value: internals.annotated(value, {"len": 3}), inner
+            lambda value: sdk_events.annotated(value, {"len": 3}), inner
         )
     ),
     max_leaves=30,
@@ -150,7 +150,7 @@ def test_those_who_render_values_are_asked(processor: None) -> None:
 def test_an_event_that_cannot_be_walked_through_is_the_sdks_to_write(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    odd = internals.annotated(1, {})
+    odd = sdk_events.annotated(1, {})
     odd.metadata = 7
     event = {"contexts": {"x": odd}, "tags": {"a": "b"}}
     ours, _ = both(event)

@@ -15,13 +15,13 @@ from sentry_asgi import SentryMiddleware
 from sentry_asgi._connection import settings
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import segment as _segment
-from sentry_asgi._failures import dedupe
+from sentry_asgi._failures import records
 from sentry_asgi._frameworks import routes as _routes
 from sentry_asgi._python import exceptions
 from sentry_asgi._redaction import redact
 from sentry_asgi._redaction.names import FILTERED
-from sentry_asgi._scopes import isolation
-from sentry_asgi._sdk import diagnostics, integrations, internals
+from sentry_asgi._scopes import detached, forks, isolation, lazy, nesting, process, public
+from sentry_asgi._sdk import clients as sdk_clients, diagnostics, integrations
 from sentry_asgi._stacktrace import traceback
 
 from .support import (
@@ -79,10 +79,12 @@ def test_an_interrupt_in_a_property_of_an_exception_is_an_interrupt() -> None:
 def test_without_the_sdks_variables_nothing_is_claimed(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "_ISOLATION", None)
-    monkeypatch.setattr(isolation, "_nestings", lambda: (None, None))
-    monkeypatch.setattr(isolation, "_chosen", lambda: isolation.PublicScopes)
-    assert isolation.claim() is None
+    for module in (process, forks, detached):
+        monkeypatch.setattr(module, "ISOLATION", None)
+    for module in (nesting, public):
+        monkeypatch.setattr(module, "nestings", lambda: (None, None))
+    monkeypatch.setattr(isolation, "_chosen", lambda: public.PublicScopes)
+    assert process.claim() is None
     app = SentryMiddleware(starts)
     run(app, {"type": "lifespan"}, [{"type": "lifespan.startup"}])
     run(app, http_scope("/a"))
@@ -125,7 +127,7 @@ def test_a_lifespan_whose_scopes_cannot_be_entered_is_served(
 
 
 def test_a_span_that_is_being_started_or_is_started_is_not_started_again() -> None:
-    scope: Any = object.__new__(isolation._CurrentScope)
+    scope: Any = object.__new__(lazy.CurrentScope)
     scope.asgi_base, scope.asgi_connection = None, Connection(http_scope())
     assert scope._start_pending_span(SimpleNamespace(starting=True)) is None
     started = SimpleNamespace(starting=False, pending=False, span="span")
@@ -133,7 +135,7 @@ def test_a_span_that_is_being_started_or_is_started_is_not_started_again() -> No
 
 
 def test_the_process_sets_its_client_for_all(sentry: Sentry) -> None:
-    isolation.claim()
+    process.claim()
     client = sentry_sdk.Client()
     sentry_sdk.get_isolation_scope().set_client(client)
     assert sentry_sdk.get_isolation_scope().client is client
@@ -163,12 +165,12 @@ def noted(error: Exception) -> Exception:
     ],
 )
 def test_a_traceback_ends_as_python_has_it(error: Exception, line: str) -> None:
-    assert dedupe._last_line(error, str(error)) == line
+    assert records._last_line(error, str(error)) == line
 
 
 def test_what_the_sdks_middleware_cuts_off_is_told_from_what_the_app_does() -> None:
     code = "def cut():\n try:\n  raise KeyError\n except KeyError:\n  raise ValueError from None"
-    for name, is_cut in ((internals.CUTS_OFF, True), ("app", False)):
+    for name, is_cut in ((sdk_clients.CUTS_OFF, True), ("app", False)):
         namespace: dict[str, Any] = {"__name__": name}
         exec(code, namespace)
         with pytest.raises(ValueError) as raised:

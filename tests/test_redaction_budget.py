@@ -15,7 +15,7 @@ import sentry_sdk
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._redaction import names as _names, redact, rules
 from sentry_asgi._redaction.texts import clean_lines, clean_text, secret_values
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 
 from .support import Scope, Sentry, http_scope, run, websocket_scope
 
@@ -107,7 +107,7 @@ def test_many_edges_are_compared_up_to_a_bound() -> None:
     texts = [f"{number} {secrets[number % 24][:9]}" for number in range(1_000)]
     event: dict[str, Any] = {"stacktrace": {"frames": [{"vars": {"texts": texts}}]}}
     redact.redact(event, secrets, chunks=True)
-    cleaned = internals.plain(event["stacktrace"]["frames"][0]["vars"])["texts"]
+    cleaned = sdk_events.plain(event["stacktrace"]["frames"][0]["vars"])["texts"]
     assert cleaned[0] == "0 [Filtered]"
     assert cleaned[-1] == "[Filtered]"
     assert not any("secret" in one for one in cleaned)
@@ -399,7 +399,7 @@ class Broken(list[Any]):
 def test_what_is_cut_keeps_what_its_names_tell() -> None:
     pair = namedtuple("pair", ["user", "password"])  # noqa: PYI024
     much: Any = [{"a": number} for number in range(20_000)]
-    first = [pair("bob", "hunter2"), internals.annotated(["b"], {"len": 7}), Broken(), {1, 2}]
+    first = [pair("bob", "hunter2"), sdk_events.annotated(["b"], {"len": 7}), Broken(), {1, 2}]
     deep: Any = "bottom"
     for _ in range(50):
         deep = [deep]
@@ -409,7 +409,7 @@ def test_what_is_cut_keeps_what_its_names_tell() -> None:
     for part in parts:
         (named, marked, broken, numbers, _, _, *others) = event[part]["it"]
         assert named == {"user": "bob", "password": "[Filtered]"}
-        assert (internals.plain(marked), internals.metadata_of(marked)) == (["b"], {"len": 7})
+        assert (sdk_events.plain(marked), sdk_events.metadata_of(marked)) == (["b"], {"len": 7})
         assert (broken, numbers) == ("[Filtered]", [1, 2])
         assert "bottom" not in repr(event[part])
         assert len(others) < 5_000

@@ -26,7 +26,7 @@ import sentry_sdk
 from pydantic import BaseModel, Field, SecretStr
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 from sentry_asgi._stacktrace import objects, render
 from sentry_asgi._stacktrace.objects import writer
 from sentry_asgi._stacktrace.render import (
@@ -561,8 +561,8 @@ def test_no_query_is_made_for_djangos_lazy_querysets_and_models() -> None:
 
 
 def test_an_old_sdk_without_processors_has_none() -> None:
-    assert isinstance(internals.repr_processors, list)
-    assert sentry_sdk.serializer.global_repr_processors is internals.repr_processors
+    assert isinstance(sdk_events.repr_processors, list)
+    assert sentry_sdk.serializer.global_repr_processors is sdk_events.repr_processors
 
 
 def test_values_are_rendered_while_other_threads_change_them() -> None:

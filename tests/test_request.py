@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection import request as _request
+from sentry_asgi._connection import (
+    address as _address,
+    naming as _naming,
+    request as _request,
+    url as _url,
+)
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._connection.settings import Settings
 
@@ -17,7 +22,7 @@ from .support import Scope, Sentry, http_scope, pii, run, websocket_scope
 
 
 def url(scope: Scope) -> str | None:
-    return _request.url(Connection(scope))
+    return _url.url(Connection(scope))
 
 
 def with_host(host: bytes, path: str = "/", **changes: Any) -> Scope:
@@ -89,7 +94,7 @@ def test_credentials_in_the_host_go() -> None:
     ],
 )
 def test_the_root_path_is_there_once(path: str, root_path: Any, expected: str) -> None:
-    assert _request.full_path(Connection(http_scope(path, root_path=root_path))) == expected
+    assert _url.full_path(Connection(http_scope(path, root_path=root_path))) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def test_the_root_path_is_there_once(path: str, root_path: Any, expected: str) -
     ],
 )
 def test_the_path_is_as_it_was_sent(path: str, raw_path: Any, expected: str) -> None:
-    assert _request.full_path(Connection(http_scope(path, raw_path=raw_path))) == expected
+    assert _url.full_path(Connection(http_scope(path, raw_path=raw_path))) == expected
 
 
 def test_the_url_is_the_one_before_the_framework_rewrote_the_scope(sentry: Sentry) -> None:
@@ -185,7 +190,7 @@ def test_the_address_is_the_servers_word_not_a_header(sentry: Sentry) -> None:
 
 @pytest.mark.parametrize("client", [None, (), ("",), (None, 1), "203.0.113.7", ("", 0), 7])
 def test_an_address_that_is_none_is_absent(client: Any) -> None:
-    assert _request.client_address(Connection(http_scope(client=client))) is None
+    assert _address.client_address(Connection(http_scope(client=client))) is None
 
 
 # Names
@@ -229,8 +234,8 @@ def test_the_event_is_named_after_the_endpoint(sentry: Sentry, endpoint: Any, na
 
 
 def test_a_builtin_as_endpoint_has_its_bare_name() -> None:
-    assert _request.endpoint(Connection(http_scope(endpoint="".join))) == "str.join"
-    assert _request.endpoint(Connection(http_scope(endpoint=len))) == "builtins.len"
+    assert _naming.endpoint(Connection(http_scope(endpoint="".join))) == "str.join"
+    assert _naming.endpoint(Connection(http_scope(endpoint=len))) == "builtins.len"
 
 
 @pytest.mark.parametrize("style", ["endpoint", "route", "url"])
@@ -251,11 +256,11 @@ def test_each_style_falls_back_on_the_other_before_the_path() -> None:
     routed = Connection(
         http_scope("/items/1", path_template="/items/{id}"), Settings(transaction_style="endpoint")
     )
-    assert _request.name_and_source(routed) == ("/items/{id}", "route")
+    assert _naming.name_and_source(routed) == ("/items/{id}", "route")
     handled = Connection(
         http_scope("/items/1", endpoint=handler), Settings(transaction_style="route")
     )
-    assert _request.name_and_source(handled) == (f"{__name__}.handler", "component")
+    assert _naming.name_and_source(handled) == (f"{__name__}.handler", "component")
 
 
 def test_a_name_that_the_app_set_wins(sentry: Sentry) -> None:
@@ -302,7 +307,7 @@ def test_the_route_is_where_the_framework_put_it(
     ],
 )
 def test_a_scope_without_a_template_has_no_route(scope: Scope) -> None:
-    assert _request.route(Connection(scope)) is None
+    assert _naming.route(Connection(scope)) is None
 
 
 class Route:
@@ -333,7 +338,7 @@ class Route:
     ],
 )
 def test_the_route_has_the_prefix_of_its_mounts(facts: Scope, name: str) -> None:
-    assert _request.route(Connection(http_scope(route=Route, **facts))) == name
+    assert _naming.route(Connection(http_scope(route=Route, **facts))) == name
 
 
 # With the frameworks themselves
@@ -419,11 +424,11 @@ def test_no_scope_makes_a_fact_raise(scope: Scope) -> None:
             _request.method,
             _request.headers,
             _request.query_string,
-            _request.client_address,
-            _request.url,
-            _request.full_path,
-            _request.endpoint,
-            _request.route,
-            _request.name_and_source,
+            _address.client_address,
+            _url.url,
+            _url.full_path,
+            _naming.endpoint,
+            _naming.route,
+            _naming.name_and_source,
         ):
             fact(connection)

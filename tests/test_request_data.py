@@ -18,7 +18,8 @@ from sentry_asgi._connection.request import Connection
 from sentry_asgi._events import contexts as _contexts, user as _user
 from sentry_asgi._redaction.names import FILTERED, privacy
 from sentry_asgi._scopes import isolation
-from sentry_asgi._sdk import internals
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import scopes as sdk_scopes
 
 from .support import (
     SDK_VERSION,
@@ -452,7 +453,7 @@ def test_what_the_app_set_wins_and_nobody_is_named_unasked(
         given = {"segment": "y"}  # old SDKs hide an address by themselves
     sentry.init(**pii(on=on))
     if public:
-        monkeypatch.setattr(isolation, "_chosen", lambda: isolation.PublicScopes)
+        monkeypatch.setattr(isolation, "_chosen", lambda: PublicScopes)
 
     async def failing(scope: Scope, receive: Any, send: Any) -> None:
         scope["user"] = {"id": 7, "username": "alice"}
@@ -467,7 +468,7 @@ def test_what_the_app_set_wins_and_nobody_is_named_unasked(
 
 def test_where_the_sdk_keeps_the_user_elsewhere_its_scope_is_left_alone() -> None:
     elsewhere = SimpleNamespace()
-    internals.set_default_user(elsewhere, {"id": "7"})
+    sdk_scopes.set_default_user(elsewhere, {"id": "7"})
     assert vars(elsewhere) == {}
 
 

@@ -28,7 +28,7 @@ from sentry_asgi._redaction import (
     texts as _texts,
 )
 from sentry_asgi._redaction.names import FILTERED
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 
 from .support import SDK_VERSION, Scope, Sentry, http_scope, pii, respond, run
 
@@ -46,7 +46,7 @@ def frames(**variables: Any) -> dict[str, Any]:
 
 
 def variables_of(event: dict[str, Any]) -> Any:
-    return internals.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0].get("vars"))
+    return sdk_events.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0].get("vars"))
 
 
 def shown(text: str) -> str:
@@ -401,7 +401,7 @@ def test_values_go_by_the_names_that_they_stand_under() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.skipif(internals.VARIABLES_ARE_LATE, reason="there, values are rendered first")
+@pytest.mark.skipif(sdk_events.VARIABLES_ARE_LATE, reason="there, values are rendered first")
 def test_variables_go_by_fewer_names_for_many_are_called_key() -> None:
     cleaned = variables_of(
         redacted(frames(key="'a'", pin="1", db_password="'b'", auth="'c'", author="'d'"))
@@ -557,7 +557,7 @@ def test_no_text_takes_for_ever(text: str) -> None:
 def test_variables_of_old_sdks_are_rendered_before_they_are_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(internals, "VARIABLES_ARE_LATE", True)
+    monkeypatch.setattr(sdk_events, "VARIABLES_ARE_LATE", True)
     event = frames(a=KNOWN, b=[b"x"])
     for _ in range(2):  # as two processors do
         redacted(event)
@@ -569,9 +569,9 @@ def test_variables_of_old_sdks_are_rendered_before_they_are_looked_at(
 
 
 def test_without_the_sdks_means_a_body_is_its_value_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(internals, "_ANNOTATED", None)
-    assert internals.annotated("a", {"len": 3}) == "a"
-    assert internals.plain("a") == "a"
+    monkeypatch.setattr(sdk_events, "_ANNOTATED", None)
+    assert sdk_events.annotated("a", {"len": 3}) == "a"
+    assert sdk_events.plain("a") == "a"
 
 
 def test_data_without_end_is_replaced_where_it_is_too_deep() -> None:

@@ -12,8 +12,8 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation, sessions
-from sentry_asgi._scopes.isolation import PublicScopes
-from sentry_asgi._sdk import internals
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import clients as sdk_clients
 
 from .support import Scope, Sentry, http_scope, respond, run
 
@@ -117,7 +117,7 @@ def test_the_public_scopes_count_the_same(sentry: Sentry, monkeypatch: pytest.Mo
 def test_where_the_buckets_are_not_to_be_found_each_goes_through_the_sdk(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internals, "session_aggregate", lambda client: (None, None))
+    monkeypatch.setattr(sdk_clients, "session_aggregate", lambda client: (None, None))
     sentry.init(release="app@1", auto_session_tracking=True)
     wrapped = SentryMiddleware(app)
     for path in PATHS:
@@ -128,13 +128,13 @@ def test_where_the_buckets_are_not_to_be_found_each_goes_through_the_sdk(
 def test_the_sdk_still_has_the_buckets(sentry: Sentry) -> None:
     """If this fails, a new SDK has moved them: sessions are still counted, by the slower way."""
     client = sentry.init(release="app@1", auto_session_tracking=True)
-    assert internals.session_aggregate(client) == (None, None)
+    assert sdk_clients.session_aggregate(client) == (None, None)
     serve(SentryMiddleware(app), "/")
-    aggregates, bucket = internals.session_aggregate(client)
+    aggregates, bucket = sdk_clients.session_aggregate(client)
     assert aggregates is client.session_flusher.pending_aggregates
     assert bucket["exited"] == 1
     client.session_flusher.pending_aggregates = {"odd": None}
-    assert internals.session_aggregate(client) == (None, None)
+    assert sdk_clients.session_aggregate(client) == (None, None)
     client.session_flusher.pending_aggregates = {}
 
 

@@ -14,7 +14,7 @@ from sentry_asgi._redaction.hints import ALL_HINTS, found_hints
 from sentry_asgi._redaction.names import FILTERED
 from sentry_asgi._redaction.shapes import HINTS, SHAPES, SHORTEST, TOKENS, Shape, runs
 from sentry_asgi._redaction.texts import clean_text
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 
 from .support import SDK_VERSION, Scope, Sentry, http_scope, respond, run
 
@@ -147,7 +147,7 @@ def test_an_ordinary_thing_stays_whatever_it_sounds_like(name: str) -> None:
     event = {"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}}
     redact.redact(event, [])
     shown = event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"]
-    assert internals.plain(shown)[name] == repr(value)
+    assert sdk_events.plain(shown)[name] == repr(value)
 
 
 CARRIES_ONE = [
@@ -235,5 +235,5 @@ def test_variables_that_are_secret_by_other_words_go(name: str) -> None:
     event: dict[str, Any] = {"exception": {"values": [{"stacktrace": {"frames": [frame]}}]}}
     redact.redact(event, [])
     assert "hunter2" not in str(
-        internals.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"])
+        sdk_events.plain(event["exception"]["values"][0]["stacktrace"]["frames"][0]["vars"])
     )

@@ -30,8 +30,9 @@ from sentry_asgi._failures import swallowed
 from sentry_asgi._failures.state import CROSSINGS
 from sentry_asgi._python import in_app, installed as _installed
 from sentry_asgi._reporting import unwinding
-from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import LazyScopes, PublicScopes
+from sentry_asgi._scopes.here import connection_here
+from sentry_asgi._scopes.isolation import LazyScopes
+from sentry_asgi._scopes.public import PublicScopes
 
 from . import apps
 from .support import (
@@ -575,7 +576,7 @@ def test_what_the_app_or_another_library_swallows_while_it_starts_is_no_failure(
 
 def test_a_lifespan_notes_until_all_is_done(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
-        here: Any = isolation.connection_here()
+        here: Any = connection_here()
         left(ValueError("before anything is received"))
         assert here.crossings == ()
         await receive()
@@ -598,7 +599,7 @@ def test_after_the_start_nothing_is_noted_of_what_it_started(sentry: Sentry) -> 
         await receive()
         await send({"type": "lifespan.startup.complete"})
         engine.render(missing)
-        here: Any = isolation.connection_here()
+        here: Any = connection_here()
         seen.append(here.crossings)
 
     live(SentryMiddleware(app))

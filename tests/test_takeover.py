@@ -257,7 +257,7 @@ def test_scopes_made_by_public_means_take_the_client_too(
     auto: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sentry_asgi.middleware
-    from sentry_asgi._scopes.isolation import PublicScopes
+    from sentry_asgi._scopes.public import PublicScopes
 
     monkeypatch.setattr(sentry_asgi.middleware, "isolation", PublicScopes)
     with pytest.raises(ValueError, match="nope"):

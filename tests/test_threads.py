@@ -14,8 +14,10 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._reporting import unwinding
-from sentry_asgi._scopes import isolation
-from sentry_asgi._tracing import tracing
+from sentry_asgi._scopes import forks, lazy
+from sentry_asgi._tracing.choice import tracer_for
+from sentry_asgi._tracing.streamed import StreamedSpans
+from sentry_asgi._tracing.transactions import Transactions
 
 from .support import SDK_VERSION, Scope, Sentry, respond, run
 
@@ -104,8 +106,8 @@ def test_the_session_of_a_scope_that_threads_fill_at_once_keeps_the_score(
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         with monkeypatch.context() as patch:
-            fork = meeting(isolation._isolation_fork, 2, last_first=True)
-            patch.setattr(isolation, "_isolation_fork", fork)
+            fork = meeting(forks.isolation_fork, 2, last_first=True)
+            patch.setattr(lazy, "isolation_fork", fork)
             at_once(in_context(tag), in_context(tag))
         raise ValueError("nope")
 
@@ -132,7 +134,7 @@ def test_threads_that_ask_at_once_are_told_of_one_trace(
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(isolation, "_trace_of", meeting(isolation._trace_of, 4))
+            patch.setattr(lazy, "trace_of", meeting(forks.trace_of, 4))
             traces = at_once(*(in_context(ask) for _ in range(4)))
             told.append({id(one) for one in [*traces, ask()]})
         await respond(send)
@@ -142,7 +144,7 @@ def test_threads_that_ask_at_once_are_told_of_one_trace(
     assert [len(one) for one in told] == [1]
 
 
-@pytest.mark.parametrize("kind", [tracing.Transactions, tracing.StreamedSpans])
+@pytest.mark.parametrize("kind", [Transactions, StreamedSpans])
 def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
@@ -160,7 +162,7 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
         return sentry_sdk.get_current_scope()._span  # a property that starts what waits
 
     def hold() -> None:
-        with isolation._filling:
+        with lazy._filling:
             held.set()
             time.sleep(0.05)  # long enough for the others to see that the span waits
 
@@ -168,13 +170,13 @@ def test_threads_that_ask_at_once_for_a_span_that_waited_get_the_same(
         spans.extend(at_once(hold, *(in_context(ask) for _ in range(4)))[1:])
         await respond(send)
 
-    streams = kind is tracing.StreamedSpans
+    streams = kind is StreamedSpans
     monkeypatch.setattr(kind, "_started", recorded)
     way: dict[str, Any] = {}
     if streams and SDK_VERSION < (3, 0):
         way = {"_experiments": {"trace_lifecycle": "stream"}}
     client = sentry.init(traces_sample_rate=0.0, **way, **PLAIN_THREADS)
-    if tracing.tracer_for(client).__class__ is not kind:
+    if tracer_for(client).__class__ is not kind:
         pytest.skip("this SDK has but one way")
     run(SentryMiddleware(app))
     assert len(made) == 1

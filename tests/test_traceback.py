@@ -16,7 +16,7 @@ import sentry_sdk
 from sentry_sdk.utils import event_from_exception
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events as sdk_events
 from sentry_asgi._stacktrace import traceback
 from sentry_asgi._stacktrace.traceback import EXCEPTIONS, INNERMOST, MESSAGE, OUTERMOST, event_from
 
@@ -185,7 +185,7 @@ def test_rendered_data_is_sent_as_it_is_and_what_is_none_is_serialised(sentry: S
         ([Path("x")], ["PosixPath('x')"]),
         ([[0.5, float("inf")]], [[0.5, "inf"]]),
     ):
-        sentry_sdk.capture_event({"contexts": {"it": {"is": internals.rendered(value)}}})
+        sentry_sdk.capture_event({"contexts": {"it": {"is": sdk_events.rendered(value)}}})
         assert sentry.events[-1]["contexts"]["it"]["is"] == sent
 
 
@@ -521,8 +521,8 @@ def test_source_that_is_in_no_file_is_asked_of_its_loader(
 def test_rules_for_variables_that_the_sdk_no_longer_has_keep_all_back(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internals, "_rules_for_variables", None)
-    assert internals.variables_by_rules({"a": "1"}, {"mode": "denylist"}) == {}
+    monkeypatch.setattr(sdk_events, "_rules_for_variables", None)
+    assert sdk_events.variables_by_rules({"a": "1"}, {"mode": "denylist"}) == {}
 
 
 def test_places_are_bounded(sentry: Sentry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,14 @@ import pytest
 import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection.request import exclusion
-from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import PublicScopes
-from sentry_asgi._sdk import internals
-from sentry_asgi._tracing import tracing
+from sentry_asgi._connection.exclusion import exclusion
+from sentry_asgi._scopes import isolation, lazy
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import spans as sdk_spans
+from sentry_asgi._tracing import sampling
+from sentry_asgi._tracing.streamed import StreamedSpans
+from sentry_asgi._tracing.tracing import Tracing
+from sentry_asgi._tracing.transactions import Transactions
 
 from .support import (
     SDK_VERSION,
@@ -56,7 +59,7 @@ class Traced:
 
     def start_span(self, name: str) -> Any:
         if self.way == "stream":
-            return internals.start_streamed_span(name)
+            return sdk_spans.start_streamed_span(name)
         return sentry_sdk.start_span(op="test", name=name)
 
     @property
@@ -423,7 +426,7 @@ def test_spans_within_new_scopes_nest_as_ever(traced: Traced) -> None:
         for _ in range(20):
             with sentry_sdk.new_scope(), traced.start_span("again"):
                 pass
-        assert isolation._active.get() is None or len(_chain()) <= 1
+        assert lazy._active.get() is None or len(_chain()) <= 1
         await respond(send)
 
     run(SentryMiddleware(app))
@@ -480,7 +483,7 @@ def test_a_span_that_cannot_be_started_when_it_is_asked_for_is_none(
         raise RuntimeError("broken")
 
     traced.init(traces_sample_rate=0.0)
-    for way in (tracing.Transactions, tracing.StreamedSpans):
+    for way in (Transactions, StreamedSpans):
         monkeypatch.setattr(way, "_started", fail)
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -492,7 +495,7 @@ def test_a_span_that_cannot_be_started_when_it_is_asked_for_is_none(
 
 
 def _chain() -> list[Any]:
-    entries, entry = [], isolation._active.get()
+    entries, entry = [], lazy._active.get()
     while entry is not None:
         entries.append(entry[0])
         entry = entry[2]
@@ -574,7 +577,7 @@ def test_about_as_many_are_sampled_as_the_rate_says_and_the_sdk_agrees(
 ) -> None:
     traced.init(traces_sample_rate=0.25)
     numbers = iter([0.1, 0.25, 0.2499999, 0.9, 0.0])
-    monkeypatch.setattr(tracing, "random", lambda: next(numbers))
+    monkeypatch.setattr(sampling, "random", lambda: next(numbers))
     decided: list[str] = []
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -596,7 +599,7 @@ def test_about_as_many_are_sampled_as_the_rate_says_and_the_sdk_agrees(
 def test_backpressure_lowers_the_rate(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
     client = traced.init(traces_sample_rate=1.0)
     client.monitor._downsample_factor = 2
-    monkeypatch.setattr(tracing, "random", lambda: 0.3)
+    monkeypatch.setattr(sampling, "random", lambda: 0.3)
     counted = lost(traced)
     run(SentryMiddleware(hello))
     assert traced.spans == []
@@ -921,10 +924,8 @@ def test_a_tracing_that_fails_is_no_problem_of_the_apps(
         raise RuntimeError("broken")
 
     traced.init()
-    monkeypatch.setattr(
-        tracing.Tracing, "start" if broken == "start" else "_ended", fail, raising=False
-    )
-    for way in (tracing.Transactions, tracing.StreamedSpans):
+    monkeypatch.setattr(Tracing, "start" if broken == "start" else "_ended", fail, raising=False)
+    for way in (Transactions, StreamedSpans):
         monkeypatch.setattr(way, "_started" if broken == "start" else "_ended", fail)
     assert run(SentryMiddleware(hello))[1]["body"] == b"ok"
     assert f"{broken}ing a span failed".replace("endinging", "ending") in caplog.text

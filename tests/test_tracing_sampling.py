@@ -15,9 +15,9 @@ from sentry_sdk.integrations.httpx import HttpxIntegration
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation
-from sentry_asgi._scopes.isolation import PublicScopes
-from sentry_asgi._sdk import internals
-from sentry_asgi._tracing import tracing
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import scopes as sdk_scopes, spans as sdk_spans
+from sentry_asgi._tracing import sampling
 
 from .support import SDK_VERSION, Message, Scope, Sentry, http_scope, respond, run, websocket_scope
 from .test_tracing import PARENT, TRACE, WAYS, Traced, hello, lost
@@ -38,8 +38,8 @@ def no_spans(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a span was made")
 
     for name in ("Transaction", "StreamedSpan", "UnsampledSpan", "start_streamed_span"):
-        if getattr(internals, name) is not None:
-            monkeypatch.setattr(internals, name, never)
+        if getattr(sdk_spans, name) is not None:
+            monkeypatch.setattr(sdk_spans, name, never)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], list[Any]]] = {
@@ -189,7 +189,7 @@ def test_backpressure_counts_as_the_sdk_counts_it(
     """A transaction that is lost while the SDK is under pressure is lost to that; of streamed spans, the dice tell."""
     client = traced.init(traces_sample_rate=0.2)
     client.monitor._downsample_factor = 3
-    monkeypatch.setattr(tracing, "random", lambda: number)
+    monkeypatch.setattr(sampling, "random", lambda: number)
     counted = lost(traced)
     run(SentryMiddleware(hello))
     rate = traced.way == "stream" and number > 0.2
@@ -239,7 +239,7 @@ def test_of_several_parents_the_sdk_tells_which_decides(traced: Traced) -> None:
 def test_an_sdk_that_takes_no_decision_decides_itself(
     sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internals, "StreamedSpan", None)
+    monkeypatch.setattr(sdk_spans, "StreamedSpan", None)
     traced = Traced(sentry, "stream")
     for rate in (0.0, 1.0):
         traced.init(traces_sample_rate=rate)
@@ -251,23 +251,23 @@ def test_an_sdk_that_takes_no_decision_decides_itself(
 
 
 def test_a_class_that_takes_other_arguments_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert internals._made_of(("Nothing",), frozenset({"name"})) is None
+    assert sdk_spans._made_of(("Nothing",), frozenset({"name"})) is None
     if SDK_VERSION >= (2, 75):
         name = "Span" if SDK_VERSION >= (3, 0) else "StreamedSpan"
-        assert internals._made_of((name,), frozenset({"colour"})) is None
-        assert internals._made_of(("Nothing", name), frozenset({"name"})) is not None
+        assert sdk_spans._made_of((name,), frozenset({"colour"})) is None
+        assert sdk_spans._made_of(("Nothing", name), frozenset({"name"})) is not None
 
 
 def test_the_names_of_the_sdks_that_decisions_need_are_there() -> None:
     """Fails where an SDK has moved them, so that it is seen here before it is slow everywhere."""
     if SDK_VERSION >= (2, 75):
-        assert internals.StreamedSpan is not None
-        assert internals.UnsampledSpan is not None
+        assert sdk_spans.StreamedSpan is not None
+        assert sdk_spans.UnsampledSpan is not None
     assert importlib.import_module("sentry_sdk.tracing_utils")._generate_sample_rand("x") == (
-        internals._made_of_id("x")
+        sdk_spans._made_of_id("x")
     )
     if "static" in WAYS:
-        assert hasattr(internals.Transaction, "init_span_recorder")
+        assert hasattr(sdk_spans.Transaction, "init_span_recorder")
 
 
 class Copying:
@@ -285,7 +285,7 @@ class Copying:
 
 def test_attributes_arrive_where_they_are_shown_as_a_copy() -> None:
     span = Copying()
-    internals.set_attributes(span, {"a": 1})
+    sdk_spans.set_attributes(span, {"a": 1})
     assert span.attributes == {"a": 1}
 
 
@@ -295,16 +295,16 @@ class Odd:
     trace_id = TRACE
 
     def __init__(self, sample_rand: Any) -> None:
-        self.baggage = internals.Baggage({"sample_rand": sample_rand})
+        self.baggage = sdk_spans.Baggage({"sample_rand": sample_rand})
 
 
 @pytest.mark.parametrize("value", [None, "", "x", "1.0", "-0.1", "nan", "inf"])
 def test_a_number_that_is_none_is_made_of_the_traces_id(value: Any) -> None:
-    assert internals.sample_rand(Odd(value)) == internals._made_of_id(TRACE)
+    assert sdk_spans.sample_rand(Odd(value)) == sdk_spans._made_of_id(TRACE)
 
 
 def test_a_number_that_is_one_is_taken() -> None:
-    assert internals.sample_rand(Odd("0.25")) == 0.25
+    assert sdk_spans.sample_rand(Odd("0.25")) == 0.25
 
 
 # Scopes, which a span that is sent does not fill
@@ -331,7 +331,7 @@ def test_what_the_process_and_the_app_have_set_is_on_the_span(
 ) -> None:
     if public:
         monkeypatch.setattr(isolation, "_chosen", lambda: PublicScopes)
-        monkeypatch.setattr(internals, "LAZY_SCOPES", None)
+        monkeypatch.setattr(sdk_scopes, "LAZY_SCOPES", None)
     traced.init()
     mark("process")
 

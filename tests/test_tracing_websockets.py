@@ -13,9 +13,10 @@ import sentry_sdk
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._scopes import isolation as _isolation
-from sentry_asgi._scopes.isolation import PublicScopes, _set_slots
-from sentry_asgi._sdk import internals
-from sentry_asgi._tracing import tracing
+from sentry_asgi._scopes.lazy import set_slots
+from sentry_asgi._scopes.public import PublicScopes
+from sentry_asgi._sdk import events as sdk_events
+from sentry_asgi._tracing import sampling
 
 from .support import SDK_VERSION, Message, Scope, Sentry, exchange_here, run, websocket_scope
 from .test_tracing import PARENT, TRACE, WAYS, Traced, lost
@@ -167,7 +168,7 @@ def test_where_a_sampler_fails_messages_are_not_sampled_either(traced: Traced, a
 def test_backpressure_lowers_the_rate_of_messages_too(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "FACTOR_HOLDS", 0.0)  # and not a second
+    monkeypatch.setattr(sampling, "FACTOR_HOLDS", 0.0)  # and not a second
     client = traced.init()
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
@@ -275,7 +276,7 @@ def test_an_open_websocket_holds_neither_span_nor_filled_scopes(
         )
         assert exchange.trace is None
         assert not hasattr(exchange, "_headers")
-        assert [_set_slots(scope)[1] for scope in scopes] == [False, False]
+        assert [set_slots(scope)[1] for scope in scopes] == [False, False]
         task.cancel()
 
     asyncio.run(main())
@@ -447,7 +448,7 @@ def test_a_refused_websocket_has_no_summary(sentry: Sentry) -> None:
 def test_breadcrumbs_of_an_unusual_kind_are_left_alone(sentry: Sentry) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         def processor(event: Any, hint: Any) -> Any:
-            event["breadcrumbs"] = internals.annotated({"values": []}, {"len": 7})
+            event["breadcrumbs"] = sdk_events.annotated({"values": []}, {"len": 7})
             return event
 
         isolation: Any = sentry_sdk.get_isolation_scope()

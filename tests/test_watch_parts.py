@@ -21,7 +21,7 @@ from sentry_asgi._connection.settings import DEFAULTS
 from sentry_asgi._failures.budget import Budget
 from sentry_asgi._python import tasks
 from sentry_asgi._reporting import capture
-from sentry_asgi._scopes.isolation import PublicScopes
+from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._stacktrace.source import Step
 from sentry_asgi._watch import chain, lost, reports, stuck, watches
 from sentry_asgi._watch.block import KEPT, Block

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._connection.settings import Keep
-    from ._scopes.isolation import detached
+    from ._scopes.detached import detached
     from ._watch.options import Watch
     from .middleware import SentryMiddleware
 else:
@@ -35,5 +35,5 @@ _HOMES = {
     "Keep": "_connection.settings",
     "SentryMiddleware": "middleware",
     "Watch": "_watch.options",
-    "detached": "_scopes.isolation",
+    "detached": "_scopes.detached",
 }

@@ -24,9 +24,9 @@ import sys
 import threading
 from typing import Any, Final
 
-from ._connection import request
+from ._connection import request, url as _url
 from ._connection.request import Connection
-from ._scopes.isolation import connection_here, trace_here
+from ._scopes.here import connection_here, trace_here
 from ._sdk.diagnostics import log_failure
 
 __all__ = ["RequestFilter", "request_facts"]
@@ -46,7 +46,7 @@ def request_facts() -> dict[str, str]:
         connection = connection_here()
         if isinstance(connection, Connection):
             trace_id, span_id = _ids()
-            method, path = request.method(connection), request.full_path(connection)
+            method, path = request.method(connection), _url.full_path(connection)
             return {
                 "trace_id": trace_id,
                 "span_id": span_id,

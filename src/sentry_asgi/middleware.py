@@ -22,7 +22,8 @@ from sentry_sdk.scope import Scope as SentryScope
 
 from ._connection.asgi import App, Receive, Scope, Send, as_asgi3
 from ._connection.exchange import Exchange, WebSocketExchange, now
-from ._connection.request import MARK, exclusion
+from ._connection.exclusion import exclusion
+from ._connection.request import MARK
 from ._connection.settings import DEFAULTS, Keep, Settings, answering
 from ._failures.budget import Budget
 from ._failures.state import CLOSED, FailureState
@@ -31,12 +32,14 @@ from ._reporting import capture
 from ._reporting.capture import drop_echoes, drop_logged_echoes
 from ._reporting.lifespan import Lifespan
 from ._reporting.unwinding import watch as unwinding
-from ._scopes.isolation import claim, connection_here, isolation
+from ._scopes.here import connection_here
+from ._scopes.isolation import isolation
+from ._scopes.process import claim
 from ._scopes.sessions import Sessions, sessions_of
 from ._sdk.diagnostics import if_possible, listen, log_failure
 from ._sdk.fork import register_fork_handler
 from ._sdk.integrations import double, original, remember_call, restore_call, switch_off
-from ._sdk.internals import trace_lifecycle
+from ._sdk.spans import trace_lifecycle
 from ._tracing.ids import telling
 from ._watch.options import Watch
 
@@ -411,7 +414,7 @@ def _tracer(client: Any, keep: Keep | None, *, lazy: bool) -> Tracing | None:
         from ._tracing.keep import keeper_for  # noqa: PLC0415  # for those who keep
 
         return keeper_for(client, keep, lazy=lazy)
-    from ._tracing.tracing import tracer_for  # noqa: PLC0415  # for those who trace
+    from ._tracing.choice import tracer_for  # noqa: PLC0415  # for those who trace
 
     return tracer_for(client)
 

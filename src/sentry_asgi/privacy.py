@@ -15,7 +15,7 @@ from ._events import event as _event
 from ._redaction import parameters, redact
 from ._redaction.names import FILTERED
 from ._redaction.rules import RULES, Rules
-from ._scopes.isolation import connection_here
+from ._scopes.here import connection_here
 from ._sdk.diagnostics import log_failure
 
 __all__ = ["FILTERED", "Secrets", "scrub"]

@@ -22,7 +22,7 @@ import sentry_sdk
 from sentry_sdk.transport import Transport
 
 from sentry_asgi import SentryMiddleware
-from sentry_asgi._connection import request
+from sentry_asgi._connection import naming as _naming
 
 DSN = "https://public@sentry.invalid/1"
 CELLS = [
@@ -155,7 +155,7 @@ def with_handler(event: Any, hint: Any) -> Any:
     """Adds what the event would be called by the other style."""
     connection = getattr(sentry_sdk.get_isolation_scope(), "asgi_connection", None)
     if connection is not None:
-        event.setdefault("extra", {})["handler"] = request.endpoint(connection)
+        event.setdefault("extra", {})["handler"] = _naming.endpoint(connection)
     return event
 
 

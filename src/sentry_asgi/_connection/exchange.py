@@ -28,7 +28,7 @@ from sentry_asgi._failures.state import FailureHolder, FailureState
 from sentry_asgi._failures.swallowed import failure
 from sentry_asgi._frameworks import disconnects
 from sentry_asgi._sdk.diagnostics import log_failure
-from sentry_asgi._sdk.internals import keep_others_trace
+from sentry_asgi._sdk.spans import keep_others_trace
 
 from .body import KNOWN, BodyBuffer, limit
 from .request import Connection

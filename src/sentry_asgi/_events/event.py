@@ -14,7 +14,12 @@ from urllib.parse import unquote
 
 import sentry_sdk
 
-from sentry_asgi._connection import request as _request
+from sentry_asgi._connection import (
+    address as _address,
+    naming as _naming,
+    request as _request,
+    url as _url,
+)
 from sentry_asgi._connection.body import Body
 from sentry_asgi._connection.exchange import Exchange, body_limit
 from sentry_asgi._connection.request import Connection
@@ -32,7 +37,7 @@ from sentry_asgi._redaction import (
 from sentry_asgi._redaction.names import FILTERED, Privacy
 from sentry_asgi._redaction.rules import Rules
 from sentry_asgi._redaction.secrets import Found
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import contexts as _contexts, failure, rpc as _rpc, user as _user
@@ -122,7 +127,7 @@ def _unify_url(connection: Connection, event: dict[str, Any]) -> None:
     """Writes the request's URL without its query, where an integration of the SDK's has put it down in another way."""
     request = event.get("request")
     given = request.get("url") if isinstance(request, dict) else None
-    ours = _request.url(connection)
+    ours = _url.url(connection)
     if ours and isinstance(given, str) and unquote(given.partition("?")[0]) == unquote(ours):
         event["request"]["url"] = ours
 
@@ -152,7 +157,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
 
     https://develop.sentry.dev/sdk/data-model/event-payloads/request/
     """
-    address = _request.client_address(connection) if allowed.user_info else None
+    address = _address.client_address(connection) if allowed.user_info else None
     headers = _request.headers(connection)
     if sum(map(len, headers.values())) > _LONGEST:
         headers = {name: _shortened(one) for name, one in headers.items()}
@@ -160,7 +165,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     if shown:
         hints.remember_harmless(shown.values(), allowed.rules)
     data = {
-        "url": _request.url(connection),
+        "url": _url.url(connection),
         "method": _request.method(connection),
         "headers": shown,
         "cookies": allowed.cookies(headers.get("cookie", "")),
@@ -170,9 +175,7 @@ def request_data(connection: Connection, allowed: Privacy) -> dict[str, Any]:
     }
     # A body that is told by its size alone counts as empty.
     return {
-        key: value
-        for key, value in data.items()
-        if value or internals.metadata_of(value) is not None
+        key: value for key, value in data.items() if value or events.metadata_of(value) is not None
     }
 
 
@@ -193,15 +196,15 @@ def _body_data(connection: Connection) -> Any:
     size = body_limit()
     body, read = _contexts.body(connection, size), _contexts.body_read(connection)
     if body is None:
-        return internals.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
+        return events.annotated("", {"rem": [["!config", "x"]], "len": read}) if read else None
     if body.data is None:
-        return internals.annotated("", {"rem": [["!raw", "x"]], "len": read})
+        return events.annotated("", {"rem": [["!raw", "x"]], "len": read})
     data = names.clean_data(body.data, connection.settings.rules, names.remarked)
     if isinstance(data, str):
         data = texts.clean_lines(data, connection.settings.rules)
     if not _contexts.body_cut(connection, size):
         return data
-    return internals.annotated(data, {"rem": [["!limit", "x"]], "len": read})
+    return events.annotated(data, {"rem": [["!limit", "x"]], "len": read})
 
 
 def _add_user(
@@ -258,7 +261,7 @@ def _add_stacktrace(event: dict[str, Any]) -> None:
     if event.get("type") is not None:  # a transaction: old SDKs would give it one all the same
         event["threads"] = {"values": []}
         return
-    stacktrace = internals.current_stacktrace(options)
+    stacktrace = events.current_stacktrace(options)
     shown = stacktrace.get("frames") or []
     while shown and frames.is_own(shown[-1]):
         shown.pop()
@@ -315,7 +318,7 @@ def _tells_nothing(connection: Connection, state: tuple[Any, ...]) -> bool:
         return False
     if any(name == "set-cookie" for name, _ in _contexts.header_pairs(connection)):
         return False
-    return "%" not in (_request.full_path(connection) or "%") and not _request.route(connection)
+    return "%" not in (_url.full_path(connection) or "%") and not _naming.route(connection)
 
 
 def _looked_for(connection: Connection, sources: Iterable[Iterable[str]]) -> Found:
@@ -324,7 +327,7 @@ def _looked_for(connection: Connection, sources: Iterable[Iterable[str]]) -> Fou
     if not found:
         return found
     host = _request.headers(connection).get("host")
-    said = f"{host}\n{_request.route(connection)}"
+    said = f"{host}\n{_naming.route(connection)}"
     return Found(one for one in found if names.decoded(one) not in said)
 
 
@@ -346,12 +349,12 @@ def _secrets_of(connection: Connection) -> Iterator[Iterable[str]]:
 
 
 def _of_path(connection: Connection) -> Iterator[str]:
-    path, rules = _request.full_path(connection), connection.settings.rules
+    path, rules = _url.full_path(connection), connection.settings.rules
     if path and "%" in path:
         yield from _secrets.within(path, rules)
     parameters = connection.scope.get("path_params")
     yield from _secrets.of_path(parameters, rules)
-    template = None if parameters else _request.route(connection)
+    template = None if parameters else _naming.route(connection)
     if template and isinstance(connection.path, str):
         yield from _secrets.of_template(template, connection.path, rules)
 
@@ -363,11 +366,11 @@ def _add_name(connection: Connection, event: dict[str, Any]) -> None:
     application's.
     """
     given = event.get("transaction")
-    if given and given not in _request.derived_names(connection):
+    if given and given not in _naming.derived_names(connection):
         if not (event.get("transaction_info") or {}).get("source"):
             event["transaction_info"] = {"source": "custom"}
         return
-    named = _request.name_and_source(connection)
+    named = _naming.name_and_source(connection)
     if named is not None:
         event["transaction"], source = named
         event["transaction_info"] = {"source": source}

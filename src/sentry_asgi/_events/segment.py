@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import sentry_sdk
 
-from sentry_asgi._connection import request as _request
+from sentry_asgi._connection import address as _address, request as _request
 from sentry_asgi._connection.request import Connection
 from sentry_asgi._redaction import names, redact, texts
 from sentry_asgi._redaction.names import FILTERED, Privacy
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events, spans
 
 from . import telemetry
 from .event import has_body, known_secrets, request_data
@@ -32,8 +32,8 @@ def shared_attributes(connection: Connection) -> dict[str, Any]:
 
 
 def _shared(connection: Connection, allowed: Privacy) -> dict[str, Any]:
-    shared: dict[str, Any] = {"sentry.is_localhost": _request.is_localhost(connection)}
-    address = _request.client_address(connection) if allowed.user_info else None
+    shared: dict[str, Any] = {"sentry.is_localhost": _address.is_localhost(connection)}
+    address = _address.client_address(connection) if allowed.user_info else None
     if address is not None:
         shared["user.ip_address"] = address
     return shared
@@ -57,13 +57,13 @@ def complete_segment(connection: Connection, facts: dict[str, Any], *, of_reques
     if of_request:
         facts["network.protocol.name"] = connection.scope.get("type")
     for name, value in (request.get("headers") or {}).items():
-        facts[f"http.request.header.{name}"] = internals.header_attribute(value)
+        facts[f"http.request.header.{name}"] = spans.header_attribute(value)
     if options.get("send_default_pii") or names.given_collection(options) is not None:
         _add_url(request, facts)
     address = (request.get("env") or {}).get("REMOTE_ADDR")
     if address is not None:
         facts["client.address"] = address
-    body = _as_text(internals.plain(request.get("data")))
+    body = _as_text(events.plain(request.get("data")))
     if body is not None:
         facts["http.request.body.data"] = body
 
@@ -91,4 +91,4 @@ def _as_text(data: Any) -> str | None:
     """A body as an attribute: JSON where it has members."""
     if not data:
         return None
-    return data if isinstance(data, str) else json.dumps(data, default=internals.plain)
+    return data if isinstance(data, str) else json.dumps(data, default=events.plain)

@@ -23,7 +23,7 @@ from sentry_asgi._redaction.names import FILTERED, is_nothing
 from sentry_asgi._redaction.rules import Rules
 from sentry_asgi._redaction.secrets import Found
 from sentry_asgi._sdk.diagnostics import log_failure
-from sentry_asgi._sdk.internals import streams_to_hooks
+from sentry_asgi._sdk.spans import streams_to_hooks
 
 from .event import known_secrets
 

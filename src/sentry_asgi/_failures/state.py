@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sentry_asgi._frameworks import mcp
 
-from .dedupe import OVER, mark_late
+from .dedupe import OVER
+from .echoes import mark_late
 from .swallowed import Failure
 
 CROSSINGS: Final = 16

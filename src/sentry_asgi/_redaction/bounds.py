@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .glance import Glance
 from .layout import PLAIN
@@ -38,9 +38,9 @@ def _first_of(value: Any, left: Work, depth: int) -> Any:  # noqa: PLR0911 - fla
     if depth > DEPTH:
         return FILTERED
     try:
-        metadata = internals.metadata_of(value)
+        metadata = events.metadata_of(value)
         if metadata is not None:
-            return internals.annotated(_first_of(value.value, left, depth + 1), metadata)
+            return events.annotated(_first_of(value.value, left, depth + 1), metadata)
         fields = getattr(value, "_fields", None)  # a namedtuple's
         if fields is not None:
             value = dict(zip(fields, value, strict=True))

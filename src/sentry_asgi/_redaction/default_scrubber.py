@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .layout import frames_of, values_of
 from .names import is_nothing
@@ -37,7 +37,7 @@ class _Kept(dict[Any, Any]):
     """Data in which the SDK's scrubber replaces nothing that says nothing."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if not (internals.is_annotated(value) and key in self and is_nothing(self[key])):
+        if not (events.is_annotated(value) and key in self and is_nothing(self[key])):
             super().__setitem__(key, value)
 
 
@@ -47,6 +47,6 @@ def _kept(data: Any) -> Any:
     if data.__class__ is not dict:
         return data
     empty = [key.lower() for key, one in data.items() if key.__class__ is str and is_nothing(one)]
-    if not empty or internals.names_scrubbed_by_default().isdisjoint(empty):
+    if not empty or events.names_scrubbed_by_default().isdisjoint(empty):
         return data
     return _Kept(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .layout import CODE, LEFT_ALONE, frames_of, is_id, values_of
 from .names import FILTERED
@@ -16,8 +16,8 @@ def without_data(event: dict[str, Any]) -> dict[str, Any]:
     Built anew from names that are known to be harmless, so that nothing is kept by oversight.
     """
     left: dict[str, Any] = {key: event[key] for key in LEFT_ALONE if key in event}
-    contexts = internals.plain(event.get("contexts"))
-    trace = internals.plain(contexts.get("trace")) if isinstance(contexts, dict) else None
+    contexts = events.plain(event.get("contexts"))
+    trace = events.plain(contexts.get("trace")) if isinstance(contexts, dict) else None
     if isinstance(trace, dict):
         left["contexts"] = {"trace": {key: trace[key] for key in trace if is_id(key, trace[key])}}
     exceptions = [_without_data(one) for one in values_of(event.get("exception"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sentry_asgi._python.in_app import PACKAGE, application
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .layout import frames_of
 
@@ -37,5 +37,5 @@ def is_own(frame: dict[str, Any]) -> bool:
 def render_variables(event: dict[str, Any]) -> None:
     # Unless an earlier call has done it.
     for frame in frames_of(event):
-        if frame.get("vars") and internals.metadata_of(frame["vars"]) is None:
-            frame["vars"] = internals.rendered_variables(frame["vars"])
+        if frame.get("vars") and events.metadata_of(frame["vars"]) is None:
+            frame["vars"] = events.rendered_variables(frame["vars"])

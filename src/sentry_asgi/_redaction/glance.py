@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .layout import CODE, PLAIN, QUERIES, frames_of, values_of
 from .names import FILTERED, VALUE_KEYS, is_nothing, secret_parameters, told
@@ -46,7 +46,7 @@ def glances_of(parts: dict[str, Any], names_left: Work) -> Iterator[Glance]:
     """Everything that there is in an event: what is likely to be harmless together, as one."""
     small: list[Any] = []
     for frame in frames_of(parts):
-        variables = internals.plain(frame.get("vars"))
+        variables = events.plain(frame.get("vars"))
         if variables:
             yield glance([variables], names_left, variables=True)
         if frame.keys() - _VARIABLES_AND_CODE:
@@ -108,8 +108,8 @@ def _look_into(
     value: Any, mappings: list[Any], texts: dict[str, None], waiting: list[Any], names_left: Work
 ) -> bool:
     """Notes what there is in a value that is none of JSON's; whether that takes a closer look."""
-    if internals.metadata_of(value) is not None:
-        waiting.append(internals.plain(value))
+    if events.metadata_of(value) is not None:
+        waiting.append(events.plain(value))
     elif isinstance(value, str):
         texts[value] = None
     elif isinstance(value, Mapping):
@@ -147,8 +147,8 @@ def _names_secret(
 def _under(keys: set[Any], mappings: list[Any]) -> Iterator[Any]:
     """What stands under any of the keys in any of the mappings."""
     if len(keys) < 10:  # noqa: PLR2004  # most often: this takes a third of the time of the other
-        return (internals.plain(one[key]) for key in keys for one in mappings if key in one)
-    return (internals.plain(one[key]) for one in mappings for key in one if key in keys)
+        return (events.plain(one[key]) for key in keys for one in mappings if key in one)
+    return (events.plain(one[key]) for one in mappings for key in one if key in keys)
 
 
 def _queries_secret(query: Any, rules: Rules) -> bool:
@@ -194,7 +194,7 @@ def _is_text(value: Any) -> bool:
 def written(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return value.decode("utf-8", "replace")
-    return internals.safe_repr(value)
+    return events.safe_repr(value)
 
 
 def joined(keys: set[Any]) -> str:

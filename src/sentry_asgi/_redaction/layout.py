@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 # Of an event, what holds no text of a request.
 LEFT_ALONE: Final = frozenset(
@@ -76,7 +76,7 @@ def frames_of(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if key in event:
             holders += values_of(event[key])
     for holder in holders:
-        stacktrace = internals.plain(holder.get("stacktrace"))
+        stacktrace = events.plain(holder.get("stacktrace"))
         if isinstance(stacktrace, dict):
             yield from (
                 frame for frame in stacktrace.get("frames") or () if isinstance(frame, dict)
@@ -85,8 +85,8 @@ def frames_of(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def values_of(part: Any) -> list[dict[str, Any]]:
     """The dicts of a part that is a list, or holds one as its `values`."""
-    part = internals.plain(part)
-    values = internals.plain(part.get("values")) if isinstance(part, dict) else part
+    part = events.plain(part)
+    values = events.plain(part.get("values")) if isinstance(part, dict) else part
     return [one for one in values or () if isinstance(one, dict)] if _is_list(values) else []
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .rules import COMPANY, IN_COMPANY, MOST, RULES, Rules, Work, canonical
 
@@ -286,7 +286,7 @@ def unmarked(value: Any, why: str) -> Any:  # noqa: ARG001
 
 def remarked(value: Any, *why: str) -> Any:
     """A value that was replaced, marked with the rules, as Sentry marks it: `@` and the rule, `s` for substituted."""
-    return internals.annotated(value, {"rem": [[f"@{rule}", "s"] for rule in why]})
+    return events.annotated(value, {"rem": [[f"@{rule}", "s"] for rule in why]})
 
 
 def clean_data(data: Any, rules: Rules = RULES, mark: Callable[[Any, str], Any] = unmarked) -> Any:

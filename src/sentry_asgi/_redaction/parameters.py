@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .glance import written
 from .names import FILTERED, remarked
@@ -20,8 +20,8 @@ def hide_parameters(event: dict[str, Any], rules: Rules, *, remarks: bool) -> li
 
     Returns those that are secret by their names, of which the text says nothing: `("in: %(token)s", {"token": x})`.
     """
-    entry = internals.plain(event.get("logentry"))
-    given = internals.plain(entry.get("params")) if isinstance(entry, dict) else None
+    entry = events.plain(event.get("logentry"))
+    given = events.plain(entry.get("params")) if isinstance(entry, dict) else None
     if not given or not isinstance(given, (list, tuple, dict)):
         return []
     said = entry.get("formatted")

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import events
 
 from .bounds import DEPTH, PART, first_of_part, shortened
 from .frames import hide_own_variables, render_variables
@@ -63,7 +63,7 @@ def redact(
     """
     hide_own_variables(event)
     told = hide_parameters(event, rules, remarks=remarks)
-    if internals.VARIABLES_ARE_LATE:
+    if events.VARIABLES_ARE_LATE:
         render_variables(event)
     parts = {key: value for key, value in event.items() if key not in LEFT_ALONE}
     if (event.get("transaction_info") or {}).get("source") in {"component", "route"}:
@@ -206,18 +206,18 @@ class _Redactor:
         if not self.remarks:
             return shown
         remark = ["!limit", "x", len(shown) - 3, len(shown)]
-        return internals.annotated(shown, {"len": len(text), "rem": [remark]})
+        return events.annotated(shown, {"len": len(text), "rem": [remark]})
 
     def _clean(self, value: Any, name: str, place: Place, depth: int) -> Any:
         if isinstance(value, (bool, int, float)):
             return value
         if depth > DEPTH:
             return FILTERED
-        metadata = internals.metadata_of(value)
+        metadata = events.metadata_of(value)
         if metadata is not None:
-            plain = internals.plain(value)
+            plain = events.plain(value)
             cleaned = self.clean(plain, name, place, depth + 1)
-            return value if cleaned is plain else internals.annotated(cleaned, metadata)
+            return value if cleaned is plain else events.annotated(cleaned, metadata)
         if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101  # the first is fast
             if place == "event":
                 place = PLACES_OF.get(name, place)
@@ -244,7 +244,7 @@ class _Redactor:
                 inner = "event" if key in FACTS else "data"
             named = place in NAMED_BY_CODE or not isinstance(key, str)
             shown = key if named else self.text(key)
-            if key in secret and not stays(key, secret[key], internals.plain(one)):
+            if key in secret and not stays(key, secret[key], events.plain(one)):
                 hidden = self._secret(secret[key], key, one, depth)
             else:
                 hidden = self._named(key, one, inner, depth)
@@ -255,14 +255,14 @@ class _Redactor:
     def _secret(self, kind: str, name: Any, value: Any, depth: int) -> Any:
         """What stands under the name of a secret."""
         if name == "cookies" and isinstance(
-            internals.plain(value), Mapping
+            events.plain(value), Mapping
         ):  # which have names of their own
             return self.clean(value, "", "data", depth)
         return self._filtered(f"name:{kind}")
 
     def _named(self, name: Any, value: Any, place: Place, depth: int) -> Any:
         if name in QUERIES:
-            plain = internals.plain(value)
+            plain = events.plain(value)
             cleaned = plain
             if isinstance(plain, str):
                 cleaned = clean_query(plain, anything, Work(MOST, self._rules))

@@ -15,16 +15,16 @@ import sentry_sdk
 from sentry_sdk.scope import add_global_event_processor
 
 from sentry_asgi._connection.exchange import Exchange, handling, now
-from sentry_asgi._connection.request import name_and_source
-from sentry_asgi._failures import dedupe
+from sentry_asgi._connection.naming import name_and_source
+from sentry_asgi._failures import dedupe, echoes
 from sentry_asgi._failures.budget import Site, capture_within, raise_site
 from sentry_asgi._failures.swallowed import Failure, with_traceback
 from sentry_asgi._frameworks import disconnects
 from sentry_asgi._frameworks.handled import is_answered_outside
 from sentry_asgi._python.exceptions import is_a, leaves_of, part_of, texts_kept, traceback_of
 from sentry_asgi._scopes import sessions
-from sentry_asgi._scopes.isolation import connection_here
-from sentry_asgi._sdk import internals
+from sentry_asgi._scopes.here import connection_here
+from sentry_asgi._sdk import clients, events
 from sentry_asgi._sdk.diagnostics import log_failure
 
 
@@ -39,7 +39,7 @@ def raised(exchange: Exchange, exception: Any) -> None:
                 if failure is not None and failure.exception is exception:
                     phase = failure.phase
                 _capture(exchange, exception, phase, handled=False)
-            dedupe.mark_reported(exception, exchange)
+            echoes.mark_reported(exception, exchange)
     except Exception:
         log_failure("capturing an exception")
 
@@ -56,7 +56,7 @@ def interrupted(exchange: Exchange, exception: Any) -> None:
             failures = part_of(exception, lambda one: is_a(one, Exception))
             exchange.ending, exchange.closed_at = "raised", now()
             raised(exchange, failures)
-            dedupe.mark_reported(exception, exchange)  # which is what the server will log
+            echoes.mark_reported(exception, exchange)  # which is what the server will log
     except Exception:  # of a group that derives others in a way of its own
         log_failure("looking into a group of exceptions")
 
@@ -123,7 +123,7 @@ def _capture(
     exchange: Exchange, exception: Exception, phase: str, *, handled: bool, rpc: Any = None
 ) -> None:
     exception = dedupe.unreported(exchange, exception)
-    if internals.is_ignored(exception):
+    if events.is_ignored(exception):
         return
     if dedupe.is_known(exchange, exception):
         if not handled:
@@ -152,7 +152,7 @@ def _may_send(exchange: Exchange, site: Site) -> bool:
     budget = exchange.settings.budget
     if budget is None or exchange.granted == site or budget.spend(site):
         return True
-    internals.record_lost_error()
+    clients.record_lost_error()
     return False
 
 
@@ -178,7 +178,7 @@ def _report_without_exception(exchange: Exchange, failure: Failure) -> None:
 def close(exchange: Exchange) -> None:
     """What was reported is held no longer by the SDK either."""
     try:
-        internals.forget(exception for exception, _ in exchange.reported)
+        clients.forget(exception for exception, _ in exchange.reported)
     except Exception:
         log_failure("letting go of an exception")
 
@@ -193,7 +193,7 @@ def process_failed(exception: BaseException | None, message: str, *, handled: bo
         with texts_kept():
             event, hint = _event_from(exception, {"type": "asgi", "handled": handled})
             sentry_sdk.capture_event(event, hint=hint)
-            dedupe.mark_reported(exception)
+            echoes.mark_reported(exception)
     except Exception:
         log_failure("capturing an exception")
 
@@ -203,9 +203,9 @@ def _drop_echo(event: Any, hint: Any) -> Any:
     if _is_echo(event, hint):
         return None
     try:
-        late = None if isinstance(connection_here(), Exchange) else dedupe.late_work_of(hint)
+        late = None if isinstance(connection_here(), Exchange) else echoes.late_work_of(hint)
         if late is not None and event.get("type") is None:
-            from sentry_asgi._events.event import describe  # noqa: PLC0415  # see `_scopes.isolation`
+            from sentry_asgi._events.event import describe  # noqa: PLC0415  # see `_scopes.forks`
 
             return describe(late, event, hint)
     except Exception:
@@ -216,7 +216,7 @@ def _drop_echo(event: Any, hint: Any) -> Any:
 def _is_echo(event: Any, hint: Any) -> bool:
     try:
         here: Any = connection_here()
-        return (here is None or here.reported is dedupe.OVER) and dedupe.is_echo(event, hint)
+        return (here is None or here.reported is dedupe.OVER) and echoes.is_echo(event, hint)
     except Exception:
         log_failure("checking for a repeated report")
         return False
@@ -245,4 +245,4 @@ def drop_echoes() -> None:
 
 def drop_logged_echoes(client: Any) -> None:
     """The same, without the milliseconds that the event takes which is then dropped: each failure is logged."""
-    internals.filter_logged_events(client, _is_news)
+    clients.filter_logged_events(client, _is_news)

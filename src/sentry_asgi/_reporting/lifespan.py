@@ -19,9 +19,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sentry_asgi._failures import dedupe, swallowed
+from sentry_asgi._failures import dedupe, echoes, swallowed
 from sentry_asgi._failures.state import CLOSED, FailureHolder, FailureState
-from sentry_asgi._scopes.isolation import watching
+from sentry_asgi._scopes.here import watching
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._sdk.flush import flush
 
@@ -96,7 +96,7 @@ class Lifespan(FailureHolder):
         try:
             watching(self)
             # In this context, what integrations report before anything is received is no failure either.
-            dedupe.unsupported.set(self.not_received)
+            echoes.unsupported.set(self.not_received)
         except Exception:
             log_failure("watching the lifespan")
 
@@ -104,7 +104,7 @@ class Lifespan(FailureHolder):
         """Leaves the context as it was: in tests, and on some servers, others go on in it."""
         try:
             watching(None)
-            dedupe.unsupported.set(None)
+            echoes.unsupported.set(None)
         except Exception:
             log_failure("leaving the lifespan")
 
@@ -139,7 +139,7 @@ class Lifespan(FailureHolder):
         """The app says that it has failed."""
         try:
             text = str(message.get("message") or message["type"]).rstrip()
-            dedupe.process_fails(text, *_LOGGED)
+            echoes.process_fails(text, *_LOGGED)
             self._report(sys.exc_info()[1], text)
         except Exception:
             log_failure("capturing an exception")
@@ -153,9 +153,9 @@ class Lifespan(FailureHolder):
         try:
             if not self._received:
                 self._flushed = True  # there is nothing to flush for
-                dedupe.mark_reported(exception)  # some servers log it all the same
+                echoes.mark_reported(exception)  # some servers log it all the same
             elif self._reported:
-                dedupe.mark_reported(exception)
+                echoes.mark_reported(exception)
             else:
                 self._report(exception, "")
         except Exception:

@@ -27,7 +27,7 @@ from typing import Any, Final
 from sentry_asgi._failures.state import FailureState
 from sentry_asgi._python.in_app import application
 from sentry_asgi._python.locks import Lock
-from sentry_asgi._scopes.isolation import (
+from sentry_asgi._scopes.here import (
     RequestScope,
     connection_here,
     public_connection,

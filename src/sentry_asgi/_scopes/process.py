@@ -25,14 +25,14 @@ import asyncio
 import contextlib
 import copy
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
 from sentry_sdk.scope import Scope, ScopeType
 
 from sentry_asgi._python.in_trio import trio_task
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import scopes
 from sentry_asgi._sdk.diagnostics import log_failure
 
 
@@ -190,7 +190,7 @@ class Kind:
         own = self.own.get()
         if own is None or own.scope is not scope or scope is own.process.scope:
             return None
-        return internals.TRACE.__get__(scope)
+        return scopes.TRACE.__get__(scope)
 
     def beneath(self, scope: Scope) -> Scope:
         """Return the process's scope, of one that a request may have begun with."""
@@ -223,3 +223,36 @@ class Kind:
     @property
     def _client_slot(self) -> Any:
         return next(slot for slot in self._slots if slot.__name__ == "client")
+
+
+ISOLATION: Final = (
+    Kind(scopes.LAZY_SCOPES.isolation, ScopeType.ISOLATION) if scopes.LAZY_SCOPES else None
+)
+CURRENT: Final = Kind(scopes.LAZY_SCOPES.current, ScopeType.CURRENT) if scopes.LAZY_SCOPES else None
+
+
+def claim() -> Process | None:
+    """Keep requests from writing to the scopes in force here; return the process's isolation scope."""
+    if ISOLATION is None or CURRENT is None:
+        return None
+    CURRENT.claim()
+    return ISOLATION.claim()
+
+
+@contextlib.contextmanager
+def starting(home: Process | None) -> Iterator[Callable[[], None]]:
+    """As `Kind.starting`, for both scopes; until the value is called."""
+    if ISOLATION is None or CURRENT is None:
+        yield _nothing
+        return
+    with ISOLATION.starting(home) as isolation, CURRENT.starting(None) as current:
+
+        def started() -> None:
+            for own in isolation, current:
+                if own is not None:
+                    own.started()
+
+        yield started
+
+
+def _nothing() -> None: ...

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from sentry_sdk.session import Session
 
 from sentry_asgi._connection.exchange import Exchange, now
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import clients
 from sentry_asgi._sdk.diagnostics import log_failure
 
 
@@ -52,7 +52,7 @@ class Sessions:
     def _next_bucket(self, outcome: str) -> None:
         left_of_the_minute = 60 - time.time() % 60
         self._through_the_sdk(outcome)
-        self._aggregates, bucket = internals.session_aggregate(self._client)
+        self._aggregates, bucket = clients.session_aggregate(self._client)
         if bucket is not None:
             self._bucket = bucket
             self._until = now() + left_of_the_minute

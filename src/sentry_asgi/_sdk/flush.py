@@ -26,7 +26,7 @@ from sentry_sdk import get_client
 
 from sentry_asgi._python.in_trio import trio_task
 
-from . import internals
+from . import clients
 from .diagnostics import log_failure
 
 GRACE: Final = 0.5
@@ -46,7 +46,7 @@ async def flush() -> None:
         if timeout <= 0:
             return
         with _sigterm_waits():
-            if internals.sends_on_the_loop(client):
+            if clients.sends_on_the_loop(client):
                 await asyncio.wait_for(client.flush_async(timeout=timeout), timeout + GRACE)
             else:
                 await _in_thread(lambda: client.flush(timeout=timeout), timeout + GRACE)

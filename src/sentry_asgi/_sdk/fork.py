@@ -18,7 +18,7 @@ import sentry_sdk
 
 from sentry_asgi._python.locks import renew_locks
 
-from . import internals
+from . import clients
 from .diagnostics import log_failure
 
 
@@ -32,6 +32,6 @@ def register_fork_handler() -> None:
 def _in_child() -> None:
     try:
         renew_locks()
-        internals.renew_transport(sentry_sdk.get_client())
+        clients.renew_transport(sentry_sdk.get_client())
     except Exception:
         log_failure("renewing the transport after a fork")

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from .diagnostics import log_failure
-from .internals import active_thread_is_here
+from .spans import active_thread_is_here
 
 _REPLACED_BY: Final = "sentry_sdk.integrations.starlette"
 STARLETTES: Final = ("starlette", "fastapi")

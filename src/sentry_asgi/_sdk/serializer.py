@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import sentry_sdk
 from sentry_sdk import serializer
 
-from . import internals
+from . import events
 from .diagnostics import log_failure
 
 logger: Final = logging.getLogger("sentry_asgi")
@@ -127,11 +127,11 @@ def _written(value: Any, note: dict[str, Any], bounds: _Bounds, depth: int) -> A
         return (
             value.isoformat(timespec="microseconds")[:-6] + "Z"
             if utc
-            else internals.format_timestamp(value)
+            else events.format_timestamp(value)
         )
     if kind is float and isfinite(value):
         return value
-    if internals.is_annotated(value) and not internals.is_annotated(value.value):
+    if events.is_annotated(value) and not events.is_annotated(value.value):
         note.setdefault("", {}).update(value.metadata)
         return _written(value.value, note, bounds, depth)
     raise _NotPlainError
@@ -190,8 +190,8 @@ def _works() -> bool:
             {"description": "d" * _SHORT, "data": {str(n): n for n in range(20)}, "tags": {}}
         ],
         "request": {"headers": {str(n): "x" for n in range(20)}},
-        "user": internals.annotated(
-            {"id": internals.annotated("", {"len": 7})}, {"rem": [["!config", "x"]]}
+        "user": events.annotated(
+            {"id": events.annotated("", {"len": 7})}, {"rem": [["!config", "x"]]}
         ),
     }
     extras: list[Any] = [

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sentry_sdk.scope import Scope
 
-from . import internals
+from . import spans
 
 KEPT: Final = {"sample_rate": "1.0", "sampled": "true"}
 
@@ -26,8 +26,8 @@ def _baggage_kept(given: Any) -> Any:
     """The baggage of a trace that is kept, made of that of one that was not sampled."""
     items = dict(given.sentry_items)
     if given.mutable:  # the rest is added when it is asked for
-        return internals.Baggage({**items, "sample_rate": KEPT["sample_rate"]})
-    return internals.Baggage({**items, **KEPT}, given.third_party_items, mutable=False)
+        return spans.Baggage({**items, "sample_rate": KEPT["sample_rate"]})
+    return spans.Baggage({**items, **KEPT}, given.third_party_items, mutable=False)
 
 
 # Transactions
@@ -59,7 +59,7 @@ def keep(transaction: Any, maxlen: int) -> None:
 if TYPE_CHECKING:
     _Base = object
 else:
-    _Base = internals.StreamedSpan or object
+    _Base = spans.StreamedSpan or object
 
 
 class _Undecided(_Base):

@@ -31,7 +31,7 @@ from time import monotonic
 from typing import Any, Final
 
 from sentry_asgi._python.exceptions import text_of
-from sentry_asgi._sdk.internals import repr_processors
+from sentry_asgi._sdk.events import repr_processors
 
 from .render import BREADTH, Renderer, kind_of
 

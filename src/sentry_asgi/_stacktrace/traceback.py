@@ -36,7 +36,7 @@ from sentry_asgi._python.exceptions import (
     traceback_of,
 )
 from sentry_asgi._python.in_app import PACKAGE, application
-from sentry_asgi._sdk import internals
+from sentry_asgi._sdk import clients, events
 
 from . import objects
 from .render import Renderer
@@ -65,7 +65,7 @@ def event_from(
     exception: BaseException, mechanism: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The event and the hint for an exception, by the options of the client in force."""
-    options = internals.options()
+    options = clients.options()
     wanted = _wanted(options)
     values = ExceptionSerializer(options, wanted).exceptions(exception, mechanism)
     event = {"level": "error", "exception": {"values": values[::-1]}}
@@ -79,7 +79,7 @@ OURS: Final = "sentry_asgi"
 def _wanted(options: Mapping[str, Any]) -> Wanted:
     collection = options.get("data_collection")
     length = options.get("max_value_length")
-    if length == internals.MAX_VALUE_LENGTH:  # nobody's wish
+    if length == events.MAX_VALUE_LENGTH:  # nobody's wish
         length = None
     if isinstance(collection, Mapping) and collection.get("provided_by_user", True):
         variables = collection.get("stack_frame_variables", True)
@@ -92,7 +92,7 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
 
 def stacktrace(steps: Sequence[FrameType | Step], *, variables: bool) -> dict[str, Any]:
     """A stack, the innermost last, as an event shows it, by the options of the client in force."""
-    options = internals.options()
+    options = clients.options()
     wanted = _wanted(options)
     if not variables:
         wanted = wanted._replace(variables=False)
@@ -108,13 +108,13 @@ class ExceptionSerializer:
         self._source = Source(wanted.lines)
         self._renderer = Renderer(objects.writer(options.get("custom_repr")), wanted.length)
         self._places = _places_for(options)
-        self._scrubbed = internals.scrubbed_names(options.get("event_scrubber"))
+        self._scrubbed = events.scrubbed_names(options.get("event_scrubber"))
         self._stack: list[dict[str, Any]] | None = None
 
     def exceptions(self, exception: BaseException, mechanism: dict[str, Any]) -> list[Any]:
         """The exception and all that belongs to it, each before its causes and members."""
         found = list(_tree(exception))
-        with_ids = internals.CHAINS_HAVE_IDS or any(
+        with_ids = events.CHAINS_HAVE_IDS or any(
             is_a(one.exception, BaseExceptionGroup) for one in found
         )
         values = []
@@ -145,7 +145,7 @@ class ExceptionSerializer:
             frames = self._with_stack(frames)
             # Frames that are to be walked are plain.
             walked = any(type(frame) is dict for frame in frames)
-            value["stacktrace"] = {"frames": frames if walked else internals.rendered(frames)}
+            value["stacktrace"] = {"frames": frames if walked else events.rendered(frames)}
         return value
 
     def _frames(self, traceback: TracebackType | None) -> list[dict[str, Any]]:
@@ -187,7 +187,7 @@ class ExceptionSerializer:
         if isinstance(frame, FrameType) and self._wanted.variables and place.shows_variables:
             self._add_variables(made, frame)
         # What the scrubber replaces it also annotates, for which the SDK has to walk the frame.
-        return made if self._is_scrubbed(made.get("vars")) else internals.rendered(made)
+        return made if self._is_scrubbed(made.get("vars")) else events.rendered(made)
 
     def _is_scrubbed(self, variables: dict[str, Any] | None) -> bool:
         if not variables:
@@ -203,7 +203,7 @@ class ExceptionSerializer:
         rules = self._wanted.variables
         variables = self._renderer.variables(frame.f_locals)
         if not isinstance(rules, bool):
-            variables = internals.variables_by_rules(variables, rules)
+            variables = events.variables_by_rules(variables, rules)
             if not variables:
                 return
         made["vars"] = variables
@@ -263,7 +263,7 @@ def _is_cut_off(exception: BaseException) -> bool:
         return False
     traceback = traceback_of(exception)
     while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__") == internals.CUTS_OFF:
+        if traceback.tb_frame.f_globals.get("__name__") == clients.CUTS_OFF:
             return True
         traceback = traceback.tb_next
     return False
@@ -375,12 +375,12 @@ class _Places(dict[tuple[str, Any], Place]):
     def __missing__(self, key: tuple[str, Any]) -> Place:
         filename, module = key
         abs_path = os.path.abspath(filename) if filename else None  # noqa: PTH100  # as the SDK
-        in_app = internals.in_app(module, abs_path, **self._options)
+        in_app = events.in_app(module, abs_path, **self._options)
         shows = in_app or (in_app is None and application[filename])
         if len(self) >= _PLACES:
             self.clear()
         self[key] = place = Place(
-            internals.filename_for_module(module, filename) or None,
+            events.filename_for_module(module, filename) or None,
             abs_path,
             in_app,
             bool(shows) and not _is_own(module),

@@ -8,7 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from sentry_asgi._connection import queue, request
+from sentry_asgi._connection import (
+    address as _address,
+    naming as _naming,
+    queue,
+    request,
+    url as _url,
+)
 from sentry_asgi._connection.exchange import ACCEPTED, Exchange, WebSocketExchange, now
 
 AFTER_RESPONSE: Final = 0.001
@@ -29,7 +35,7 @@ def operation(exchange: Exchange) -> str:
 
 def first_name(exchange: Exchange) -> str:
     """What a span is called before anything is routed."""
-    return request.full_path(exchange) or "/"
+    return _url.full_path(exchange) or "/"
 
 
 class Naming(NamedTuple):
@@ -41,9 +47,9 @@ class Naming(NamedTuple):
 
 
 def naming(exchange: Exchange, given: str, part: Part) -> Naming:
-    name, source, route = request.name_source_and_route(exchange)
+    name, source, route = _naming.name_source_and_route(exchange)
     # Almost always it is the first name still; the others are dear to ask for.
-    if given != first_name(exchange) and given not in request.derived_names(exchange):
+    if given != first_name(exchange) and given not in _naming.derived_names(exchange):
         name = None
     elif part == STREAM:
         name = f"{name} stream"  # not among the requests, whose percentiles it would spoil
@@ -70,10 +76,10 @@ def attributes(
 ) -> dict[str, Any]:
     """The facts of a request, by the names of Sentry's conventions (https://conventions.sentry.dev)."""
     headers = request.headers(exchange)
-    host, port = request.address(exchange)
+    host, port = _address.address(exchange)
     facts = {
         "http.route": route,
-        "url.path": request.full_path(exchange),
+        "url.path": _url.full_path(exchange),
         "server.address": host,
         "server.port": port,
         "user_agent.original": headers.get("user-agent"),

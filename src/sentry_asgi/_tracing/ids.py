@@ -18,7 +18,7 @@ from typing import Any, Final
 from sentry_asgi._connection import request
 from sentry_asgi._connection.asgi import App, Receive, Scope, Send
 from sentry_asgi._connection.exchange import Exchange
-from sentry_asgi._scopes.isolation import connection_here, trace_here
+from sentry_asgi._scopes.here import connection_here, trace_here
 from sentry_asgi._sdk.diagnostics import log_failure
 
 HEADER: Final = b"x-trace-id"

@@ -29,13 +29,17 @@ from sentry_sdk.scope import Scope
 from sentry_asgi._connection.exchange import Exchange, WebSocketExchange, now
 from sentry_asgi._connection.settings import Keep
 from sentry_asgi._frameworks.handled import is_answered_outside
-from sentry_asgi._scopes.isolation import EMPTY_SCOPE, connection_here
-from sentry_asgi._sdk import internals, undecided
+from sentry_asgi._scopes.here import connection_here
+from sentry_asgi._scopes.untouched import EMPTY_SCOPE
+from sentry_asgi._sdk import spans as sdk_spans, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 
-from . import attributes as _attributes, tracing
+from . import attributes as _attributes, sampling
 from .recording import OF_A_REQUEST, Recording
-from .tracing import StreamedSpans, Trace, Tracing, Transactions
+from .sampling import Trace
+from .streamed import StreamedSpans
+from .tracing import Tracing
+from .transactions import Transactions
 
 logger: Final = logging.getLogger("sentry_asgi")
 
@@ -45,7 +49,7 @@ DROPPED: Final = "sentry_asgi.spans_dropped"
 
 def keeper_for(sdk: Any, keep: Keep, *, lazy: bool) -> Tracing:
     """As `tracer_for`, of a client whose requests may be kept; `lazy` is whether the scopes are."""
-    if internals.trace_lifecycle(sdk.options) != "stream":
+    if sdk_spans.trace_lifecycle(sdk.options) != "stream":
         return KeptTransactions(sdk, keep)
     if undecided.UndecidedSpan is None:
         logger.warning(
@@ -96,14 +100,13 @@ class _Keeping(Tracing):
 
     def __init__(self, client: Any, keep: Keep) -> None:
         super().__init__(client)
-        self._sdk = client
         self._keeps_failed = keep.failed
         self._limit = math.inf if keep.slower_than is None else keep.slower_than
 
     def _look_for_backpressure(self, at: float) -> None:
         # Not while a span is made: the monitor starts a thread, which asks for the span, and would ask the monitor.
         if at >= self._ask_at and self._monitor is not None:
-            self._ask_at = at + tracing.FACTOR_HOLDS
+            self._ask_at = at + sampling.FACTOR_HOLDS
             self._factor = self._monitor.downsample_factor
 
     def end(self, exchange: Exchange) -> None:
@@ -241,7 +244,7 @@ class KeptSpans(_Keeping, StreamedSpans):
             self._kept(exchange)
         span = super()._started(exchange, scope, context)
         if span.__class__ is undecided.UndecidedSpan:
-            internals.backdate(span, _attributes.time_of(exchange.trace.kept.began))
+            sdk_spans.backdate(span, _attributes.time_of(exchange.trace.kept.began))
         return span
 
     def _unsampled(self, trace: Trace, arguments: dict[str, Any]) -> Any:

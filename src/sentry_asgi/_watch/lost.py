@@ -7,7 +7,7 @@ handler's logger makes the event. So that event is made in the context of the ta
 The rules:
 
 - No task factory, and no patched loop: what the handler was told is read from its caller's frame. uvloop's has none;
-  there the exception of late work is known by its mark (`_failures.dedupe`), and the rest is of whatever request it is
+  there the exception of late work is known by its mark (`_failures.echoes`), and the rest is of whatever request it is
   logged in.
 - A message without an exception is grouped by what the task runs: its text names the task, and each is another.
 """
@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 import sentry_sdk
 
 from sentry_asgi._python.tasks import context_of
-from sentry_asgi._scopes.isolation import connection_here, connection_of
-from sentry_asgi._sdk.internals import logged_events_handler
+from sentry_asgi._scopes.here import connection_here, connection_of
+from sentry_asgi._sdk.clients import logged_events_handler
 
 _TELLS: Final = asyncio.BaseEventLoop.call_exception_handler.__code__
 _DEEP: Final = 30

@@ -21,8 +21,8 @@ from typing import Any, Final
 from sentry_asgi._connection.exchange import Exchange, now
 from sentry_asgi._failures.budget import capture_within
 from sentry_asgi._python.in_app import application
-from sentry_asgi._scopes.isolation import sessionless
-from sentry_asgi._sdk import internals
+from sentry_asgi._scopes.detached import sessionless
+from sentry_asgi._sdk import clients
 from sentry_asgi._sdk.diagnostics import log_failure
 from sentry_asgi._stacktrace.traceback import OURS, stacktrace
 
@@ -60,7 +60,7 @@ def _may_send(watch: Any, site: Any) -> bool:
     """Whether the hour has an event left for a site; if not, it is counted."""
     if watch.budget is None or watch.budget.spend(site):
         return True
-    internals.record_lost_error()
+    clients.record_lost_error()
     return False
 
 

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from sentry_asgi._connection.exchange import Exchange, Phase
 from sentry_asgi._python.in_app import FOLDER, application
 from sentry_asgi._python.tasks import context_of
-from sentry_asgi._scopes.isolation import connection_of
+from sentry_asgi._scopes.here import connection_of
 from sentry_asgi._stacktrace.source import Step
 
 DEEPEST: Final = 1_000

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sentry_asgi._connection.exchange import Exchange, now
 from sentry_asgi._python.tasks import context_of, tasks_of
-from sentry_asgi._scopes.isolation import connection_of
+from sentry_asgi._scopes.here import connection_of
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from . import reports

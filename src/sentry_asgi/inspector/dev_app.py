@@ -30,7 +30,7 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 
 from sentry_asgi import SentryMiddleware, Watch
 from sentry_asgi._connection.asgi import as_asgi3
-from sentry_asgi._sdk.internals import list_installed
+from sentry_asgi._sdk.clients import list_installed
 
 from . import short_traceback
 from .layers import layers

@@ -17,7 +17,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from sentry_asgi._connection.exchange import Exchange as Connection
-from sentry_asgi._scopes.isolation import connection_here, trace_here
+from sentry_asgi._scopes.here import connection_here, trace_here
 from sentry_asgi.privacy import scrub
 
 MAX_BODY = 16 * 1024

@@ -241,6 +241,42 @@ async def waiting(scope: Scope, receive: Any, send: Any) -> None:
 # What the process sets is on every event
 
 
+def test_a_span_of_the_start_up_does_not_name_the_events_of_requests(sentry: Sentry) -> None:
+    """SDK 3 leaves a root span's name on the scope."""
+    sentry.init(traces_sample_rate=1.0)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            with sentry_sdk.start_span(name="INSERT at start-up"):
+                sentry_sdk.get_isolation_scope().set_transaction_name("start-up")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        sentry_sdk.capture_message("hello")
+        await respond(send)
+
+    wrapped = SentryMiddleware(app)
+
+    async def serve() -> None:
+        incoming: asyncio.Queue[Any] = asyncio.Queue()
+        up = asyncio.Event()
+
+        async def send(message: Any) -> None:
+            up.set()
+
+        await incoming.put({"type": "lifespan.startup"})
+        lifespan = asyncio.create_task(wrapped({"type": "lifespan"}, incoming.get, send))
+        await up.wait()
+        await asyncio.create_task(call(wrapped, http_scope("/x")))
+        await incoming.put({"type": "lifespan.shutdown"})
+        await lifespan
+
+    asyncio.run(serve())
+    assert sentry.event["transaction"] == "/x"
+
+
 def test_what_the_process_sets_at_start_is_on_every_event(sentry: Sentry) -> None:
     sentry_sdk.set_tag("region", "eu")
     app = SentryMiddleware(capturing)

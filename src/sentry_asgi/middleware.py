@@ -63,6 +63,8 @@ class Served(NamedTuple):
     double: Any
     tracing: Tracing | None
     sessions: Sessions | None
+    # Whether there is one of the two, for which it matters what is excluded.
+    counts: bool
 
 
 class SentryMiddleware:
@@ -217,10 +219,7 @@ class SentryMiddleware:
             made = Exchange if kind == "http" else WebSocketExchange
             exchange = made(scope, receive, send, self._settings)
             exchange.served = served
-            method = scope.get("method")
-            wanted = method not in self._excluded_methods and (
-                self._excluded is None or not self._excluded(method, exchange.path)
-            )
+            wanted = served.counts and self._is_wanted(scope.get("method"), exchange.path)
             exchange.session = wanted and served.sessions is not None
             joined = self._enter(exchange)
             if joined:
@@ -237,6 +236,12 @@ class SentryMiddleware:
         except Exception:  # the app is served, come what may
             log_failure("isolating a connection")
             return None
+
+    def _is_wanted(self, method: Any, path: Any) -> bool:
+        """Whether a request is to be traced and counted."""
+        if method in self._excluded_methods:
+            return False
+        return self._excluded is None or not self._excluded(method, path)
 
     def _adopt(self, client: Any, scope: Scope) -> Served | None:
         """Return what is to be done for a client, chosen when it is a new one; None if it is not active.
@@ -280,11 +285,14 @@ class SentryMiddleware:
         # Starlette has put itself into the scope: this middleware stands within it, and the integrations around.
         if self._added or (self._take_over and "app" in scope):
             switch_off(client, self)
+        tracing = _tracer(client, self._settings.keep, lazy=self._isolation.lazy)
+        sessions = sessions_of(client)
         return Served(
             client=client,
             double=double(client) if self._take_over else None,
-            tracing=_tracer(client, self._settings.keep, lazy=self._isolation.lazy),
-            sessions=sessions_of(client),
+            tracing=tracing,
+            sessions=sessions,
+            counts=tracing is not None or sessions is not None,
         )
 
     def _clean_telemetry(self, client: Any) -> None:

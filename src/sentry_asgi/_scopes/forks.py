@@ -54,6 +54,7 @@ def isolation_fork(base: Scope, connection: Connection) -> Scope:
     fork = base.fork()
     if ISOLATION is None or ISOLATION.beneath(base) is base:
         fork.clear_breadcrumbs()  # they are the process's
+        scopes.forget_name(fork)
     if getattr(connection, "session", False):
         scopes.SESSION.__set__(fork, None)  # the process's own, which is not to end with this
         fork.start_session(session_mode="request")

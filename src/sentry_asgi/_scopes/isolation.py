@@ -97,7 +97,8 @@ class LazyScopes:
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
         self._home = home()
-        self.prepare()
+        self._nesting, self._nesting_of_wsgi = found = nestings()
+        self._nests = found != (None, None)
 
     def prepare(self) -> None:
         self._nesting, self._nesting_of_wsgi = found = nestings()

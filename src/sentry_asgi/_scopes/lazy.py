@@ -60,7 +60,7 @@ class LazyScope(Scope):
             model = self._model()
         except Exception:  # whoever reads a scope is not to suffer from it
             log_failure("filling a scope")
-            model = LazyScope._model(self)
+            model = self._least()
         with _filling:
             usual, others = set_slots(self)
             for slot, descriptor in _DESCRIPTORS:
@@ -77,6 +77,10 @@ class LazyScope(Scope):
 
     def _model(self) -> Scope:
         """What the scope is to be when it is filled: an empty one, if no better can be had."""
+        return Scope()
+
+    def _least(self) -> Scope:
+        """What the scope is filled with where that fails."""
         return Scope()
 
     def __copy__(self) -> Scope:
@@ -242,6 +246,11 @@ class CurrentScope(undecided.HoldingScope, LazyScope):
             scopes.forget_name(fork)
         add_protection(fork, self.asgi_connection)
         return fork
+
+    def _least(self) -> Scope:
+        scope = Scope()
+        add_protection(scope, self.asgi_connection)
+        return scope
 
 
 def active_span(scope: Any) -> Any:

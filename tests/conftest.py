@@ -39,11 +39,17 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def patient() -> Iterator[None]:
-    """A busy machine makes milliseconds of nothing; the tests of work after a response take a tenth of a second."""
+    """A busy machine makes tenths of a second of nothing, which are no work after a response."""
     # Not the fixture `monkeypatch`, which would then be older than `sentry`, and undone after it.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sentry_asgi._tracing.attributes, "AFTER_RESPONSE", 0.04)
+        patch.setattr(sentry_asgi._tracing.attributes, "AFTER_RESPONSE", 5.0)
         yield
+
+
+@pytest.fixture
+def work_after_the_response(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the tests of it, in which it takes a tenth of a second."""
+    monkeypatch.setattr(sentry_asgi._tracing.attributes, "AFTER_RESPONSE", 0.04)
 
 
 @pytest.fixture(autouse=True, scope="session")

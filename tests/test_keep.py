@@ -480,6 +480,7 @@ def test_a_kept_request_is_named_by_its_route_and_so_are_its_children(traced: Tr
         assert {one["data"]["sentry.segment.name"] for one in traced.spans} == {"/items/{id}"}
 
 
+@pytest.mark.usefixtures("work_after_the_response")
 def test_work_after_the_response_is_of_the_kept_trace(traced: Traced) -> None:
     traced.init()
 

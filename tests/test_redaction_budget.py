@@ -369,9 +369,9 @@ def test_of_what_a_client_sends_without_end_the_first_is_looked_at(
     clean = redact.redact
 
     def timed(*given: Any, **options: Any) -> None:
-        start = time.process_time()
+        start = time.thread_time()
         clean(*given, **options)
-        times.append(time.process_time() - start)
+        times.append(time.thread_time() - start)
 
     monkeypatch.setattr(redact, "redact", timed)
 
@@ -379,15 +379,15 @@ def test_of_what_a_client_sends_without_end_the_first_is_looked_at(
         sent = made(int(scope["path"][1:]))
         sentry_sdk.get_current_scope().set_extra("sent", sent)
         sentry_sdk.set_context("sent", {"them": sent})
-        for _ in range(3):
+        for _ in range(5):
             sentry_sdk.capture_message("hello")
 
     for size in (8_000, 100_000):
         scope = http_scope(f"/{size}", headers=[(b"x-api-key", KNOWN.encode())])
         run(SentryMiddleware(app), scope)
-    assert min(times[3:]) < 3 * min(times[:3])
+    assert min(times[5:]) < 3 * min(times[:5])
     shown = [event["contexts"]["sent"]["them"] for event in sentry.events]
-    assert all(1_000 < len(one) <= 5_001 for one in shown[3:])
+    assert all(1_000 < len(one) <= 5_001 for one in shown[5:])
     assert KNOWN not in json.dumps(sentry.events)
 
 

@@ -341,6 +341,7 @@ def test_a_name_that_the_app_set_wins(traced: Traced, said: Any, source: str) ->
     assert (traced.request["name"], traced.request["source"]) == ("mine", source)
 
 
+@pytest.mark.usefixtures("work_after_the_response")
 def test_work_after_the_response_is_a_span_of_its_own(traced: Traced) -> None:
     traced.init()
 
@@ -360,6 +361,7 @@ def test_work_after_the_response_is_a_span_of_its_own(traced: Traced) -> None:
     assert spans["background"]["parent"] == spans["after the response"]["parent"] == own["id"]
 
 
+@pytest.mark.usefixtures("work_after_the_response")
 def test_what_it_takes_to_report_a_failure_is_no_work_after_the_response(traced: Traced) -> None:
     def slow(event: Any, hint: Any) -> Any:
         sleep(0.1)

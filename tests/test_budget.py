@@ -382,13 +382,13 @@ def test_to_suppress_takes_microseconds(sentry: Sentry) -> None:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def serve() -> float:
-        start = time.process_time()
+        start = time.thread_time()
         for scope in scopes:
             try:
                 await app(scope, nothing, nothing)
             except ValueError:
                 continue
-        return (time.process_time() - start) / len(scopes)
+        return (time.thread_time() - start) / len(scopes)
 
     assert asyncio.run(serve()) < 0.0005
     assert len(sentry.events) == 1

@@ -28,9 +28,9 @@ def growth(work: Callable[[int], Any], small: int, factor: int) -> float:
     def took(size: int) -> float:
         times = []
         for _ in range(3):
-            start = time.process_time()
+            start = time.thread_time()
             work(size)
-            times.append(time.process_time() - start)
+            times.append(time.thread_time() - start)
         return max(min(times), 1e-4)
 
     return took(small * factor) / took(small)
@@ -346,9 +346,9 @@ def test_names_that_become_longer_cost_as_much_as_others(sentry: Sentry, letter:
         times = []
         for number in range(3):
             message["body"] = body.replace("{", f'{{"{number}": 1,').encode()
-            start = time.process_time()
+            start = time.thread_time()
             run(SentryMiddleware(app), scope, [message])
-            times.append(time.process_time() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     assert took(letter) < 5 * took("a")

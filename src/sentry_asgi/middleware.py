@@ -94,8 +94,8 @@ class SentryMiddleware:
         take_over: whether the SDK's Starlette, FastAPI and Sanic integrations, where it has enabled them by
             itself, stand aside for what is done here. With `add_middleware`, they do for the whole process.
         error_budget: how many events of one raise site (the exception's type and the innermost line of the
-            application's) are sent within a minute, and ten times as many of all sites together. What is more is
-            counted, and the next event of the site tells how many they were. None sends all.
+            application's) are sent at once, and again within each minute; ten times as many of all sites
+            together. What is more is counted, and the next event of the site tells how many they were. None sends all.
         trusted_hops: how many proxies in front of the server add to `X-Forwarded-For` or `Forwarded`. The
             client's address is then that many entries from the right; with 0, it is the server's to know.
         keep: which requests are traced for how they ended, though they were not sampled:

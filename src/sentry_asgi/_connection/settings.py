@@ -46,7 +46,8 @@ class Keep:
     """Which requests are traced for how they ended, though they were not sampled.
 
     Args:
-        failed: those that failed: an exception, or a status of `failed_request_status_codes`.
+        failed: those that failed: an exception, a status of `failed_request_status_codes`, or a
+            blocked loop or a stuck request that was reported.
         slower_than: those that took as many seconds, or more; None for none.
 
     Raises:
@@ -87,7 +88,6 @@ class Settings:
     id_headers: bool = False
     # Whether each message of a websocket has a span of its own.
     message_spans: bool = False
-    # Whether frames of libraries show their variables, too.
     # How many events of each raise site are sent; None if all are.
     budget: Budget | None = None
     # What is watched beside errors; None if nothing is.

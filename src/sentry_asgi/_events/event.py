@@ -54,7 +54,7 @@ def describe(
     own = connection
     try:
         connection = _served(own)
-        if not failure.first_report(connection, event, hint):
+        if not failure.admit(connection, event, hint):
             return None
         frames.hide_library_variables(event)
         allowed = names.privacy(sentry_sdk.get_client().options, connection.settings.rules)

@@ -23,8 +23,8 @@ from sentry_asgi._frameworks.handled import is_answered
 from sentry_asgi._stacktrace.traceback import OURS, event_from
 
 
-def first_report(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> bool:
-    """Whether an event is to be sent; if so, what is known of the failure is on it."""
+def admit(connection: Connection, event: dict[str, Any], hint: dict[str, Any]) -> bool:
+    """Return whether an event is the first of its failure; if so, add what is known of the failure."""
     if not isinstance(connection, Exchange) or event.get("type") not in (None, "event"):
         return True
     if not dedupe.first_report(connection, event, hint):

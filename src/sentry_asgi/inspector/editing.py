@@ -61,9 +61,8 @@ class Outgoing:
 
     def wire_headers(self) -> Iterator[tuple[str, bytes]]:
         """Those to send: without what is filtered and not edited, which would be wrong."""
-        left_out = None if self.unedited is None else self.unedited
         for name, value in self.headers:
-            known = left_out is None or name.lower() in left_out
+            known = self.unedited is None or name.lower() in self.unedited
             if not (known and FILTERED in value):
                 yield name, _encoded(value)
         if self.body or self.method not in _BODILESS:

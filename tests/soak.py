@@ -35,7 +35,7 @@ OBJECTS: Final = 200
 MEGABYTES: Final = 8.0
 """Resident memory more than after the warm-up: what the allocator does not give back. A byte each would show elsewhere."""
 
-BLOCKED_AFTER: Final = 0.3
+BLOCKED_AFTER: Final = 1.0
 """Seconds, for the watch: nothing here blocks the loop for so long, so each such event is a false one."""
 
 CLIENTS: Final = 16

@@ -80,14 +80,12 @@ def _is_no_failure(exception: Any) -> bool:
 
 def _is_refusal(exception: BaseException) -> bool:
     """Whether an MCP server's library itself refuses: an unknown tool, or arguments that a tool does not take."""
-    owners = _owners(exception)
-    if not any("mcp" in one for one in owners) or passes_application(exception):
+    if not any("mcp" in one for one in _owners(exception)):
         return False
-    cause: Any = cause_of(exception)
-    if cause is not None:
-        if passes_application(cause):
-            return False
-        owners = _owners(cause)
+    chain = list(same_failure(exception))
+    if any(passes_application(one) for one in chain):
+        return False
+    owners = _owners(chain[-1])
     return bool(owners) and ("mcp" in owners[-1] or owners[-1] == "pydantic")
 
 

@@ -20,7 +20,7 @@ from collections import deque
 from typing import Any, Final
 
 from sentry_asgi._frameworks import disconnects, rpc
-from sentry_asgi._python.exceptions import cause_of, is_a, leaves_of, part_of
+from sentry_asgi._python.exceptions import is_a, leaves_of, part_of
 from sentry_asgi._python.in_app import library
 from sentry_asgi._python.locks import Lock
 from sentry_asgi._sdk import events

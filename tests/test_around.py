@@ -243,6 +243,40 @@ def test_what_an_outer_middleware_reports_afterwards_carries_what_it_has_set(
     assert after["tags"] == {"of": "alice", "status": "200"}
 
 
+@pytest.mark.parametrize("on_trio", [False, True], ids=["asyncio", "trio"])
+def test_what_a_task_has_set_is_on_its_own_requests_and_on_one_of_its_childrens(
+    sentry: Sentry, on_trio: bool
+) -> None:
+    async def reports(scope: Scope, receive: Any, send: Any) -> None:
+        sentry_sdk.capture_message(scope["path"])
+        await respond(send)
+
+    app = SentryMiddleware(reports)
+
+    async def serve(path: str) -> None:
+        await app(http_scope(path), trio.sleep_forever, ignored)
+
+    async def ignored(message: Any) -> None:
+        """What the app sends."""
+
+    async def main() -> None:
+        sentry_sdk.set_tag("set", "by the task")
+        for path in ("/child", "/another"):
+            if on_trio:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(serve, path)
+            else:
+                await asyncio.create_task(serve(path))
+        await serve("/own")
+
+    if on_trio:
+        trio.run(main)
+    else:
+        asyncio.run(main())
+    told = {one["message"]: one.get("tags") for one in sentry.events}
+    assert told == {"/child": {"set": "by the task"}, "/another": None, "/own": told["/child"]}
+
+
 def test_on_trio_too(sentry: Sentry) -> None:
     app = SentryMiddleware(reports)
 

@@ -11,6 +11,7 @@ import pytest
 import sentry_sdk
 from hypothesis import given, strategies as st
 from sentry_sdk import serializer
+from sentry_sdk._types import AnnotatedValue
 
 from sentry_asgi import SentryMiddleware
 from sentry_asgi._sdk import events as sdk_events, serializer as _serializer
@@ -57,6 +58,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "long description": {"spans": [{"description": "SELECT " * 1000, "data": {"rows": 3}}]},
     "bytes": {"tags": {"b": b"\xff"}},
     "objects": {"contexts": {"x": {"odd": Odd(), "set": {1}, "text": Text("t"), "date": date(2026, 1, 1)}}},
+    "a name that is empty": {"contexts": {"x": {"": AnnotatedValue("v", {"rem": [["!", "s"]]})}}},
     "other keys": {"tags": {1: "one", None: "none"}},
     "many": {"contexts": {"x": {str(n): n for n in range(100)}}},
     "cycle": {"contexts": {"x": CYCLE}},

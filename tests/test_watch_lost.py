@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import sentry_sdk
+import uvloop
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 from sentry_asgi import SentryMiddleware, Watch
@@ -75,6 +77,32 @@ def test_an_exception_that_is_never_retrieved_is_its_requests(sentry: Sentry, pa
     assert event["request"]["url"] == "http://example.org/first"
     assert event["tags"] == {"order": "7"}
     assert ("seconds_after_request" in event["contexts"]["asgi"]) == (path == "/other")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is of 3.12")
+def test_an_exception_that_uvloop_logs_is_its_requests_when_that_was_over(sentry: Sentry) -> None:
+    """uvloop tells of no frame; the exception has its request's mark."""
+
+    async def fails() -> None:
+        await asyncio.sleep(0.02)
+        raise ZeroDivisionError
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        Circle(asyncio.create_task(fails()))
+        await respond(send)
+
+    wrapped = SentryMiddleware(app, watch=None)
+
+    async def serving() -> None:
+        await call(wrapped, http_scope("/late"))
+        await asyncio.sleep(0.1)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving())
+    gc.collect()
+    assert exception_values(sentry.event) == [("ZeroDivisionError", "")]
+    assert sentry.event["request"]["url"] == "http://example.org/late"
+    assert sentry.event["contexts"]["asgi"]["seconds_after_request"] > 0
 
 
 def test_a_task_that_is_destroyed_while_it_is_pending(sentry: Sentry) -> None:

@@ -25,9 +25,9 @@ from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._stacktrace.source import Step
 from sentry_asgi._watch import chain, lost, reports, stuck, watches
 from sentry_asgi._watch.block import KEPT, Block
-from sentry_asgi._watch.clocks import turns, waited_elsewhere
-from sentry_asgi._watch.garbage import Garbage
-from sentry_asgi._watch.loop import LoopWatch
+from sentry_asgi._watch.clocks import now, turns, waited_elsewhere
+from sentry_asgi._watch.garbage import Garbage, garbage
+from sentry_asgi._watch.loop import LoopWatch, Sign
 from sentry_asgi._watch.samples import Sample, frame_of, take
 
 from .support import Sentry, http_scope, run
@@ -138,6 +138,14 @@ def test_of_a_block_so_many_sites_are_kept() -> None:
     assert block.sites.most_common(1)[0][1] == 2
 
 
+def test_a_block_that_was_garbage_collection_is_one_though_the_loop_is_idle_now() -> None:
+    block = Block(now() - 1.0, None, 0, garbage.seconds)
+    block.add(a_sample(idle=True))
+    assert block.is_none
+    garbage.seconds += 0.9
+    assert not block.is_none
+
+
 def test_a_sample_without_a_stack_has_no_site() -> None:
     block = Block(0.0, None, 0, 0.0)
     block.add(a_sample(steps=[]))
@@ -241,6 +249,19 @@ def watch_of(loop: Any) -> LoopWatch:
 def test_a_loop_that_closes_meanwhile_gives_no_sign() -> None:
     loop = ClosingLoop()
     assert watch_of(loop)._asked() is None
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_another_thread_has_kept_the_gil_for_is_no_block_of_the_loops(
+    monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    told: list[Any] = []
+    watch = watch_of(ClosingLoop() if runs else type("Gone", (), {})())
+    monkeypatch.setattr(watch, "_tell", lambda *given, **_: told.append(given))
+    sign = Sign(watch)
+    sign.came = now()
+    watch._kept(sign, 100.0, 0.0)
+    assert told == []
 
 
 def an_exchange(**changes: Any) -> Any:

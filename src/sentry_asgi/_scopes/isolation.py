@@ -97,12 +97,12 @@ class LazyScopes:
         # Where a connection starts in a context without any scope, as in another thread, this is
         # the process's.
         self._home = home()
-        self._nesting, self._nesting_of_wsgi = found = nestings()
-        self._nests = found != (None, None)
+        self._nesting, self._nesting_of_wsgi = told = nestings()
+        self._nestings = tuple(filter(None, told))
 
     def prepare(self) -> None:
-        self._nesting, self._nesting_of_wsgi = found = nestings()
-        self._nests = found != (None, None)
+        self._nesting, self._nesting_of_wsgi = told = nestings()
+        self._nestings = tuple(filter(None, told))
 
     def enter(self, connection: Connection) -> bool:
         # The hot path: two objects, two context variables, nothing read.
@@ -130,11 +130,9 @@ class LazyScopes:
         current.asgi_connection = connection
         self._isolation.set(isolation)
         self._current.set(current)
-        if self._nests and not nested:
-            if self._nesting is not None:
-                self._nesting.set(True)
-            if self._nesting_of_wsgi is not None:
-                self._nesting_of_wsgi.set(True)
+        if not nested:
+            for nesting in self._nestings:
+                nesting.set(True)
         return False
 
     def _at_home(self) -> Scope:
@@ -157,11 +155,9 @@ class LazyScopes:
             outer = connection.outer
             self._isolation.set(outer)
             self._current.set(connection.outer_current)
-            if self._nests and not isinstance(outer, LazyScope):
-                if self._nesting is not None:
-                    self._nesting.set(False)
-                if self._nesting_of_wsgi is not None:
-                    self._nesting_of_wsgi.set(False)
+            if self._nestings and not isinstance(outer, LazyScope):
+                for nesting in self._nestings:
+                    nesting.set(False)
         elif public_connection() is connection:
             part(self._nesting_of_wsgi)
         # Or each request of a kept-alive connection would keep the one before it alive.

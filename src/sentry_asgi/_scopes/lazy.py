@@ -81,7 +81,7 @@ class LazyScope(Scope):
 
     def _least(self) -> Scope:
         """What the scope is filled with where that fails."""
-        return Scope()
+        return LazyScope._model(self)
 
     def __copy__(self) -> Scope:
         copied: Any = super().__copy__()

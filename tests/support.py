@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,10 @@ async def call(app: App, scope: Scope, messages: Iterable[Message] = ()) -> list
 def run(app: App, scope: Scope | None = None, messages: Iterable[Message] = ()) -> list[Message]:
     """As call(), in an event loop of its own."""
     return asyncio.run(call(app, http_scope() if scope is None else scope, messages))
+
+
+own_time = getattr(time, "thread_time", time.process_time)
+"""Seconds of the processor that this thread has used; in Pyodide, which has no others, the process."""
 
 
 def share(things: Iterable[Any]) -> list[Any]:

@@ -22,6 +22,8 @@ import sentry_asgi
 from sentry_asgi._redaction.rules import Work
 from sentry_asgi._redaction.shapes import SHAPES
 
+from .support import own_time
+
 SMALL, LARGE = 2_000, 16_000
 ALLOWED = 4
 """Times as much as linear growth: machines are noisy, and what is quadratic takes eight times as much."""

@@ -23,9 +23,9 @@ from sentry_asgi._python import tasks
 from sentry_asgi._reporting import capture
 from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._stacktrace.source import Step
-from sentry_asgi._watch import chain, lost, reports, stuck, watches
+from sentry_asgi._watch import chain, clocks, lost, reports, stuck, watches
 from sentry_asgi._watch.block import KEPT, Block
-from sentry_asgi._watch.clocks import now, turns, waited_elsewhere
+from sentry_asgi._watch.clocks import Naps, now, turns, waited_elsewhere
 from sentry_asgi._watch.garbage import Garbage, garbage
 from sentry_asgi._watch.loop import LoopWatch, Sign
 from sentry_asgi._watch.samples import Sample, frame_of, take
@@ -47,6 +47,16 @@ def test_where_the_system_does_not_tell_nobody_waits(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "listdir", listdir)
     assert waited_elsewhere(0) == 0.0
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_nap_that_is_too_long_while_nothing_ran_is_lost_time(
+    monkeypatch: pytest.MonkeyPatch, tells: bool
+) -> None:
+    if not tells:
+        monkeypatch.setattr(clocks, "turns", lambda _: None)
+    nap = Naps().nap(-1_000.0)  # it is over a thousand seconds after it should be
+    assert (nap.lost, nap.kept) == (pytest.approx(1_000.0, abs=50), 0.0)
 
 
 def test_collections_are_timed_once_and_no_longer() -> None:

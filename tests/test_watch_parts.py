@@ -25,7 +25,7 @@ from sentry_asgi._scopes.public import PublicScopes
 from sentry_asgi._stacktrace.source import Step
 from sentry_asgi._watch import chain, clocks, lost, reports, stuck, watches
 from sentry_asgi._watch.block import KEPT, Block
-from sentry_asgi._watch.clocks import Naps, now, turns, waited_elsewhere
+from sentry_asgi._watch.clocks import Naps, Turns, now, turns, waited_elsewhere
 from sentry_asgi._watch.garbage import Garbage, garbage
 from sentry_asgi._watch.loop import LoopWatch, Sign
 from sentry_asgi._watch.samples import Sample, frame_of, take
@@ -56,7 +56,16 @@ def test_a_nap_that_is_too_long_while_nothing_ran_is_lost_time(
     if not tells:
         monkeypatch.setattr(clocks, "turns", lambda _: None)
     nap = Naps().nap(-1_000.0)  # it is over a thousand seconds after it should be
-    assert (nap.lost, nap.kept) == (pytest.approx(1_000.0, abs=50), 0.0)
+    assert 900 < nap.lost < 1_100
+    assert nap.kept == 0.0
+
+
+def test_a_nap_after_which_the_thread_waited_for_its_turn_was_on_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = iter([Turns(0.0, 0.0), Turns(0.0, 1_000.0)])
+    monkeypatch.setattr(clocks, "turns", lambda _: next(told))
+    assert Naps().nap(-999.0) == (0.0, 0.0)
 
 
 def test_collections_are_timed_once_and_no_longer() -> None:

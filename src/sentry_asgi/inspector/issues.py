@@ -89,9 +89,9 @@ def _with_newest(issue: Issue, newest: Listed) -> Issue:
 
 def _issue(store: Store, newest: Listed, reload: Start | None) -> Issue:
     ((count, oldest, began, ended, since),) = store.read(
-        "SELECT count(*), min(id), min(moment), max(moment), coalesce(sum(id > ?2), 0)"
-        " FROM entries WHERE site = ?1 AND site != ''",
-        (newest.site, reload.after if reload else 0),
+        "SELECT count(*), min(id), min(moment), max(moment), coalesce(sum(id > ?), 0)"
+        " FROM entries WHERE site = ? AND site != ''",
+        (reload.after if reload else 0, newest.site),
     )
     if not count:  # it has made room for newer ones meanwhile
         return Issue(
@@ -120,9 +120,9 @@ def _histogram(store: Store, site: str, began: float, ended: float) -> tuple[int
     if ended <= began:
         return ()
     rows = store.read(
-        "SELECT min(CAST((moment - ?2) / ?3 * ?4 AS INTEGER), ?4 - 1) AS part, count(*)"
-        " FROM entries WHERE site = ?1 AND site != '' GROUP BY part",
-        (site, began, ended - began, COLUMNS),
+        "SELECT min(CAST((moment - ?) / ? * ? AS INTEGER), ?) AS part, count(*)"
+        " FROM entries WHERE site = ? AND site != '' GROUP BY part",
+        (began, ended - began, COLUMNS, COLUMNS - 1, site),
     )
     counts: dict[int, int] = dict(rows)
     return tuple(counts.get(part, 0) for part in range(COLUMNS))

@@ -252,8 +252,8 @@ class Diagnoses:
 
     def _state(self, listed: Listed) -> tuple[int, int]:
         rows = self._store.read(
-            "SELECT (SELECT count(*) FROM entries WHERE trace_id = ?1 AND trace_id != ''),"
-            " (SELECT max(id) FROM exchanges WHERE span_id = ?2 AND span_id != '')",
+            "SELECT (SELECT count(*) FROM entries WHERE trace_id = ? AND trace_id != ''),"
+            " (SELECT max(id) FROM exchanges WHERE span_id = ? AND span_id != '')",
             (listed.trace_id, listed.span_id),
         )
         return rows[0][0], rows[0][1] or 0

@@ -40,9 +40,9 @@ def keep_start(store: Store, service: str, at: float) -> None:
     newest = store.newest()
     with store.transaction() as connection:
         connection.execute(
-            "INSERT INTO starts (at, service, after) SELECT ?1, ?2, ?3 WHERE NOT EXISTS"
-            " (SELECT 1 FROM starts WHERE service = ?2 AND at > ?1 - ?4)",
-            (at, service, newest, TOGETHER),
+            "INSERT INTO starts (at, service, after) SELECT ?, ?, ? WHERE NOT EXISTS"
+            " (SELECT 1 FROM starts WHERE service = ? AND at > ?)",
+            (at, service, newest, service, at - TOGETHER),
         )
         connection.execute(
             "DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - ?", (MAX_STARTS,)

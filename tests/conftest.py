@@ -10,7 +10,8 @@ import loguru
 import pytest
 import sentry_sdk
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import none
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 
 import sentry_asgi._sdk.diagnostics
@@ -62,6 +63,7 @@ def packages_listed() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def only_own_garbage(packages_listed: None) -> None:
     """What is there before the first test is looked through by no collection: many tests ask for a whole one."""
+    given(none())(lambda _: None)()  # Hypothesis asks once who holds its generator
     gc.collect()
     if sys.platform != "emscripten":  # where Hypothesis asks who holds what
         gc.freeze()

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings, strategies as st
 from mcp.client import Client
-from mcp.client.stdio import StdioServerParameters
+from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from sentry_asgi.inspector import ask as ask_module, plain as plain_module
 from sentry_asgi.inspector.answers import Answers
@@ -142,7 +142,8 @@ def test_an_agent_finds_line_query_and_request_of_the_newest_error_in_one_call_o
     stdio = StdioServerParameters(command=sys.executable, args=arguments, env={**os.environ})
 
     async def told(server: Any, mode: str) -> str:
-        async with Client(server, mode=mode) as client:
+        transport = server if isinstance(server, str) else stdio_client(server)
+        async with Client(transport, mode=mode) as client:
             names = [tool.name for tool in (await client.list_tools()).tools]
             assert "show_error" in names
             return text_of(await client.call_tool("show_error", {}))
@@ -152,6 +153,8 @@ def test_an_agent_finds_line_query_and_request_of_the_newest_error_in_one_call_o
         httpx.post(address, params={"page": "1"}, json={"wanted": 2}, trust_env=False)
         asked = f"{url}/requests.json?status=500"
         wait_for(lambda: httpx.get(asked, trust_env=False).json()["requests"], bool)
+        # Logs are sent a while later.
+        wait_for(lambda: asyncio.run(told(f"{url}/mcp", "auto")), lambda text: "looking" in text)
         for server, mode in (
             (f"{url}/mcp", "auto"),
             (f"{url}/mcp", "legacy"),

@@ -7,6 +7,7 @@ Starlette stands for the library here: it catches what its exception handlers ar
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import gzip
 import json
@@ -400,7 +401,7 @@ def test_what_a_library_logs_of_the_callers_mistakes_is_no_failure(
 ) -> None:
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         try:
-            raise error
+            raise copy.copy(error)  # the SDK remembers the last one that it was given
         except Exception:
             if asked:
                 sentry_sdk.capture_exception()

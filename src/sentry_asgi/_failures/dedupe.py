@@ -17,6 +17,7 @@ The rules:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Final
 
 from sentry_asgi._frameworks import disconnects, rpc
@@ -80,18 +81,19 @@ def _is_no_failure(exception: Any) -> bool:
 
 def _is_refusal(exception: BaseException) -> bool:
     """Whether an MCP server's library itself refuses: an unknown tool, or arguments that a tool does not take."""
-    if not any("mcp" in one for one in _owners(exception)):
-        return False
     chain = list(same_failure(exception))
+    # Asked first: most failures are raised by the application.
+    if not rpc.may_refuse(next(_owners(chain[-1]), "")):
+        return False
     if any(passes_application(one) for one in chain):
         return False
-    owners = _owners(chain[-1])
-    return bool(owners) and ("mcp" in owners[-1] or owners[-1] == "pydantic")
+    return any(map(rpc.is_mcp, _owners(exception)))
 
 
-def _owners(exception: BaseException) -> list[str]:
-    """The libraries that an exception has passed, from where it was caught to where it was raised."""
-    return [library(frame.f_code.co_filename) or "" for frame in passed(exception)]
+def _owners(exception: BaseException) -> Iterator[str]:
+    """The libraries that an exception has passed, from where it was raised."""
+    frames = reversed(list(passed(exception)))
+    return (library(frame.f_code.co_filename) or "" for frame in frames)
 
 
 def is_known(exchange: Any, exception: BaseException) -> bool:

@@ -48,6 +48,16 @@ def speaks(library: str) -> bool:
     return any(word in library for word in _WORDS)
 
 
+def is_mcp(library: str) -> bool:
+    """Whether a library, by its package's name, is an MCP server's."""
+    return "mcp" in library
+
+
+def may_refuse(library: str) -> bool:
+    """Whether what a library raises can be how an MCP server refuses a call: by itself, or as pydantic has it."""
+    return is_mcp(library) or library == "pydantic"
+
+
 def is_wrapper(exception: BaseException) -> bool:
     """Whether an exception is of the kind that such a library raises around what has failed."""
     return any(names_of(kind)[1] in WRAPPERS for kind in type(exception).__mro__)
@@ -126,11 +136,11 @@ def _graphql(answer: dict[str, Any]) -> list[Failed]:
     return [
         Failed(None, _field(one["path"]) if one.get("path") else None, _text(one.get("message")))
         for one in errors[:_MANY]
-        if isinstance(one, dict) and _is_failure(one.get("path"), executed)
+        if isinstance(one, dict) and _is_failure(one.get("path"), executed=executed)
     ]
 
 
-def _is_failure(path: Any, executed: bool) -> bool:  # noqa: FBT001
+def _is_failure(path: Any, *, executed: bool) -> bool:
     return bool(path) if isinstance(path, list) else executed and path is None
 
 

@@ -19,14 +19,12 @@ from __future__ import annotations
 import json
 import uuid
 import zlib
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from sentry_asgi._frameworks import rpc
-from sentry_asgi._python.exceptions import (
-    text_of,
-    traceback_of,
-)
+from sentry_asgi._python.exceptions import text_of, traceback_of
 
 from . import swallowed
 
@@ -92,17 +90,13 @@ class Look:
 
     def let_go(self, crossings: tuple[BaseException, ...]) -> None:
         """Hold no more than these; where the answer is one text, what may be behind it."""
-        if self._kind is None:
-            return  # nothing is looked at, and one stands for all such answers
-        self._seen = crossings
+        self._seen = _those(self._seen, crossings)
         if self._kind != "json":
             self.crossed = self.crossed[-AHEAD:]
 
     def keep(self, crossings: tuple[BaseException, ...]) -> None:
-        """Hold of what was looked at none but these."""
-        held = {id(one) for one in crossings}
-        self._seen = tuple(one for one in self._seen if id(one) in held)
-        self.crossed = [one for one in self.crossed if id(one) in held]
+        """Hold none but these, also of what may be behind a failure that is yet to be told."""
+        self._seen, self.crossed = _those(self._seen, crossings), [*_those(self.crossed, crossings)]
 
     def take(self, count: int, told: set[str]) -> list[Exception]:
         """The last that crossed, no longer held; of several calls that are under way, those that say what was told."""
@@ -113,6 +107,10 @@ class Look:
         taken = named[-count:]
         self.crossed = [one for one in self.crossed if all(one is not other for other in taken)]
         return taken
+
+
+def _those(held: Iterable[Any], crossings: tuple[BaseException, ...]) -> tuple[Any, ...]:
+    return tuple(one for one in held if any(one is other for other in crossings))
 
 
 _ANY: Final = 47  # `zlib`: gzip or deflate

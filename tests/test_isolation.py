@@ -547,3 +547,19 @@ def test_otherwise_the_public_way_is_taken_and_said(
         assert "its public, slower scopes are used" in caplog.text
     finally:
         _isolation._chosen.cache_clear()
+
+
+def test_a_scope_that_keeps_its_name_elsewhere_is_let_be() -> None:
+    class Nameless:
+        __slots__ = ()
+
+    sdk_scopes.forget_name(Nameless())
+
+
+def test_the_slots_of_a_scopes_name_are_the_sdks() -> None:
+    scope = SentryScope()
+    scope.set_transaction_name("named", source="custom")
+    sdk_scopes.forget_name(scope)
+    event: Any = scope.apply_to_event({}, {})
+    assert "transaction" not in event
+    assert not event.get("transaction_info")

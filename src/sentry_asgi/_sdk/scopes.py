@@ -48,20 +48,6 @@ UNINHERITED: Final = tuple(
     name for name in ("_span", "_profile", "_propagation_context") if hasattr(Scope, name)
 )
 
-# Of what the process's scopes hold, the name of a transaction: with SDK 3, the last root span's that was started there.
-_NAMES: Final = tuple(
-    (name, kind)
-    for name, kind in (("_transaction", lambda: None), ("_transaction_info", dict[str, str]))
-    if hasattr(Scope, name)
-)
-
-
-def forget_name(scope: Any) -> None:
-    """Forget the name that a scope gives to events."""
-    for name, made in _NAMES:
-        setattr(scope, name, made())
-
-
 # The slots of a span, a trace and a session: descriptors, by which they are read and written without any property.
 SPAN: Final[Any] = getattr(Scope, "_span", None)
 TRACE: Final[Any] = getattr(Scope, "_propagation_context", None)
@@ -96,6 +82,13 @@ def _variable(module: str, name: str) -> Nesting:
 def has_event_processors(scope: Any) -> bool:
     """Whether a scope has event processors; where that cannot be told, it may."""
     return bool(getattr(scope, "_event_processors", True))
+
+
+def forget_name(scope: Any) -> None:
+    """Forget the name that a scope gives to events: of the process's, with SDK 3, its last root span's."""
+    for slot, value in (("_transaction", None), ("_transaction_info", {})):
+        if hasattr(scope, slot):
+            setattr(scope, slot, value)
 
 
 def set_default_user(scope: Any, user: dict[str, Any]) -> None:

@@ -63,8 +63,6 @@ class Served(NamedTuple):
     double: Any
     tracing: Tracing | None
     sessions: Sessions | None
-    # Whether there is one of the two, for which it matters what is excluded.
-    counts: bool
 
 
 class SentryMiddleware:
@@ -219,7 +217,10 @@ class SentryMiddleware:
             made = Exchange if kind == "http" else WebSocketExchange
             exchange = made(scope, receive, send, self._settings)
             exchange.served = served
-            wanted = served.counts and self._is_wanted(scope.get("method"), exchange.path)
+            # What is excluded matters to these two alone.
+            wanted = (
+                served.tracing is not None or served.sessions is not None
+            ) and self._is_wanted(scope.get("method"), exchange.path)
             exchange.session = wanted and served.sessions is not None
             joined = self._enter(exchange)
             if joined:
@@ -285,14 +286,11 @@ class SentryMiddleware:
         # Starlette has put itself into the scope: this middleware stands within it, and the integrations around.
         if self._added or (self._take_over and "app" in scope):
             switch_off(client, self)
-        tracing = _tracer(client, self._settings.keep, lazy=self._isolation.lazy)
-        sessions = sessions_of(client)
         return Served(
             client=client,
             double=double(client) if self._take_over else None,
-            tracing=tracing,
-            sessions=sessions,
-            counts=tracing is not None or sessions is not None,
+            tracing=_tracer(client, self._settings.keep, lazy=self._isolation.lazy),
+            sessions=sessions_of(client),
         )
 
     def _clean_telemetry(self, client: Any) -> None:

@@ -21,10 +21,10 @@ The rules:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import weakref
+from asyncio import current_task
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
@@ -34,8 +34,6 @@ from sentry_sdk.scope import Scope, ScopeType
 from sentry_asgi._python.in_trio import trio_task
 from sentry_asgi._sdk import scopes
 from sentry_asgi._sdk.diagnostics import log_failure
-
-_current_task: Final = asyncio.current_task
 
 
 class Process:
@@ -69,7 +67,7 @@ class Copy:
 def _running() -> Any:
     """Return a weak reference to the task that runs here; None outside of any."""
     try:
-        task: Any = asyncio.current_task()
+        task: Any = current_task()
     except RuntimeError:
         task = trio_task()
     return None if task is None else weakref.ref(task)
@@ -78,7 +76,7 @@ def _running() -> Any:
 def _runs_here(task: Any) -> bool:
     """Whether this runs in a task, given by a reference to it. A third of the price of `_running() == task`."""
     try:
-        running: Any = _current_task()
+        running: Any = current_task()
     except RuntimeError:
         running = trio_task()
     return running is not None and task() is running

@@ -4,87 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from sentry_asgi import SentryMiddleware
 from tests.rpc.calls import Reported, reported
-from tests.rpc.test_graphql import Broken, fail, integrated
+from tests.rpc.graphql_apps import Broken, ariadne, strawberry
 from tests.support import Message, Sentry, websocket_scope
 
-__all__ = ["integrated"]
 pytest.importorskip("graphql", reason="nox -s rpc")
 
+pytestmark = pytest.mark.filterwarnings("ignore")
 PROTOCOL = "graphql-transport-ws"
 
 
-def strawberry() -> Any:
-    library = pytest.importorskip("strawberry")
-    from fastapi import FastAPI
-    from strawberry.fastapi import GraphQLRouter
-
-    @library.type
-    class Query:
-        @library.field
-        async def later(self) -> str | None:
-            fail("later")
-
-        @library.field
-        async def slow(self, after: int, secret: str) -> str | None:
-            await asyncio.sleep(after / 20)
-            fail(f"slow of {secret[6:]}, not {secret}")
-
-        @library.field
-        def fine(self) -> str:
-            return "fine"
-
-    @library.type
-    class Subscription:
-        @library.subscription
-        async def ticks(self) -> AsyncIterator[int]:
-            yield 1
-            fail("ticks")
-
-    app = FastAPI()
-    schema = library.Schema(Query, subscription=Subscription)
-    app.include_router(GraphQLRouter(schema), prefix="/graphql")
-    return app
-
-
-def ariadne() -> Any:
-    library = pytest.importorskip("ariadne")
-    from ariadne.asgi import GraphQL
-    from ariadne.asgi.handlers import GraphQLTransportWSHandler
-    from starlette.applications import Starlette
-    from starlette.routing import WebSocketRoute
-
-    query, subscription = library.QueryType(), library.SubscriptionType()
-
-    async def later(*_: Any) -> None:
-        fail("later")
-
-    async def slow(*_: Any, after: int, secret: str) -> None:
-        await asyncio.sleep(after / 20)
-        fail(f"slow of {secret[6:]}, not {secret}")
-
-    async def ticks(*_: Any) -> AsyncIterator[int]:
-        yield 1
-        fail("ticks")
-
-    query.set_field("later", later)
-    query.set_field("slow", slow)
-    query.set_field("fine", lambda *_: "fine")
-    subscription.set_source("ticks", ticks)
-    subscription.set_field("ticks", lambda tick, *_: tick)
-    types = """
-        type Query { later: String fine: String slow(after: Int!, secret: String!): String }
-        type Subscription { ticks: Int! }
-    """
-    schema = library.make_executable_schema(types, query, subscription)
-    app = GraphQL(schema, websocket_handler=GraphQLTransportWSHandler())
-    return Starlette(routes=[WebSocketRoute("/graphql", app)])
+@pytest.fixture(params=[strawberry, ariadne])
+def app(request: pytest.FixtureRequest) -> Any:
+    return SentryMiddleware(request.param())
 
 
 async def ask(
@@ -126,13 +63,10 @@ async def ask(
     return found
 
 
-@pytest.mark.parametrize("make", [strawberry, ariadne])
-@pytest.mark.filterwarnings("ignore")
 def test_each_failing_message_is_one_event_that_names_its_operation(
-    sentry: Sentry, make: Any, integrated: bool
+    sentry: Sentry, app: Any, integrated: bool
 ) -> None:
     sentry.init(auto_enabling_integrations=integrated)
-    app = SentryMiddleware(make())
     later, fine, again = asyncio.run(
         ask(sentry, app, "query Later { later }", "{ fine }", "query Again { later }")
     )
@@ -143,45 +77,31 @@ def test_each_failing_message_is_one_event_that_names_its_operation(
         assert one.rpc == {"system": "graphql", "operation": operation, "field": "later"}
 
 
-@pytest.mark.parametrize("make", [strawberry, ariadne])
-@pytest.mark.filterwarnings("ignore")
-def test_a_subscription_that_fails_is_one_event(
-    sentry: Sentry, make: Any, integrated: bool
-) -> None:
+def test_a_subscription_that_fails_is_one_event(sentry: Sentry, app: Any, integrated: bool) -> None:
     sentry.init(auto_enabling_integrations=integrated)
-    app = SentryMiddleware(make())
     ticks, fine = asyncio.run(ask(sentry, app, "subscription Ticks { ticks }", "{ fine }"))
     assert [one.types[0] for one in ticks] == ["Broken"]
     assert fine == []
 
 
-@pytest.mark.parametrize("make", [strawberry, ariadne])
-@pytest.mark.filterwarnings("ignore")
 def test_what_the_caller_does_wrong_is_no_failure(
-    sentry: Sentry, make: Any, integrated: bool
+    sentry: Sentry, app: Any, integrated: bool
 ) -> None:
     sentry.init(auto_enabling_integrations=integrated)
-    app = SentryMiddleware(make())
     assert asyncio.run(ask(sentry, app, "{ unknown }", "{ fine { x } }")) == [[], []]
 
 
-@pytest.mark.parametrize("make", [strawberry, ariadne])
-@pytest.mark.filterwarnings("ignore")
 def test_ignoring_errors_means_what_the_resolver_raised(
-    sentry: Sentry, make: Any, integrated: bool
+    sentry: Sentry, app: Any, integrated: bool
 ) -> None:
     sentry.init(ignore_errors=[Broken], auto_enabling_integrations=integrated)
-    app = SentryMiddleware(make())
     assert asyncio.run(ask(sentry, app, "{ later }")) == [[]]
 
 
-@pytest.mark.parametrize("make", [strawberry, ariadne])
-@pytest.mark.filterwarnings("ignore")
 def test_operations_under_way_at_the_same_time_are_told_apart(
-    sentry: Sentry, make: Any, integrated: bool
+    sentry: Sentry, app: Any, integrated: bool
 ) -> None:
     sentry.init(auto_enabling_integrations=integrated)
-    app = SentryMiddleware(make())
     operations = [
         f'query Q{n} {{ slow(after: {(7 * n) % 4}, secret: "hunter{n}") }}' for n in range(4)
     ]

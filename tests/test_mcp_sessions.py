@@ -128,6 +128,11 @@ def post(said: Any) -> Any:
     return scope, [{"type": "http.request", "body": json.dumps(said).encode()}]
 
 
+def wrapped(session: Session, middleware: Any = ()) -> Any:
+    routes = [Route("/mcp", session.endpoint, methods=["POST"])]
+    return SentryMiddleware(Starlette(routes=routes, middleware=middleware))
+
+
 async def serve(app: Any, session: Session, *tools: str) -> None:
     await call(app, *post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}))
     for number, tool in enumerate(tools, 1):
@@ -176,9 +181,7 @@ def test_a_failing_tool_is_an_event_of_the_request_that_called_it(
     sentry: Sentry, server: Any, how: str, around: str
 ) -> None:
     session = Session(server, how)
-    routes = [Route("/mcp", session.endpoint, methods=["POST"])]
-    app = SentryMiddleware(Starlette(routes=routes, middleware=AROUND[around]))
-    asyncio.run(serve(app, session, "price", "stock"))
+    asyncio.run(serve(wrapped(session, AROUND[around]), session, "price", "stock"))
     told = [exception_values(one) for one in sentry.events]
     assert told == [[("KeyError", f"'{tool} of [Filtered]'")] for tool in ("price", "stock")]
     assert [one["contexts"]["rpc"]["tool"] for one in sentry.events] == ["price", "stock"]
@@ -189,8 +192,7 @@ def test_what_the_library_itself_refuses_is_the_callers_mistake(
     sentry: Sentry, server: Any
 ) -> None:
     session = Session(server, "refuses")
-    app = SentryMiddleware(Starlette(routes=[Route("/mcp", session.endpoint, methods=["POST"])]))
-    asyncio.run(serve(app, session, "unknown"))
+    asyncio.run(serve(wrapped(session), session, "unknown"))
     assert sentry.events == []
 
 
@@ -198,8 +200,7 @@ def test_a_tool_that_fails_is_no_refusal_whatever_is_raised_around_it(
     sentry: Sentry, server: Any
 ) -> None:
     session = Session(server, "wraps")
-    app = SentryMiddleware(Starlette(routes=[Route("/mcp", session.endpoint, methods=["POST"])]))
-    asyncio.run(serve(app, session, "price"))
+    asyncio.run(serve(wrapped(session), session, "price"))
     assert exception_values(sentry.event)[0][0] == "KeyError"
 
 

@@ -41,14 +41,12 @@ from sentry_asgi.logging import RequestFilter
 from .support import (
     DSN,
     SDK_VERSION,
-    THOROUGH,
     CapturingTransport,
     Message,
     Scope,
     Sentry,
     end_all_watches,
     http_scope,
-    share,
     websocket_scope,
 )
 
@@ -539,7 +537,6 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
     monkeypatch.setattr(objects, "repr_processors", [])
     gc.collect()  # what other tests have left unfinished ends now
     done: set[Site] = set()
-    met: set[Site] = set()
     wrong: list[str] = []
     for name, options in OPTIONS.items():
         if name == "public scopes":
@@ -549,9 +546,7 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
         bare = run(protocol, lambda app: app, options)
         assert run(protocol, beneath, options) == bare
         sites = found(protocol, options)
-        left = sorted(sites.keys() - (done if THOROUGH else met), key=told)
-        met.update(left)
-        for one in share(left):
+        for one in sites.keys() - done:
             diagnostics._last.clear()
             caplog.clear()
             with raising(one) as raised:
@@ -576,7 +571,7 @@ def test_whatever_raises_the_app_and_the_server_see_what_they_see_without(
             if not logged and is_said(one):
                 wrong.append(f"{name}: not logged: {told(one)}")
     alive.clear()
-    assert len(done) > LEAST[protocol] / (1 if THOROUGH else 4)
+    assert len(done) > LEAST[protocol]
     assert wrong == []
 
 

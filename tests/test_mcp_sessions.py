@@ -116,6 +116,10 @@ class Session:
             request, said, answered = await self._calls.get()
 
             async def tool(said: Any = said) -> None:
+                if said["params"]["name"] == "validates":
+                    from pydantic import TypeAdapter
+
+                    TypeAdapter(int).validate_python("none")
                 raise KeyError(f"{said['params']['name']} of {SECRET}")
 
             self._server.request_ctx.set(types.SimpleNamespace(request=request))
@@ -202,6 +206,14 @@ def test_a_tool_that_fails_is_no_refusal_whatever_is_raised_around_it(
     session = Session(server, "wraps")
     asyncio.run(serve(wrapped(session), session, "price"))
     assert exception_values(sentry.event)[0][0] == "KeyError"
+
+
+@pytest.mark.parametrize("how", ["logs", "wraps"])
+def test_what_a_tool_itself_validates_is_no_refusal(sentry: Sentry, server: Any, how: str) -> None:
+    pytest.importorskip("pydantic")
+    session = Session(server, how)
+    asyncio.run(serve(wrapped(session), session, "validates"))
+    assert exception_values(sentry.event)[0][0] == "ValidationError"
 
 
 @pytest.mark.parametrize(
